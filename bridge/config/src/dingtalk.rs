@@ -1,0 +1,82 @@
+//! Section `[dingtalk]`.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::homeserver::fixed;
+use crate::units::TimeSpan;
+use crate::value::{AgentId, AllowedHost, BaseUrl};
+
+/// How the bridge reaches DingTalk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DingTalk {
+    /// Base address of DingTalk's current API.
+    pub api_base: BaseUrl,
+    /// Base address of DingTalk's older API.
+    pub oapi_base: BaseUrl,
+    /// Domains that may be called although their address came with a message (reply addresses); what is below a
+    /// domain is included. They are called by https only. The two bases are always allowed.
+    pub session_hosts: Vec<AllowedHost>,
+    /// Path of a PEM file with certificates to trust besides the public ones, for a proxy or a sandbox.
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/dingtalk-ca.pem")]
+    pub ca_file: Option<PathBuf>,
+    /// The organisation's `CorpId`. Without it, the bridge learns it from the first message to its bot.
+    #[schemars(example = &"ding0123456789abcdef")]
+    pub corp_id: Option<String>,
+    /// How long one request to DingTalk may take before it counts as failed.
+    pub request_timeout: TimeSpan,
+    /// The app's credentials, for installations whose secrets come from files. Without this section an admin says
+    /// `login` to the bot.
+    pub credentials: Option<Credentials>,
+    /// The webhook's token and key, for installations whose secrets come from files. Without this section the
+    /// bridge makes its own and shows them by the command `webhook`.
+    pub webhook: Option<WebhookFiles>,
+}
+
+impl Default for DingTalk {
+    fn default() -> Self {
+        Self {
+            api_base: fixed(BaseUrl::parse("https://api.dingtalk.com")),
+            oapi_base: fixed(BaseUrl::parse("https://oapi.dingtalk.com")),
+            session_hosts: vec![
+                fixed(AllowedHost::parse("dingtalk.com")),
+                fixed(AllowedHost::parse("dingtalk.io")),
+            ],
+            ca_file: None,
+            corp_id: None,
+            request_timeout: TimeSpan::from_secs(15),
+            credentials: None,
+            webhook: None,
+        }
+    }
+}
+
+/// The credentials of the DingTalk app, by file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// The app's AppKey (Client ID).
+    #[schemars(example = &"dingabcdefghijklmnop")]
+    pub app_key: String,
+    /// Path of the file that holds the app's AppSecret.
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/app-secret")]
+    pub app_secret_file: PathBuf,
+    /// The app's AgentID, as text.
+    #[schemars(example = &"3021548899")]
+    pub agent_id: AgentId,
+}
+
+/// Token and key of the webhook, by file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookFiles {
+    /// Path of the file that holds the token of the event subscription.
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/webhook-token")]
+    pub token_file: PathBuf,
+    /// Path of the file that holds the AES key of the event subscription (43 characters).
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/webhook-aes-key")]
+    pub aes_key_file: PathBuf,
+}

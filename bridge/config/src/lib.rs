@@ -1,0 +1,91 @@
+//! The configuration file and the registration of the DingTalk bridge, as types.
+//!
+//! No file access: texts come in, values go out. Secrets are paths in the file, never values. The doc comments of
+//! the sections are the documentation: [`schema`], [`example`] and [`markdown`] print them, and the reading of a
+//! file ([`Config::parse`]) walks the same schema, so that what is documented is what is accepted.
+
+mod check;
+mod dingtalk;
+mod document;
+mod error;
+mod homeserver;
+mod http;
+mod queue;
+mod registration;
+mod rules;
+mod security;
+mod units;
+mod value;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use crate::dingtalk::{Credentials, DingTalk, WebhookFiles};
+pub use crate::document::{example, markdown, schema};
+pub use crate::error::ConfigError;
+pub use crate::homeserver::{Appservice, Bot, Homeserver, Workspace};
+pub use crate::http::{Health, Http, Log, LogFormat};
+pub use crate::queue::Queue;
+pub use crate::registration::{Namespace, Namespaces, Registration, RegistrationNames, Token, Tokens};
+pub use crate::security::{Database, Permissions, SealingKey, Security};
+pub use crate::units::{ByteSize, TimeSpan};
+pub use crate::value::{
+    AgentId, AllowedHost, BaseUrl, DatabaseUrl, Fault, Localpart, Name, NameTemplate, ServerName, UserPattern,
+};
+
+/// The path of the webhook on the public host; it never changes.
+pub const WEBHOOK_PATH: &str = "/bridges/dingtalk/webhook";
+
+/// Configuration of the DingTalk bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The tenant this bridge works for.
+    pub workspace: Workspace,
+    /// How the bridge reaches the Matrix homeserver.
+    pub homeserver: Homeserver,
+    /// The bridge's own address and what the homeserver and DingTalk call it by.
+    #[serde(default)]
+    pub appservice: Appservice,
+    /// The visible bot, the ghosts and how they are called.
+    #[serde(default)]
+    pub bot: Bot,
+    /// How the bridge reaches DingTalk.
+    #[serde(default)]
+    pub dingtalk: DingTalk,
+    /// Where the bridge keeps what it must not lose.
+    #[serde(default)]
+    pub database: Database,
+    /// The key that seals secrets and messages at rest.
+    pub security: Security,
+    /// Who may do what. Closed by default: without admins nobody can give the bot commands.
+    #[serde(default)]
+    pub permissions: Permissions,
+    /// How messages wait, how often they are tried and how long they are kept.
+    #[serde(default)]
+    pub queue: Queue,
+    /// Bounds of what callers may send.
+    #[serde(default)]
+    pub http: Http,
+    /// The port for probes and metrics.
+    #[serde(default)]
+    pub health: Health,
+    /// What the bridge writes to standard error. No level writes secrets or message bodies.
+    #[serde(default)]
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads a configuration file. All mistakes are reported, in the order of the file.
+    pub fn parse(text: &str) -> Result<Self, Vec<ConfigError>> {
+        check::parse(text)
+    }
+
+    /// The bot's full user id.
+    pub fn bot_user_id(&self) -> String {
+        format!("@{}:{}", self.bot.localpart, self.homeserver.server_name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Tests of the crate as its users see it.
+
+mod registration;
+
+use crate::*;
+
+const SMALLEST: &str = r#"
+[workspace]
+id = "acme"
+
+[homeserver]
+url = "http://homeserver:8008"
+server_name = "acme.example"
+registration = "/etc/dingtalk-bridge/registration.yaml"
+
+[security]
+sealing_key_file = "/etc/dingtalk-bridge/sealing-key"
+"#;
+
+fn errors(text: &str) -> Vec<String> {
+    Config::parse(text).unwrap_err().iter().map(|error| error.in_file("config.toml").to_string()).collect()
+}
+
+#[test]
+fn the_smallest_file_gets_the_defaults() {
+    let config = Config::parse(SMALLEST).unwrap();
+    assert_eq!(config.bot_user_id(), "@dingtalkbot:acme.example");
+    assert_eq!(config.appservice.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.health.listen.to_string(), "0.0.0.0:9090");
+    assert_eq!(config.database.url.sqlite_path().to_str(), Some("/var/lib/dingtalk-bridge/bridge.db"));
+    assert_eq!(config.queue.held_for.to_string(), "7d");
+    assert_eq!(config.dingtalk.credentials, None);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+    let text = SMALLEST.replace("server_name =", "  servername =");
+    assert_eq!(
+        errors(&text),
+        [r#"config.toml:7:3: unknown key "homeserver.servername"; did you mean "homeserver.server_name"?"#]
+    );
+    let text = SMALLEST.replace("[homeserver]", "[homserver]");
+    assert_eq!(
+        errors(&text),
+        [r#"config.toml:5:2: unknown section "homserver"; did you mean "homeserver"?"#]
+    );
+}
+
+#[test]
+fn a_misspelt_section_is_read_to_its_end() {
+    let text = SMALLEST.replace("[homeserver]", "[homserver]").replace("server_name =", "servername =");
+    assert_eq!(
+        errors(&text),
+        [
+            r#"config.toml:5:2: unknown section "homserver"; did you mean "homeserver"?"#,
+            r#"config.toml:7:1: unknown key "homeserver.servername"; did you mean "homeserver.server_name"?"#,
+        ]
+    );
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_shown_its_own() {
+    let text = format!("{SMALLEST}held_for = \"1d\"\n");
+    assert_eq!(
+        errors(&text),
+        [r#"config.toml:12:1: unknown key "security.held_for"; did you mean "queue.held_for"?"#]
+    );
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_without_repeating_it() {
+    let text = format!(
+        "{SMALLEST}[dingtalk.credentials]\napp_key = \"k\"\napp_secret = \"hunter2\"\nagent_id = \"1\"\n"
+    );
+    let errors = errors(&text);
+    assert_eq!(
+        errors,
+        [
+            r#"config.toml:14:1: unknown key "dingtalk.credentials.app_secret"; secrets stand in files: name the file by "dingtalk.credentials.app_secret_file""#
+        ]
+    );
+}
+
+#[test]
+fn all_mistakes_are_reported_in_the_order_of_the_file() {
+    let text = r#"
+[homeserver]
+url = "homeserver"
+registration = 7
+
+[queue]
+lanes = 0
+held_for = "7 days"
+colour = "blue"
+
+[log]
+format = "jsn"
+
+[http]
+max_connections = "many"
+"#;
+    insta::assert_snapshot!(errors(text).join("\n"));
+}
+
+#[test]
+fn text_that_is_not_toml_is_located() {
+    let errors = errors("[workspace]\nid = acme\n");
+    assert!(errors[0].starts_with("config.toml:2:6: not valid TOML: "), "{errors:?}");
+    for broken in [
+        "a = hunter2",
+        "a = \"hunter2",
+        "hunter2",
+        "[hunter2",
+        "a = \"hunter2\"\na = \"hunter2\"",
+        "a = 'hunter2\n'",
+    ] {
+        let errors = self::errors(broken);
+        assert!(!errors.join("\n").contains("hunter2"), "{errors:?}");
+    }
+}
+
+#[test]
+fn sections_and_values_that_change_places_are_refused() {
+    let text = format!(
+        "log = \"info\"\n[[http]]\nmax_connections = 5\n{SMALLEST}[queue]\nheld_for.most = 5\nlanes = 1.5\n[permissions]\nadmins = \"@a:b\"\nusers = [\"@a:b\", 1]\n"
+    );
+    insta::assert_snapshot!(errors(&text).join("\n"));
+}
+
+#[test]
+fn numbers_are_read_in_every_notation_of_toml() {
+    for (number, lanes) in [
+        ("0x40", Some(64)),
+        ("6_4", Some(64)),
+        ("+5", Some(5)),
+        ("-3", None),
+        ("4097", None),
+        ("99999999999999999999", None),
+    ] {
+        let config = Config::parse(&format!("{SMALLEST}[queue]\nlanes = {number}\n"));
+        assert_eq!(config.as_ref().ok().map(|config| config.queue.lanes), lanes, "{number}: {config:?}");
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let text = format!(
+        "{SMALLEST}
+[appservice]
+listen = \"0.0.0.0:9090\"
+webhook_url = \"https://acme.example/\"
+sender_localpart = \"dingtalkbot\"
+[bot]
+localpart = \"dingtalk_bot\"
+[permissions]
+admins = [\"*\"]
+[queue]
+done_for = \"1h\"
+first_pause = \"10m\"
+"
+    );
+    insta::assert_snapshot!(errors(&text).join("\n"));
+}
+
+#[test]
+fn dotted_keys_and_inline_tables_are_the_same_file() {
+    let dotted = r#"
+workspace.id = "acme"
+homeserver = { url = "http://homeserver:8008", server_name = "acme.example", registration = "/etc/dingtalk-bridge/registration.yaml" }
+security.sealing_key_file = "/etc/dingtalk-bridge/sealing-key"
+"#;
+    assert_eq!(Config::parse(dotted), Config::parse(SMALLEST));
+}
+
+#[test]
+fn the_example_is_accepted_as_printed_and_with_everything_switched_on() {
+    let example = example();
+    let config = Config::parse(&example).unwrap();
+    assert_eq!(config, Config { workspace: config.workspace.clone(), ..Config::parse(SMALLEST).unwrap() });
+    let all: String = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let config = Config::parse(&all).unwrap();
+    assert!(config.dingtalk.credentials.is_some() && config.dingtalk.webhook.is_some());
+    let printed = serde_json::to_value(&config).unwrap();
+    for key in crate::check::all_keys("", &schema()) {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        assert!(printed.pointer(&pointer).is_some_and(|value| !value.is_null()), "the example lacks {key}");
+    }
+}
+
+#[test]
+fn every_key_is_documented_and_every_default_is_accepted() {
+    fn visit(path: &str, schema: &serde_json::Value) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let key = format!("{path}.{name}");
+            assert!(
+                property["description"].as_str().is_some_and(|text| text.len() > 15),
+                "{key} has no doc comment"
+            );
+            visit(&key, property);
+        }
+    }
+    visit("", &schema());
+    let config = Config::parse(SMALLEST).unwrap();
+    assert_eq!(Config::parse(&toml::to_string(&config).unwrap()).unwrap(), config);
+}
+
+#[test]
+fn the_page_is_up_to_date() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md"));
+    assert!(
+        page.is_ok_and(|page| page == markdown()),
+        "docs/configuration.md is not what the types say; run: cargo xtask generate"
+    );
+}
+
+#[test]
+fn the_schema_has_no_references_and_no_null() {
+    let text = schema().to_string();
+    assert!(!text.contains("$ref") && !text.contains("\"null\"") && !text.contains(":null"), "{text}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reading_fail(text in "[\\[\\]a-z.=\"0-9\n é{},_]{0,120}") {
+        let _ = Config::parse(&text);
+    }
+}

@@ -1,0 +1,318 @@
+//! The admin's commands as text: parsing, without doing.
+
+use ruma::{OwnedRoomOrAliasId, RoomOrAliasId};
+
+use crate::id::{ChatId, RobotCode};
+use crate::secret::Secret;
+
+/// The language of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Chinese, simplified.
+    Chinese,
+}
+
+/// The name of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// `login`
+    Login,
+    /// `logout`
+    Logout,
+    /// `status`
+    Status,
+    /// `groups`
+    Groups,
+    /// `bridge`
+    Bridge,
+    /// `unbridge`
+    Unbridge,
+    /// `webhook`
+    Webhook,
+    /// `retry`
+    Retry,
+    /// `ping`
+    Ping,
+    /// `version`
+    Version,
+    /// `help`
+    Help,
+}
+
+impl Name {
+    /// All, in the order of `help`.
+    pub const ALL: [Self; 11] = [
+        Self::Login,
+        Self::Logout,
+        Self::Status,
+        Self::Groups,
+        Self::Bridge,
+        Self::Unbridge,
+        Self::Webhook,
+        Self::Retry,
+        Self::Ping,
+        Self::Version,
+        Self::Help,
+    ];
+
+    /// The word and its Chinese synonym.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Login => ("login", "登录"),
+            Self::Logout => ("logout", "登出"),
+            Self::Status => ("status", "状态"),
+            Self::Groups => ("groups", "群聊"),
+            Self::Bridge => ("bridge", "桥接"),
+            Self::Unbridge => ("unbridge", "取消桥接"),
+            Self::Webhook => ("webhook", "回调"),
+            Self::Retry => ("retry", "重试"),
+            Self::Ping => ("ping", "检测"),
+            Self::Version => ("version", "版本"),
+            Self::Help => ("help", "帮助"),
+        }
+    }
+
+    /// The command with its arguments.
+    pub fn usage(self) -> &'static str {
+        match self {
+            Self::Login => "login <AppKey> <AppSecret> <AgentID>",
+            Self::Bridge => "bridge <matrix-room> <dingtalk-chat-id>",
+            Self::Unbridge => "unbridge <matrix-room|dingtalk-chat-id>",
+            Self::Webhook => "webhook [new | <token> <aes-key>]",
+            Self::Help => "help [command]",
+            Self::Logout | Self::Status | Self::Groups | Self::Retry | Self::Ping | Self::Version => {
+                self.words().0
+            }
+        }
+    }
+
+    /// Whether everybody may use it, not just admins.
+    pub fn open_to_everybody(self) -> bool {
+        matches!(self, Self::Ping | Self::Version | Self::Help)
+    }
+}
+
+/// A command with its arguments, each checked for its form.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Link a DingTalk app.
+    Login {
+        /// AppKey.
+        app_key: RobotCode,
+        /// AppSecret.
+        app_secret: Secret,
+        /// AgentID.
+        agent_id: u64,
+    },
+    /// Unlink.
+    Logout,
+    /// Show how things stand.
+    Status,
+    /// List chats.
+    Groups,
+    /// Bridge a chat.
+    Bridge {
+        /// The room.
+        room: OwnedRoomOrAliasId,
+        /// The chat.
+        chat: ChatId,
+    },
+    /// Take a bridge down.
+    Unbridge(
+        /// A room id, an alias or a chat id.
+        String,
+    ),
+    /// Show what to paste into DingTalk's console.
+    Webhook,
+    /// Make a new token and key.
+    WebhookNew,
+    /// Use the token and key the console made.
+    WebhookSet {
+        /// Token.
+        token: Secret,
+        /// AES key.
+        aes_key: Secret,
+    },
+    /// Send failed messages again.
+    Retry,
+    /// Is the bridge there?
+    Ping,
+    /// Which version?
+    Version,
+    /// What can be done?
+    Help(Option<Name>),
+}
+
+impl Command {
+    /// Its name.
+    pub fn name(&self) -> Name {
+        match self {
+            Self::Login { .. } => Name::Login,
+            Self::Logout => Name::Logout,
+            Self::Status => Name::Status,
+            Self::Groups => Name::Groups,
+            Self::Bridge { .. } => Name::Bridge,
+            Self::Unbridge(_) => Name::Unbridge,
+            Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
+            Self::Retry => Name::Retry,
+            Self::Ping => Name::Ping,
+            Self::Version => Name::Version,
+            Self::Help(_) => Name::Help,
+        }
+    }
+}
+
+/// Why a text is no command. Never holds an argument that could be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// The first word is no command; the nearest one, if one is near.
+    Unknown(Option<Name>),
+    /// The number of arguments is wrong.
+    Arguments(Name),
+    /// The AgentID is not a number.
+    AgentId,
+    /// The AppKey or AppSecret has characters it cannot have.
+    AppKey,
+    /// The first argument of `bridge` is neither a room id nor an alias.
+    Room,
+    /// The second argument of `bridge` is no chat id.
+    Chat,
+    /// The webhook token is not 3 to 32 letters and digits.
+    Token,
+    /// The AES key is not 43 letters and digits.
+    AesKey,
+}
+
+/// A text with the name it starts with and the language it is in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The language to answer in.
+    pub language: Language,
+    /// The command's name, also when its arguments are wrong.
+    pub name: Option<Name>,
+    /// The command or what is wrong with it.
+    pub command: Result<Command, CommandError>,
+}
+
+/// Parses a message to the bot. A leading `!` or `/` and a leading `dingtalk` are allowed, as other bridges have it.
+pub fn parse(text: &str) -> Parsed {
+    let mut words = text.split_whitespace().peekable();
+    let first = words.next().unwrap_or_default();
+    let mut first = first.trim_start_matches(['!', '/']);
+    if first.eq_ignore_ascii_case("dingtalk") {
+        first = words.next().unwrap_or("help");
+    }
+    let lower = first.to_lowercase();
+    let found = Name::ALL.into_iter().find(|name| lower == name.words().0 || first == name.words().1);
+    let arguments: Vec<&str> = words.collect();
+    let chinese = !first.is_ascii()
+        || (found == Some(Name::Help) && arguments.iter().any(|word| matches!(*word, "zh" | "中文")));
+    let language = if chinese { Language::Chinese } else { Language::English };
+    let command = match found {
+        Some(name) => arguments_of(name, &arguments),
+        None => Err(CommandError::Unknown(nearest(&lower))),
+    };
+    Parsed { language, name: found, command }
+}
+
+fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError> {
+    match (name, arguments) {
+        (Name::Login, [app_key, app_secret, agent_id]) => Ok(Command::Login {
+            app_key: RobotCode::parse(*app_key)
+                .ok()
+                .filter(|_| app_key.is_ascii() && app_secret.is_ascii())
+                .ok_or(CommandError::AppKey)?,
+            app_secret: Secret::new(*app_secret),
+            agent_id: agent_id.parse().map_err(|_| CommandError::AgentId)?,
+        }),
+        (Name::Bridge, [room, chat]) => Ok(Command::Bridge {
+            room: RoomOrAliasId::parse(room).map_err(|_| CommandError::Room)?,
+            chat: ChatId::parse(*chat).map_err(|_| CommandError::Chat)?,
+        }),
+        (Name::Unbridge, [target]) => Ok(Command::Unbridge((*target).to_owned())),
+        (Name::Webhook, []) => Ok(Command::Webhook),
+        (Name::Webhook, ["new"]) => Ok(Command::WebhookNew),
+        (Name::Webhook, [token, aes_key]) => {
+            let letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            if !(3..=32).contains(&token.len()) || !letters(token) {
+                return Err(CommandError::Token);
+            }
+            if aes_key.len() != 43 || !letters(aes_key) {
+                return Err(CommandError::AesKey);
+            }
+            Ok(Command::WebhookSet { token: Secret::new(*token), aes_key: Secret::new(*aes_key) })
+        }
+        (Name::Help, topics) => Ok(Command::Help(topics.iter().find_map(|topic| {
+            Name::ALL.into_iter().find(|name| *topic == name.words().0 || *topic == name.words().1)
+        }))),
+        (Name::Logout, []) => Ok(Command::Logout),
+        (Name::Status, []) => Ok(Command::Status),
+        (Name::Groups, []) => Ok(Command::Groups),
+        (Name::Retry, []) => Ok(Command::Retry),
+        (Name::Ping, []) => Ok(Command::Ping),
+        (Name::Version, []) => Ok(Command::Version),
+        (name, _) => Err(CommandError::Arguments(name)),
+    }
+}
+
+fn nearest(word: &str) -> Option<Name> {
+    let distance = |name: &Name| strsim::damerau_levenshtein(word, name.words().0);
+    Name::ALL.into_iter().min_by_key(distance).filter(|name| distance(name) <= 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn commands_parse_with_and_without_prefix() {
+        for text in ["ping", "!ping", "/ping", "!dingtalk ping", "  PING ", "检测"] {
+            assert_eq!(parse(text).command, Ok(Command::Ping), "{text}");
+        }
+        assert_eq!(parse("帮助").language, Language::Chinese);
+        assert_eq!(parse("help zh").language, Language::Chinese);
+        assert_eq!(parse("help bridge").command, Ok(Command::Help(Some(Name::Bridge))));
+    }
+
+    #[test]
+    fn login_takes_three_words_and_a_long_agent_id() {
+        assert!(matches!(
+            parse("login dingq S3cr3t 3141592653589").command,
+            Ok(Command::Login { agent_id: 3_141_592_653_589, .. })
+        ));
+        assert_eq!(parse("login dingq S3cr3t x").command, Err(CommandError::AgentId));
+        assert_eq!(parse("login dingq").command, Err(CommandError::Arguments(Name::Login)));
+    }
+
+    #[test]
+    fn slips_of_the_finger_are_recognised() {
+        assert_eq!(parse("stauts").command, Err(CommandError::Unknown(Some(Name::Status))));
+        assert_eq!(parse("xyzzy-frobnicate").command, Err(CommandError::Unknown(None)));
+    }
+
+    #[test]
+    fn bridge_takes_ids_and_aliases() {
+        assert!(parse("bridge !abc:acme.example cidQ7==").command.is_ok());
+        assert!(parse("bridge #team:acme.example cidQ7==").command.is_ok());
+        assert_eq!(parse("bridge team cidQ7==").command, Err(CommandError::Room));
+    }
+
+    #[test]
+    fn webhook_values_are_checked() {
+        assert_eq!(parse("webhook ab x").command, Err(CommandError::Token));
+        assert_eq!(parse("webhook abc x").command, Err(CommandError::AesKey));
+        assert!(parse(&format!("webhook abc {}", "x".repeat(43))).command.is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(login |webhook |bridge )?(\\PC{0,20} ){0,4}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What a message from DingTalk leads to.
+
+use std::time::Duration;
+
+use ruma::{OwnedEventId, OwnedUserId};
+
+use crate::clock::Timestamp;
+use crate::content::{Block, Document, Inline, Target};
+use crate::delivery::key::{KeySeed, Purpose};
+use crate::event::{ChatBody, ChatMessage, Manner};
+use crate::id::PersonId;
+use crate::op::{Author, Op, Post, Say};
+use crate::portal::{Chat, ChatState};
+use crate::reply::{Reply, announcement};
+
+/// How much older than the present a stored time of the last message may be before it is written again: one write a
+/// minute for a busy chat instead of one for each message.
+const LAST_MESSAGE_GRAIN: Duration = Duration::from_mins(1);
+
+/// Most characters of a quoted text that are repeated.
+const QUOTE_CHARS: usize = 80;
+
+/// All that the decision may look at.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The chat as stored.
+    pub chat: Option<Chat>,
+    /// The event that the quoted message is.
+    pub quoted_event: Option<OwnedEventId>,
+    /// Ghosts of people who are mentioned.
+    pub ghosts: Vec<(PersonId, OwnedUserId)>,
+}
+
+/// What becomes of the message's inbox row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is handled.
+    Done,
+    /// It waits until its chat is bridged.
+    Hold,
+}
+
+/// What to do about a message.
+#[derive(Debug, PartialEq)]
+pub struct Decision {
+    /// What becomes of the row.
+    pub fate: Fate,
+    /// The chat's row, if it changed.
+    pub chat: Option<Chat>,
+    /// Operations in order.
+    pub ops: Vec<Op>,
+}
+
+/// Decides about `message`, which came under the envelope key `cause`.
+pub fn decide(facts: &Facts, message: &ChatMessage, cause: &str, now: Timestamp) -> Decision {
+    let mut chat = facts.chat.clone().unwrap_or_else(|| new_chat(message, now));
+    let mut changed = facts.chat.is_none();
+    if message.title.is_some() && message.title != chat.title {
+        chat.title.clone_from(&message.title);
+        changed = true;
+    }
+    if message.robot.is_some() && message.robot != chat.robot {
+        chat.robot.clone_from(&message.robot);
+        changed = true;
+    }
+    if now.since(chat.last_message) >= LAST_MESSAGE_GRAIN {
+        chat.last_message = now;
+        changed = true;
+    }
+    let mut ops = Vec::new();
+    let fate = match chat.state {
+        ChatState::Bridging | ChatState::Bridged => {
+            ops.extend(relay(facts, message, &chat, cause, now));
+            Fate::Done
+        }
+        ChatState::Seen => {
+            if !chat.announced {
+                chat.announced = true;
+                changed = true;
+                ops.push(announce(&chat));
+            }
+            Fate::Hold
+        }
+        ChatState::Unbridged | ChatState::Dead => Fate::Done,
+    };
+    Decision { fate, chat: changed.then_some(chat), ops }
+}
+
+fn new_chat(message: &ChatMessage, now: Timestamp) -> Chat {
+    Chat {
+        id: message.chat.clone(),
+        kind: message.kind,
+        title: message.title.clone().or_else(|| Some(message.sender_name.clone())),
+        state: ChatState::Seen,
+        room: None,
+        robot: message.robot.clone(),
+        peer: matches!(message.kind, crate::event::ChatKind::Direct).then(|| message.sender.clone()),
+        announced: false,
+        first_seen: now,
+        last_message: now,
+        synced_to: None,
+    }
+}
+
+fn announce(chat: &Chat) -> Op {
+    Op::Post(Post {
+        chat: chat.id.clone(),
+        body: Document::plain(&announcement(&chat.id)),
+        mentions: Vec::new(),
+        cause: None,
+        key: KeySeed::new(Purpose::Announce, chat.id.as_str()),
+    })
+}
+
+fn relay(facts: &Facts, message: &ChatMessage, chat: &Chat, cause: &str, now: Timestamp) -> Option<Op> {
+    let room = chat.room.clone()?;
+    let (author, manner, mut body) = match &message.body {
+        ChatBody::Document(document) => {
+            (Author::Ghost(message.sender.clone()), Manner::Text, document.clone())
+        }
+        ChatBody::Unsupported { kind, summary } => {
+            let text = Reply::UnsupportedKind { kind: kind.clone(), summary: summary.clone() };
+            (
+                Author::Ghost(message.sender.clone()),
+                Manner::Notice,
+                Document::plain(&text.text(crate::command::Language::English)),
+            )
+        }
+        ChatBody::OverQuota => (Author::Bot, Manner::Notice, Document::plain(&Reply::OverQuota.bilingual())),
+    };
+    body.map_mentions(&mut |mention| {
+        if let Target::Person(person) = &mention.target
+            && let Some((_, ghost)) = facts.ghosts.iter().find(|(known, _)| known == person)
+        {
+            mention.target = Target::User(ghost.clone());
+        }
+    });
+    if facts.quoted_event.is_none()
+        && let Some(text) = message.quote.as_ref().and_then(|quote| quote.text.as_deref())
+    {
+        body.blocks.insert(0, Block::Quote(vec![Block::Paragraph(vec![Inline::Text(excerpt(text))])]));
+    }
+    Some(Op::Say(Say {
+        room,
+        author,
+        manner,
+        body,
+        reply_to: facts.quoted_event.clone(),
+        at: Some(message.sent_at.min(now)).filter(|at| at.0 > 0),
+        key: KeySeed::new(Purpose::Relay, cause),
+    }))
+}
+
+/// The first line of a text, shortened between characters.
+pub(crate) fn excerpt(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    match line.char_indices().nth(QUOTE_CHARS) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Mention;
+    use crate::event::{ChatKind, Quote};
+    use crate::id::{ChatId, MessageId, SenderId, StaffId};
+
+    const NOW: Timestamp = Timestamp(1_758_800_001_000);
+
+    fn message(text: &str) -> ChatMessage {
+        ChatMessage {
+            id: MessageId::parse("msgA1==").unwrap(),
+            chat: ChatId::parse("cidG==").unwrap(),
+            kind: ChatKind::Group,
+            title: Some("Plan".into()),
+            sender: PersonId::Staff(StaffId::parse("user0142").unwrap()),
+            sender_id: SenderId::parse("$:LWCP_v1:$a").unwrap(),
+            sender_name: "林小桥".into(),
+            sent_at: Timestamp(1_758_800_000_000),
+            body: ChatBody::Document(Document::plain(text)),
+            quote: None,
+            mentioned: vec![],
+            session: None,
+            robot: None,
+            corp: None,
+        }
+    }
+
+    fn bridged() -> Chat {
+        let mut chat = new_chat(&message(""), NOW);
+        chat.state = ChatState::Bridged;
+        chat.room = Some("!r:acme.example".try_into().unwrap());
+        chat
+    }
+
+    #[test]
+    fn first_contact_is_held_and_announced_once() {
+        let first = decide(&Facts::default(), &message("hi"), "msg:1", NOW);
+        assert_eq!(first.fate, Fate::Hold);
+        assert!(matches!(first.ops.as_slice(), [Op::Post(post)] if post.cause.is_none()));
+        let facts = Facts { chat: first.chat, ..Facts::default() };
+        let second = decide(&facts, &message("again"), "msg:2", NOW);
+        assert_eq!((second.fate, second.ops, second.chat), (Fate::Hold, vec![], None));
+    }
+
+    #[test]
+    fn a_bridged_chat_speaks_through_the_ghost_at_the_original_time() {
+        let facts = Facts { chat: Some(bridged()), ..Facts::default() };
+        let decision = decide(&facts, &message("hi"), "msg:1", NOW);
+        let [Op::Say(say)] = decision.ops.as_slice() else { panic!("{decision:?}") };
+        assert_eq!(say.at, Some(Timestamp(1_758_800_000_000)));
+        assert!(matches!(&say.author, Author::Ghost(PersonId::Staff(_))));
+        assert_eq!(decision.chat, None, "nothing changed, nothing is written");
+    }
+
+    #[test]
+    fn a_time_in_the_future_becomes_now() {
+        let facts = Facts { chat: Some(bridged()), ..Facts::default() };
+        let mut early = message("hi");
+        early.sent_at = Timestamp(NOW.0 + 1);
+        let decision = decide(&facts, &early, "msg:1", NOW);
+        assert!(matches!(decision.ops.as_slice(), [Op::Say(say)] if say.at == Some(NOW)));
+    }
+
+    #[test]
+    fn unbridged_and_dead_chats_stay_silent() {
+        for state in [ChatState::Unbridged, ChatState::Dead] {
+            let facts = Facts { chat: Some(Chat { state, ..bridged() }), ..Facts::default() };
+            let decision = decide(&facts, &message("hi"), "msg:1", NOW);
+            assert_eq!((decision.fate, decision.ops), (Fate::Done, vec![]));
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_never_silent() {
+        let facts = Facts { chat: Some(bridged()), ..Facts::default() };
+        let mut picture = message("");
+        picture.body = ChatBody::Unsupported { kind: "hologram".into(), summary: None };
+        let decision = decide(&facts, &picture, "msg:1", NOW);
+        assert!(
+            matches!(decision.ops.as_slice(), [Op::Say(say)] if say.manner == Manner::Notice && say.body.to_plain_text().contains("hologram"))
+        );
+    }
+
+    #[test]
+    fn a_known_quote_is_a_reply_and_an_unknown_one_a_line() {
+        let mut reply = message("yes");
+        reply.quote = Some(Quote { text: Some("first line\nsecond".into()), ..Quote::default() });
+        let mut facts = Facts { chat: Some(bridged()), ..Facts::default() };
+        let decision = decide(&facts, &reply, "msg:1", NOW);
+        assert!(
+            matches!(decision.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text() == "> first line\nyes")
+        );
+        facts.quoted_event = Some("$e".try_into().unwrap());
+        let decision = decide(&facts, &reply, "msg:1", NOW);
+        assert!(
+            matches!(decision.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text() == "yes" && say.reply_to.is_some())
+        );
+    }
+
+    #[test]
+    fn a_mentioned_person_becomes_their_ghost() {
+        let person = PersonId::Staff(StaffId::parse("user0143").unwrap());
+        let ghost: OwnedUserId = "@dingtalk_user0143:acme.example".try_into().unwrap();
+        let mut call = message("");
+        let mention = Inline::Mention(Mention { target: Target::Person(person.clone()), name: "周".into() });
+        call.body = ChatBody::Document(Document { blocks: vec![Block::Paragraph(vec![mention])] });
+        let facts =
+            Facts { chat: Some(bridged()), ghosts: vec![(person, ghost.clone())], ..Facts::default() };
+        let decision = decide(&facts, &call, "msg:1", NOW);
+        let [Op::Say(say)] = decision.ops.as_slice() else { panic!("{decision:?}") };
+        let mut found = vec![];
+        say.body.each_mention(&mut |mention| found.push(mention.target.clone()));
+        assert_eq!(found, [Target::User(ghost)]);
+    }
+}

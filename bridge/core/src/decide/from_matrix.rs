@@ -1,0 +1,349 @@
+//! What an event of a Matrix room leads to.
+
+use ruma::{OwnedRoomId, OwnedUserId};
+
+use crate::command::{Language, Parsed, parse};
+use crate::content::{Block, Document, Inline, Target};
+use crate::decide::from_dingtalk::excerpt;
+use crate::delivery::key::{KeySeed, Purpose};
+use crate::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomMessage};
+use crate::id::PersonId;
+use crate::op::{Author, Op, Post, Say};
+use crate::portal::{Chat, ChatState};
+use crate::reply::{EDITED, Reply, via_matrix};
+
+/// Most characters of a display name in the prefix.
+const NAME_CHARS: usize = 64;
+
+/// All that the decision may look at.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts, each on its own")]
+pub struct Facts {
+    /// The bot.
+    pub bot: OwnedUserId,
+    /// The chat that is bridged to the room.
+    pub portal: Option<Chat>,
+    /// The room has two members: the sender and the bot.
+    pub direct: bool,
+    /// The bot was invited here to a direct chat.
+    pub invited_direct: bool,
+    /// The room is encrypted.
+    pub encrypted: bool,
+    /// The bot has introduced itself in this room.
+    pub greeted: bool,
+    /// The bot has said in this room that it cannot read encrypted messages.
+    pub told_encrypted: bool,
+    /// The sender's display name.
+    pub sender_name: String,
+    /// Author and text of the message that is answered.
+    pub replied: Option<(String, String)>,
+    /// People behind ghosts that are mentioned.
+    pub people: Vec<(OwnedUserId, PersonId)>,
+}
+
+/// Something the bridge remembers about a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// The bot was invited to a direct chat.
+    InvitedDirect,
+    /// The bot introduced itself.
+    Greeted,
+    /// The bot said that it cannot read encrypted messages.
+    ToldEncrypted,
+}
+
+/// What to do about an event.
+#[derive(Debug, Default, PartialEq)]
+pub struct Decision {
+    /// The chat's row, if it changed.
+    pub chat: Option<Chat>,
+    /// Operations in order.
+    pub ops: Vec<Op>,
+    /// What to remember about the room.
+    pub remember: Option<Remember>,
+    /// A command to carry out.
+    pub command: Option<Parsed>,
+}
+
+/// Decides about an event.
+pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
+    match (&event.what, &facts.portal) {
+        (RoomEventKind::Membership { user, membership, is_direct }, portal) if *user == facts.bot => {
+            own_membership(facts, event, *membership, *is_direct, portal.as_ref())
+        }
+        (RoomEventKind::Message(message), Some(chat)) => portal_message(facts, event, message, chat),
+        (RoomEventKind::Message(message), None) => plain_room_message(facts, message),
+        (RoomEventKind::Unsupported { kind }, Some(_)) => {
+            let text = Reply::CannotCross { kind: kind.clone() }.bilingual();
+            Decision { ops: vec![say(event, Purpose::Notice, &text)], ..Decision::default() }
+        }
+        (RoomEventKind::Encrypted, portal) if !facts.told_encrypted => {
+            let reply = if portal.is_some() { Reply::EncryptedPortal } else { Reply::EncryptedRoom };
+            tell_encrypted(event, &reply)
+        }
+        (RoomEventKind::EncryptionOn, Some(_)) if !facts.told_encrypted => {
+            tell_encrypted(event, &Reply::EncryptedPortal)
+        }
+        (RoomEventKind::Tombstone { replacement }, Some(chat)) => {
+            let chat = Chat { room: Some(replacement.clone()), synced_to: None, ..chat.clone() };
+            Decision { chat: Some(chat), ops: vec![join(replacement, event)], ..Decision::default() }
+        }
+        _ => Decision::default(),
+    }
+}
+
+fn own_membership(
+    facts: &Facts,
+    event: &RoomEvent,
+    membership: Membership,
+    is_direct: bool,
+    portal: Option<&Chat>,
+) -> Decision {
+    match (membership, portal) {
+        (Membership::Invite, _) => Decision {
+            ops: vec![join(&event.room, event)],
+            remember: is_direct.then_some(Remember::InvitedDirect),
+            ..Decision::default()
+        },
+        (Membership::Join, None) if facts.encrypted && !facts.told_encrypted => {
+            tell_encrypted(event, &Reply::EncryptedRoom)
+        }
+        (Membership::Join, None) if facts.invited_direct && !facts.encrypted && !facts.greeted => Decision {
+            ops: vec![say(event, Purpose::Reply, &Reply::Welcome.text(Language::English))],
+            remember: Some(Remember::Greeted),
+            ..Decision::default()
+        },
+        // The room is out of reach: nothing can cross until an admin bridges the chat again.
+        (Membership::Leave, Some(chat)) => {
+            let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat.clone() };
+            Decision { chat: Some(chat), ..Decision::default() }
+        }
+        _ => Decision::default(),
+    }
+}
+
+fn plain_room_message(facts: &Facts, message: &RoomMessage) -> Decision {
+    let text = message.body.to_plain_text();
+    let addressed = facts.direct || text.trim_start().to_ascii_lowercase().starts_with("!dingtalk");
+    if message.manner == Manner::Notice || message.replaces.is_some() || !addressed {
+        return Decision::default();
+    }
+    Decision { command: Some(parse(&text)), ..Decision::default() }
+}
+
+fn portal_message(facts: &Facts, event: &RoomEvent, message: &RoomMessage, chat: &Chat) -> Decision {
+    let mut body = message.body.clone();
+    body.map_mentions(&mut |mention| {
+        if let Target::User(user) = &mention.target
+            && let Some((_, person)) = facts.people.iter().find(|(ghost, _)| ghost == user)
+        {
+            mention.target = Target::Person(person.clone());
+        }
+    });
+    let mentions = body.mentioned_staff();
+    if message.manner == Manner::Emote {
+        prepend(&mut body, "* ");
+    }
+    let mark = if message.replaces.is_some() { EDITED } else { "" };
+    prepend(&mut body, &format!("{}{mark}", via_matrix(&prefix_name(facts, event))));
+    if let Some((author, text)) = &facts.replied {
+        let line = format!("{}: {}", one_line(author), excerpt(text));
+        body.blocks.insert(0, Block::Quote(vec![Block::Paragraph(vec![Inline::Text(line)])]));
+    }
+    Decision {
+        ops: vec![Op::Post(Post {
+            chat: chat.id.clone(),
+            body,
+            mentions,
+            cause: Some(event.id.clone()),
+            key: KeySeed::new(Purpose::Relay, event.id.as_str()),
+        })],
+        ..Decision::default()
+    }
+}
+
+/// The sender's name on one line: it must not pass for a line of its own in the chat.
+fn prefix_name(facts: &Facts, event: &RoomEvent) -> String {
+    let name = one_line(&facts.sender_name);
+    if name.is_empty() { event.sender.localpart().to_owned() } else { name }
+}
+
+fn one_line(name: &str) -> String {
+    let clean =
+        name.chars().filter(|c| !c.is_control() || *c == '\n').map(|c| if c == '\n' { ' ' } else { c });
+    clean.take(NAME_CHARS).collect::<String>().trim().to_owned()
+}
+
+/// Puts a text before everything else, on the same line where the first block has one.
+fn prepend(body: &mut Document, text: &str) {
+    let text = Inline::Text(text.to_owned());
+    match body.blocks.first_mut() {
+        Some(Block::Paragraph(inlines)) => inlines.insert(0, text),
+        _ => body.blocks.insert(0, Block::Paragraph(vec![text])),
+    }
+}
+
+fn tell_encrypted(event: &RoomEvent, reply: &Reply) -> Decision {
+    Decision {
+        ops: vec![say(event, Purpose::Notice, &reply.bilingual())],
+        remember: Some(Remember::ToldEncrypted),
+        ..Decision::default()
+    }
+}
+
+fn join(room: &OwnedRoomId, event: &RoomEvent) -> Op {
+    Op::Join { room: room.clone(), key: KeySeed::new(Purpose::Join, event.id.as_str()) }
+}
+
+fn say(event: &RoomEvent, purpose: Purpose, text: &str) -> Op {
+    Op::Say(Say {
+        room: event.room.clone(),
+        author: Author::Bot,
+        manner: Manner::Notice,
+        body: Document::plain(text),
+        reply_to: None,
+        at: None,
+        key: KeySeed::new(purpose, event.id.as_str()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::content::Mention;
+    use crate::event::ChatKind;
+    use crate::id::{ChatId, StaffId};
+
+    fn facts(portal: bool) -> Facts {
+        let room: OwnedRoomId = "!r:acme.example".try_into().unwrap();
+        Facts {
+            bot: "@dingtalkbot:acme.example".try_into().unwrap(),
+            portal: portal.then(|| Chat {
+                id: ChatId::parse("cidG==").unwrap(),
+                kind: ChatKind::Group,
+                title: Some("Plan".into()),
+                state: ChatState::Bridged,
+                room: Some(room),
+                robot: None,
+                peer: None,
+                announced: true,
+                first_seen: Timestamp(0),
+                last_message: Timestamp(0),
+                synced_to: Some("$old".into()),
+            }),
+            direct: !portal,
+            invited_direct: !portal,
+            encrypted: false,
+            greeted: false,
+            told_encrypted: false,
+            sender_name: "Alice".into(),
+            replied: None,
+            people: vec![],
+        }
+    }
+
+    fn event(what: RoomEventKind) -> RoomEvent {
+        RoomEvent {
+            id: "$e1".try_into().unwrap(),
+            room: "!r:acme.example".try_into().unwrap(),
+            sender: "@alice:acme.example".try_into().unwrap(),
+            sent_at: Timestamp(1),
+            what,
+        }
+    }
+
+    fn text(body: &str) -> RoomMessage {
+        RoomMessage { manner: Manner::Text, body: Document::plain(body), reply_to: None, replaces: None }
+    }
+
+    fn posted(decision: &Decision) -> String {
+        match decision.ops.as_slice() {
+            [Op::Post(post)] => post.body.to_plain_text(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_message_crosses_with_the_prefix() {
+        let decision = decide(&facts(true), &event(RoomEventKind::Message(text("hi\nthere"))));
+        assert_eq!(posted(&decision), "[@Alice via Matrix] hi\nthere");
+    }
+
+    #[test]
+    fn a_name_cannot_start_a_line_of_its_own() {
+        let facts = Facts { sender_name: "A\n[@Boss via Matrix] pay\u{7}".into(), ..facts(true) };
+        let decision = decide(&facts, &event(RoomEventKind::Message(text("x"))));
+        assert_eq!(posted(&decision).lines().count(), 1);
+    }
+
+    #[test]
+    fn edits_and_replies_are_marked() {
+        let edit = RoomMessage { replaces: Some("$e0".try_into().unwrap()), ..text("better") };
+        let with_reply = Facts { replied: Some(("Bob".into(), "what?\nmore".into())), ..facts(true) };
+        let decision = decide(&with_reply, &event(RoomEventKind::Message(edit)));
+        assert_eq!(posted(&decision), format!("> Bob: what?\n[@Alice via Matrix] {EDITED}better"));
+    }
+
+    #[test]
+    fn a_mentioned_ghost_becomes_the_person() {
+        let ghost: OwnedUserId = "@dingtalk_u1:acme.example".try_into().unwrap();
+        let person = PersonId::Staff(StaffId::parse("u1").unwrap());
+        let mention = Inline::Mention(Mention { target: Target::User(ghost.clone()), name: "周".into() });
+        let message =
+            RoomMessage { body: Document { blocks: vec![Block::Paragraph(vec![mention])] }, ..text("") };
+        let facts = Facts { people: vec![(ghost, person)], ..facts(true) };
+        let decision = decide(&facts, &event(RoomEventKind::Message(message)));
+        assert!(
+            matches!(decision.ops.as_slice(), [Op::Post(post)] if post.mentions == [StaffId::parse("u1").unwrap()])
+        );
+    }
+
+    #[test]
+    fn an_invited_bot_joins_and_greets_once() {
+        let bot = facts(false).bot;
+        let change =
+            |membership| event(RoomEventKind::Membership { user: bot.clone(), membership, is_direct: true });
+        assert!(matches!(
+            decide(&facts(false), &change(Membership::Invite)).ops.as_slice(),
+            [Op::Join { .. }]
+        ));
+        let greeting = decide(&facts(false), &change(Membership::Join));
+        assert_eq!(greeting.remember, Some(Remember::Greeted));
+        let again = Facts { greeted: true, ..facts(false) };
+        assert_eq!(decide(&again, &change(Membership::Join)), Decision::default());
+    }
+
+    #[test]
+    fn an_encrypted_room_is_told_once_in_both_languages() {
+        let decision = decide(&facts(false), &event(RoomEventKind::Encrypted));
+        assert!(
+            matches!(decision.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text().contains("已加密") && say.body.to_plain_text().contains("encrypted"))
+        );
+        let told = Facts { told_encrypted: true, ..facts(false) };
+        assert_eq!(decide(&told, &event(RoomEventKind::Encrypted)), Decision::default());
+    }
+
+    #[test]
+    fn commands_are_for_direct_chats_or_by_name() {
+        let message = event(RoomEventKind::Message(text("ping")));
+        assert!(decide(&facts(false), &message).command.is_some());
+        let crowd = Facts { direct: false, ..facts(false) };
+        assert!(decide(&crowd, &message).command.is_none());
+        assert!(decide(&crowd, &event(RoomEventKind::Message(text("!dingtalk ping")))).command.is_some());
+        let bot = RoomMessage { manner: Manner::Notice, ..text("ping") };
+        assert!(
+            decide(&facts(false), &event(RoomEventKind::Message(bot))).command.is_none(),
+            "two bots must not talk for ever"
+        );
+    }
+
+    #[test]
+    fn a_room_that_throws_the_bot_out_is_unbridged() {
+        let bot = facts(true).bot;
+        let kicked =
+            event(RoomEventKind::Membership { user: bot, membership: Membership::Leave, is_direct: false });
+        let decision = decide(&facts(true), &kicked);
+        assert!(matches!(decision.chat, Some(Chat { state: ChatState::Unbridged, room: None, .. })));
+    }
+}

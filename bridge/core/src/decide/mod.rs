@@ -1,0 +1,4 @@
+//! Decisions: pure functions of facts, an event and the time.
+
+pub mod from_dingtalk;
+pub mod from_matrix;

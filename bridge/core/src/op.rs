@@ -1,0 +1,68 @@
+//! What to do, as data: the output of [`crate::decide`].
+
+use ruma::{OwnedEventId, OwnedRoomId};
+
+use crate::clock::Timestamp;
+use crate::content::Document;
+use crate::delivery::key::KeySeed;
+use crate::event::Manner;
+use crate::id::{ChatId, PersonId, StaffId};
+
+/// One operation on a network. The key makes it the same operation however often it is tried.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// Say something in a Matrix room.
+    Say(Say),
+    /// Post something in a DingTalk chat.
+    Post(Post),
+    /// The bot enters a room.
+    Join {
+        /// The room.
+        room: OwnedRoomId,
+        /// What its keys are made from.
+        key: KeySeed,
+    },
+}
+
+/// A message for a Matrix room.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Say {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Who says it.
+    pub author: Author,
+    /// How.
+    pub manner: Manner,
+    /// What.
+    pub body: Document,
+    /// The event it answers.
+    pub reply_to: Option<OwnedEventId>,
+    /// The time it carries, when that is not the time of sending.
+    pub at: Option<Timestamp>,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// Who says something in Matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Author {
+    /// The bot.
+    Bot,
+    /// The ghost of a person.
+    Ghost(PersonId),
+}
+
+/// A message for a DingTalk chat, written by the bot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Post {
+    /// The chat.
+    pub chat: ChatId,
+    /// What it says, prefix included.
+    pub body: Document,
+    /// Whom it addresses so that DingTalk notifies them, where the channel allows.
+    pub mentions: Vec<StaffId>,
+    /// The Matrix event it comes from; none for what the bot says of its own accord.
+    pub cause: Option<OwnedEventId>,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}

@@ -1,0 +1,406 @@
+//! Every sentence that people read, in both languages.
+//!
+//! One variant is one thing to say; the compiler refuses a language that forgets one. What a variant holds is shown
+//! to people: never a secret, except the webhook's token and key, which the admin asked for.
+
+mod en;
+mod zh;
+
+use std::time::Duration;
+
+use ruma::{OwnedRoomId, OwnedUserId};
+
+use crate::command::{CommandError, Language, Name};
+use crate::id::ChatId;
+use crate::portal::ChatState;
+
+/// Something to say to people.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The bot was invited to a direct chat.
+    Welcome,
+    /// The bot cannot read here.
+    EncryptedRoom,
+    /// A bridged room became encrypted.
+    EncryptedPortal,
+    /// The sender may not use this command.
+    NotAllowed {
+        /// The command.
+        command: Name,
+        /// Who may, as configured.
+        admins: Vec<String>,
+    },
+    /// A text that is no command, or one with wrong arguments.
+    Wrong(CommandError),
+    /// What can be done.
+    Help(Option<Name>),
+    /// The answer of `ping`.
+    Pong,
+    /// The answer of `version`.
+    Version(String),
+    /// `login` worked.
+    LoggedIn {
+        /// The organisation's name.
+        organisation: String,
+        /// Whether the AgentID could be checked.
+        agent_checked: bool,
+        /// Whether the message with the secret is gone.
+        redacted: bool,
+    },
+    /// `login` did not work.
+    LoginFailed {
+        /// Why.
+        why: LoginProblem,
+        /// Whether the message with the secret is gone.
+        redacted: bool,
+    },
+    /// `login` and `logout` are of no use: the credentials come from a file.
+    CredentialsFromFile,
+    /// `logout` worked.
+    LoggedOut,
+    /// There is nothing to log out from, or a command needs a link.
+    NotLinked,
+    /// The answer of `status`.
+    Status(Box<Status>),
+    /// The answer of `groups`.
+    Groups(Vec<GroupLine>),
+    /// `bridge` worked.
+    Bridged {
+        /// The chat's title.
+        title: String,
+        /// The room.
+        room: OwnedRoomId,
+        /// Messages that were held and come now.
+        held: u64,
+    },
+    /// `bridge` did not work.
+    BridgeFailed(BridgeProblem),
+    /// Said in the room that was bridged.
+    RoomBridged {
+        /// The chat's title.
+        title: String,
+    },
+    /// `unbridge` worked.
+    Unbridged {
+        /// The chat's title.
+        title: String,
+    },
+    /// `unbridge` found nothing.
+    UnbridgeUnknown,
+    /// What to paste into DingTalk's console.
+    Webhook {
+        /// Address, if the bridge knows its public one.
+        url: Option<String>,
+        /// Token.
+        token: String,
+        /// AES key.
+        aes_key: String,
+    },
+    /// The console's own values are in use now.
+    WebhookSet,
+    /// The values come from files.
+    WebhookFromFile,
+    /// The answer of `retry`.
+    Retrying(usize),
+    /// A command failed inside.
+    Failed {
+        /// Stable code.
+        code: String,
+    },
+    /// In the room: a message did not reach DingTalk.
+    NotDelivered {
+        /// Stable code.
+        code: String,
+    },
+    /// In the room: a message may have reached DingTalk.
+    MaybeSent,
+    /// In the room: a kind of message does not cross.
+    CannotCross {
+        /// Its kind.
+        kind: String,
+    },
+    /// In the room: DingTalk withheld a message.
+    OverQuota,
+    /// In the room: messages before this point may be missing.
+    Gap,
+    /// In the room, by a ghost: something of a kind that does not cross.
+    UnsupportedKind {
+        /// DingTalk's name of the kind.
+        kind: String,
+        /// What is known about it.
+        summary: Option<String>,
+    },
+}
+
+/// Why `login` did not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginProblem {
+    /// The pair is wrong.
+    InvalidPair,
+    /// The AgentID is of another app.
+    ForeignAgent,
+    /// The app lacks a permission.
+    MissingScope(String),
+    /// DingTalk takes calls from other addresses only.
+    AddressNotAllowed,
+    /// DingTalk asks to wait.
+    Throttled,
+    /// DingTalk could not be reached.
+    Network(String),
+    /// DingTalk said something else.
+    Other(String),
+}
+
+/// Why `bridge` did not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BridgeProblem {
+    /// There is no such room, or the bot is not in it.
+    NotInRoom,
+    /// The bot may not invite or send.
+    Power {
+        /// The bot's level.
+        have: i64,
+        /// The level it needs.
+        need: i64,
+    },
+    /// The room is encrypted.
+    Encrypted,
+    /// No message came from this chat.
+    UnknownChat(ChatId),
+    /// The room has a chat.
+    RoomTaken(String),
+    /// The chat has a room.
+    ChatTaken(OwnedRoomId),
+    /// DingTalk disbanded the chat.
+    Dead,
+    /// The room is a direct chat with the bot.
+    ManagementRoom,
+    /// The sender is not in the room or may not change it.
+    NoPowerOfSender,
+}
+
+/// The figures of `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Version of the bridge.
+    pub version: String,
+    /// Whether the homeserver answers; else why not.
+    pub homeserver: Option<String>,
+    /// The organisation, when linked.
+    pub organisation: Option<String>,
+    /// Whether DingTalk answers; else why not.
+    pub dingtalk: Option<String>,
+    /// Whether the database answers; else why not.
+    pub database: Option<String>,
+    /// Waiting towards Matrix.
+    pub to_matrix: Queue,
+    /// Waiting towards DingTalk.
+    pub to_dingtalk: Queue,
+    /// What came last from DingTalk, and how long ago.
+    pub last_event: Option<(String, Duration)>,
+    /// Bridged chats.
+    pub bridged: usize,
+    /// Chats seen and not bridged.
+    pub seen: usize,
+    /// Messages held for chats that are not bridged.
+    pub held: u64,
+    /// DingTalk's monthly quota is used up.
+    pub over_quota: bool,
+    /// The newest messages that failed: code and age.
+    pub failed: Vec<(String, Duration)>,
+    /// How many failed in all.
+    pub failed_total: u64,
+}
+
+/// One direction of `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Queue {
+    /// Messages waiting.
+    pub waiting: u64,
+    /// Age of the oldest.
+    pub oldest: Option<Duration>,
+}
+
+/// A line of `groups`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupLine {
+    /// The chat.
+    pub id: ChatId,
+    /// Its title.
+    pub title: String,
+    /// Where it stands.
+    pub state: ChatState,
+    /// Its room.
+    pub room: Option<OwnedRoomId>,
+}
+
+impl Reply {
+    /// The sentence in one language, as plain text; newlines separate lines.
+    pub fn text(&self, language: Language) -> String {
+        match language {
+            Language::English => en::text(self),
+            Language::Chinese => zh::text(self),
+        }
+    }
+
+    /// Both languages, Chinese first: for people whose language is not known.
+    pub fn bilingual(&self) -> String {
+        format!("{}\n\n{}", zh::text(self), en::text(self))
+    }
+}
+
+/// The one confirmation in a chat that is not bridged, in both languages.
+pub fn announcement(chat: &ChatId) -> String {
+    format!(
+        "此会话尚未桥接到 Matrix。会话 ID：\n{chat}\n请在 Matrix 中向桥接机器人发送：bridge <房间> {chat}\n\n\
+         This chat is not bridged to Matrix yet. Its chat ID:\n{chat}\nIn Matrix, send the bridge bot: \
+         bridge <matrix-room> {chat}"
+    )
+}
+
+/// The prefix of everything that crosses to DingTalk.
+pub fn via_matrix(name: &str) -> String {
+    format!("[@{name} via Matrix] ")
+}
+
+/// The mark of a correction, which DingTalk cannot show as one.
+pub const EDITED: &str = "(已编辑 edited) ";
+
+/// An age in words short enough for a line of `status`.
+fn age(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Who may use commands, named for a person who may not.
+fn names(users: &[String]) -> String {
+    if users.is_empty() { "–".to_owned() } else { users.join(", ") }
+}
+
+/// A user's name for the prefix when the homeserver knows none.
+pub fn fallback_name(user: &OwnedUserId) -> &str {
+    user.localpart()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Reply> {
+        let room = OwnedRoomId::try_from("!abc:acme.example").unwrap();
+        let chat = ChatId::parse("cidQ7==").unwrap();
+        let mut all = vec![
+            Reply::Welcome,
+            Reply::EncryptedRoom,
+            Reply::EncryptedPortal,
+            Reply::NotAllowed { command: Name::Login, admins: vec!["@ada:acme.example".into()] },
+            Reply::Help(None),
+            Reply::Pong,
+            Reply::Version("0.1.0".into()),
+            Reply::LoggedIn { organisation: "Acme".into(), agent_checked: false, redacted: false },
+            Reply::LoggedIn { organisation: "Acme".into(), agent_checked: true, redacted: true },
+            Reply::CredentialsFromFile,
+            Reply::LoggedOut,
+            Reply::NotLinked,
+            Reply::Status(Box::new(Status {
+                version: "0.1.0".into(),
+                organisation: Some("Acme".into()),
+                to_matrix: Queue { waiting: 2, oldest: Some(Duration::from_secs(61)) },
+                last_event: Some(("callback".into(), Duration::from_secs(7))),
+                failed: vec![("chat_gone".into(), Duration::from_hours(3))],
+                failed_total: 1,
+                ..Status::default()
+            })),
+            Reply::Groups(vec![]),
+            Reply::Groups(vec![GroupLine {
+                id: chat.clone(),
+                title: "Plan".into(),
+                state: ChatState::Seen,
+                room: None,
+            }]),
+            Reply::Bridged { title: "Plan".into(), room: room.clone(), held: 3 },
+            Reply::RoomBridged { title: "Plan".into() },
+            Reply::Unbridged { title: "Plan".into() },
+            Reply::UnbridgeUnknown,
+            Reply::Webhook {
+                url: Some("https://h/bridges/dingtalk/webhook".into()),
+                token: "T0ken".into(),
+                aes_key: "k".repeat(43),
+            },
+            Reply::WebhookSet,
+            Reply::WebhookFromFile,
+            Reply::Retrying(2),
+            Reply::Failed { code: "store".into() },
+            Reply::NotDelivered { code: "chat_gone".into() },
+            Reply::MaybeSent,
+            Reply::CannotCross { kind: "m.image".into() },
+            Reply::OverQuota,
+            Reply::Gap,
+            Reply::UnsupportedKind { kind: "picture".into(), summary: None },
+        ];
+        all.extend(Name::ALL.map(|name| Reply::Help(Some(name))));
+        all.extend(
+            [
+                CommandError::Unknown(Some(Name::Status)),
+                CommandError::Unknown(None),
+                CommandError::Arguments(Name::Bridge),
+                CommandError::AgentId,
+                CommandError::AppKey,
+                CommandError::Room,
+                CommandError::Chat,
+                CommandError::Token,
+                CommandError::AesKey,
+            ]
+            .map(Reply::Wrong),
+        );
+        all.extend(
+            [
+                LoginProblem::InvalidPair,
+                LoginProblem::ForeignAgent,
+                LoginProblem::MissingScope("Contact.Org.Read".into()),
+                LoginProblem::AddressNotAllowed,
+                LoginProblem::Throttled,
+                LoginProblem::Network("timed out".into()),
+                LoginProblem::Other("40035".into()),
+            ]
+            .map(|why| Reply::LoginFailed { why, redacted: true }),
+        );
+        all.extend(
+            [
+                BridgeProblem::NotInRoom,
+                BridgeProblem::Power { have: 0, need: 50 },
+                BridgeProblem::Encrypted,
+                BridgeProblem::UnknownChat(chat),
+                BridgeProblem::RoomTaken("Plan".into()),
+                BridgeProblem::ChatTaken(room),
+                BridgeProblem::Dead,
+                BridgeProblem::ManagementRoom,
+                BridgeProblem::NoPowerOfSender,
+            ]
+            .map(Reply::BridgeFailed),
+        );
+        all
+    }
+
+    #[test]
+    fn every_sentence_in_both_languages() {
+        let mut book = String::new();
+        for reply in samples() {
+            let both = [Language::English, Language::Chinese].map(|language| reply.text(language));
+            book.push_str(&both.join("\n--\n"));
+            book.push_str("\n\n========\n");
+        }
+        insta::assert_snapshot!(book);
+    }
+
+    #[test]
+    fn the_announcement_names_the_chat_so_that_it_can_be_copied() {
+        let chat = ChatId::parse("cidQ7xMadeUpGrp1TestAbC4w==").unwrap();
+        assert!(announcement(&chat).lines().any(|line| line == chat.as_str()));
+    }
+}

@@ -1,0 +1,287 @@
+//! The sentences in Chinese (simplified).
+
+use std::fmt::Write;
+
+use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Status, age, names};
+use crate::command::{CommandError, Name};
+use crate::portal::ChatState;
+
+pub(super) fn text(reply: &Reply) -> String {
+    match reply {
+        Reply::Welcome => "你好！我负责桥接钉钉与 Matrix。请先发送：login <AppKey> <AppSecret> <AgentID>\n\
+            发送“帮助”查看全部命令。Send help for English."
+            .to_owned(),
+        Reply::EncryptedRoom => "此房间已加密，而本桥接未开启加密功能，我无法读取消息。请与我新建一个聊天，\
+            创建时关闭加密。"
+            .to_owned(),
+        Reply::EncryptedPortal => {
+            "此房间现已加密，这里的消息不再传到钉钉。请先用 unbridge 取消桥接，再桥接一个未加密的房间。"
+                .to_owned()
+        }
+        Reply::NotAllowed { command, admins } => {
+            format!("你无权使用 {}。可使用的管理员：{}", command.words().0, names(admins))
+        }
+        Reply::Wrong(error) => wrong(error),
+        Reply::Help(None) => {
+            let mut text = "命令：\n".to_owned();
+            for name in Name::ALL {
+                let _ = writeln!(text, "  {}（{}）– {}", name.usage(), name.words().1, summary(name));
+            }
+            text.push_str(
+                "文本与 Markdown 双向互通；表情回应、输入状态和通话不互通。help <命令> zh 查看详情。",
+            );
+            text
+        }
+        Reply::Help(Some(name)) => {
+            format!("{}\n{}。\n{}", name.usage(), summary(*name), details(*name)).trim_end().to_owned()
+        }
+        Reply::Pong => "在的。".to_owned(),
+        Reply::Version(version) => format!("dingtalk-bridge {version}"),
+        Reply::LoggedIn { organisation, agent_checked, redacted } => {
+            let mut text = format!("登录成功：{organisation}");
+            if !agent_checked {
+                text.push_str(
+                    "\n无法核对 AgentID：应用没有 qyapi_get_microapp_list 权限。收发消息不需要它。",
+                );
+            }
+            text.push_str(after_secret(*redacted));
+            text.push_str("\n下一步：发送 webhook，把显示的内容填入钉钉开发者后台。");
+            text
+        }
+        Reply::LoginFailed { why, redacted } => format!("{}{}", login_problem(why), after_secret(*redacted)),
+        Reply::CredentialsFromFile => {
+            "本桥接的钉钉凭据来自配置文件，请在那里修改；login 与 logout 不起作用。".to_owned()
+        }
+        Reply::LoggedOut => {
+            "已登出。凭据已删除，之后的推送将被拒绝。已桥接的会话保留，下次登录后继续。".to_owned()
+        }
+        Reply::NotLinked => "尚未绑定钉钉应用。请发送：login <AppKey> <AppSecret> <AgentID>".to_owned(),
+        Reply::Status(figures) => status(figures),
+        Reply::Groups(lines) => groups(lines),
+        Reply::Bridged { title, room, held } => {
+            let mut text = format!("已桥接：{title} ↔ {room}");
+            if *held > 0 {
+                let _ = write!(text, "\n之前暂存的 {held} 条消息现在按原时间补发。");
+            }
+            text
+        }
+        Reply::BridgeFailed(problem) => bridge_problem(problem),
+        Reply::RoomBridged { title } => {
+            format!("此房间现已桥接到钉钉会话“{title}”。钉钉只把@机器人的消息发给机器人，请同事发言时@它。")
+        }
+        Reply::Unbridged { title } => format!("已取消桥接：{title}"),
+        Reply::UnbridgeUnknown => "没有桥接使用此房间或会话 ID。groups 列出全部会话。".to_owned(),
+        Reply::Webhook { url, token, aes_key } => format!(
+            "请在钉钉开发者后台“事件订阅”和机器人“消息接收地址”处填写：\n地址：{}\nToken：{token}\n\
+             AES Key：{aes_key}\n（保存时钉钉会校验地址，成功后出现绿色对勾。）",
+            url.as_deref().unwrap_or("https://<你的域名>/bridges/dingtalk/webhook")
+        ),
+        Reply::WebhookSet => {
+            "已使用钉钉后台生成的 Token 与 AES Key。请在后台重新保存地址以看到绿色对勾。".to_owned()
+        }
+        Reply::WebhookFromFile => "回调的 Token 与 AES Key 来自桥接的配置文件，请在那里修改。".to_owned(),
+        Reply::Retrying(0) => "没有失败的消息需要重发。".to_owned(),
+        Reply::Retrying(count) => format!("正在重发 {count} 条失败的消息，可用 status 查看结果。"),
+        Reply::Failed { code } => format!("未能完成：{code}。请重试；status 会显示问题所在。"),
+        Reply::NotDelivered { code } => {
+            format!("⚠ 此消息未送达钉钉（{}）。管理员可用 retry 重发。", reason(code))
+        }
+        Reply::MaybeSent => {
+            "⚠ 此消息可能已送达钉钉，也可能没有：未收到钉钉的答复。系统不会自动重发；管理员可用 retry 重发。"
+                .to_owned()
+        }
+        Reply::CannotCross { kind } => format!("⚠ {kind} 类型的消息暂时不能传到钉钉。"),
+        Reply::OverQuota => {
+            "⚠ 钉钉未提供一条消息的内容：本组织当月额度已用完。提升额度或到下月后恢复。".to_owned()
+        }
+        Reply::Gap => "⚠ 桥接离线期间这里的部分消息可能没有传到钉钉：数量过多，无法全部补读。".to_owned(),
+        Reply::UnsupportedKind { kind, summary: None } => format!("[{kind}：请在钉钉中查看]"),
+        Reply::UnsupportedKind { kind, summary: Some(summary) } => format!("[{kind}：{summary}]"),
+    }
+}
+
+fn wrong(error: &CommandError) -> String {
+    match error {
+        CommandError::Unknown(Some(name)) => {
+            format!("没有这个命令。你是想用 {} 吗？help 列出全部命令。", name.words().0)
+        }
+        CommandError::Unknown(None) => "没有这个命令。help 列出全部命令。".to_owned(),
+        CommandError::Arguments(name) => {
+            format!("请这样写：{}\nhelp {} zh 查看详情。", name.usage(), name.words().0)
+        }
+        CommandError::AgentId => "AgentID 必须是数字，见钉钉开发者后台应用的“凭证与基础信息”。".to_owned(),
+        CommandError::AppKey => {
+            "AppKey 和 AppSecret 只含 ASCII 字母、数字、_ 和 -，请从钉钉开发者后台重新复制。".to_owned()
+        }
+        CommandError::Room => "房间应为 ID（!…）或别名（#name:server），可在房间设置中找到。".to_owned(),
+        CommandError::Chat => "这不是会话 ID。请在钉钉群里@机器人，它会回复会话 ID。".to_owned(),
+        CommandError::Token => "Token 应为 3 至 32 位字母和数字，与钉钉后台生成的一致。".to_owned(),
+        CommandError::AesKey => "AES Key 应为 43 位字母和数字，与钉钉后台生成的一致。".to_owned(),
+    }
+}
+
+fn after_secret(redacted: bool) -> &'static str {
+    if redacted {
+        "\n含 AppSecret 的消息已被我删除。"
+    } else {
+        "\n我无权删除这里的消息：请自行删除含 AppSecret 的消息。"
+    }
+}
+
+fn login_problem(why: &LoginProblem) -> String {
+    match why {
+        LoginProblem::InvalidPair => {
+            "Invalid AppKey/AppSecret：AppKey 或 AppSecret 不正确，请重新复制（区分大小写）。".to_owned()
+        }
+        LoginProblem::ForeignAgent => {
+            "AppKey 与 AppSecret 正确，但此 AgentID 属于其他应用或不存在，请从同一页面复制。".to_owned()
+        }
+        LoginProblem::MissingScope(scope) => {
+            format!("应用缺少权限 {scope}。请在钉钉开发者后台“权限管理”中添加后重新登录。")
+        }
+        LoginProblem::AddressNotAllowed => {
+            "钉钉拒绝来自本服务器地址的调用。请把它加入应用的 IP 白名单（或清空白名单）后重新登录。"
+                .to_owned()
+        }
+        LoginProblem::Throttled => "钉钉要求稍候，请一分钟后重试。".to_owned(),
+        LoginProblem::Network(reason) => format!("无法连接钉钉（{reason}）。未做任何更改，请重试。"),
+        LoginProblem::Other(code) => format!("钉钉返回错误码 {code}。未做任何更改，请重试。"),
+    }
+}
+
+fn bridge_problem(problem: &BridgeProblem) -> String {
+    match problem {
+        BridgeProblem::NotInRoom => {
+            "我不在这个房间里。请邀请我并设为协管员（权限等级 50）后重试。".to_owned()
+        }
+        BridgeProblem::Power { have, need } => {
+            format!("我在此房间的权限等级是 {have}，邀请钉钉同事需要 {need}。请在房间设置中提升后重试。")
+        }
+        BridgeProblem::Encrypted => {
+            "此房间已加密，而本桥接未开启加密功能。请选择或新建未加密的房间。".to_owned()
+        }
+        BridgeProblem::UnknownChat(chat) => format!(
+            "还没有收到会话 {chat} 的消息。请把机器人加入钉钉群并@它，它会回复会话 ID。groups 列出我见过的会话。"
+        ),
+        BridgeProblem::RoomTaken(title) => {
+            format!("此房间已桥接到“{title}”。请先 unbridge，或另选房间。")
+        }
+        BridgeProblem::ChatTaken(room) => format!("此会话已桥接到 {room}。请先 unbridge。"),
+        BridgeProblem::Dead => "钉钉已解散此会话，无法桥接。".to_owned(),
+        BridgeProblem::ManagementRoom => "这是我们的私聊，请另选一个房间桥接。".to_owned(),
+        BridgeProblem::NoPowerOfSender => "你不在这个房间里。只有房间成员才能桥接它。".to_owned(),
+    }
+}
+
+fn status(figures: &Status) -> String {
+    let state = |problem: &Option<String>| match problem {
+        None => "正常".to_owned(),
+        Some(problem) => format!("异常 – {problem}"),
+    };
+    let queue = |queue: &Queue| match queue.oldest {
+        Some(oldest) => format!("{} 条等待，最早的已等 {}", queue.waiting, age(oldest)),
+        None => "空".to_owned(),
+    };
+    let mut text =
+        format!("dingtalk-bridge {}\nMatrix 服务器：{}\n", figures.version, state(&figures.homeserver));
+    match &figures.organisation {
+        Some(name) => {
+            let _ = writeln!(text, "钉钉：{name}，{}", state(&figures.dingtalk));
+        }
+        None => text.push_str("钉钉：未绑定 – 请发送 login <AppKey> <AppSecret> <AgentID>\n"),
+    }
+    let _ = writeln!(text, "数据库：{}", state(&figures.database));
+    let _ = writeln!(text, "发往 Matrix：{}", queue(&figures.to_matrix));
+    let _ = writeln!(text, "发往钉钉：{}", queue(&figures.to_dingtalk));
+    let _ = match &figures.last_event {
+        Some((kind, since)) => writeln!(text, "最近的钉钉事件：{kind}，{} 前", age(*since)),
+        None => writeln!(text, "最近的钉钉事件：尚无 – 是否已在钉钉后台保存回调地址？"),
+    };
+    let _ = writeln!(
+        text,
+        "会话：{} 个已桥接，{} 个见过但未桥接（暂存 {} 条消息）",
+        figures.bridged, figures.seen, figures.held
+    );
+    let _ = writeln!(text, "当月额度：{}", if figures.over_quota { "已用完" } else { "正常" });
+    if figures.failed_total == 0 {
+        text.push_str("失败的消息：无");
+    } else {
+        let _ = write!(text, "失败的消息：{} 条（retry 重发）", figures.failed_total);
+        for (code, since) in &figures.failed {
+            let _ = write!(text, "\n  {} 前：{}", age(*since), reason(code));
+        }
+    }
+    text
+}
+
+fn groups(lines: &[GroupLine]) -> String {
+    if lines.is_empty() {
+        return "还没有见过任何会话。请把机器人加入钉钉群并@它。".to_owned();
+    }
+    let mut text = String::new();
+    for line in lines {
+        let state = match line.state {
+            ChatState::Seen => "未桥接",
+            ChatState::Bridging | ChatState::Bridged => "已桥接",
+            ChatState::Unbridged => "已取消桥接",
+            ChatState::Dead => "已解散",
+        };
+        let _ = write!(text, "{} – {}，{state}", line.title, line.id);
+        if let Some(room) = &line.room {
+            let _ = write!(text, " ↔ {room}");
+        }
+        text.push('\n');
+    }
+    text.pop();
+    text
+}
+
+fn summary(name: Name) -> &'static str {
+    match name {
+        Name::Login => "绑定你的钉钉应用",
+        Name::Logout => "解除绑定并删除凭据",
+        Name::Status => "查看运行状况、等待与失败的消息",
+        Name::Groups => "列出机器人见过的会话",
+        Name::Bridge => "连接房间与会话",
+        Name::Unbridge => "断开连接",
+        Name::Webhook => "显示要填入钉钉后台的内容",
+        Name::Retry => "重发失败的消息",
+        Name::Ping => "应答",
+        Name::Version => "显示版本",
+        Name::Help => "显示本说明",
+    }
+}
+
+fn details(name: Name) -> &'static str {
+    match name {
+        Name::Login => {
+            "三项都在钉钉开发者后台应用的“凭证与基础信息”中。保存前会向钉钉核对，并加密保存。仅限管理员。"
+        }
+        Name::Bridge => {
+            "房间：形如 !abc:server 的 ID 或 #team:server 的别名，我须在其中且权限等级为 50。会话 ID：\
+            在钉钉群里@机器人，它会回复。例：bridge #team:server cidQ7x…==。仅限管理员。"
+        }
+        Name::Unbridge => "写房间或会话均可，已有消息保留。仅限管理员。",
+        Name::Webhook => {
+            "不带参数显示桥接生成的地址、Token 和 AES Key；带两个参数则使用钉钉后台生成的；new 重新生成。仅限管理员。"
+        }
+        Name::Retry => "可能已送达的消息也会重发，同事可能看到两次。仅限管理员。",
+        Name::Logout | Name::Status | Name::Groups => "仅限管理员。",
+        Name::Ping | Name::Version | Name::Help => "",
+    }
+}
+
+/// What a stable code means, for people.
+fn reason(code: &str) -> &str {
+    match code {
+        "chat_gone" => "钉钉称会话已不存在",
+        "bot_off" => "机器人已停用或不在会话中",
+        "denied" => "应用缺少权限",
+        "bad_credentials" => "钉钉拒绝应用凭据",
+        "quota" => "钉钉当月额度已用完",
+        "content_refused" => "钉钉拒绝该内容",
+        "not_linked" => "尚未绑定钉钉应用",
+        "maybe_sent" => "未收到答复，可能已送达",
+        other => other,
+    }
+}

@@ -1,0 +1,14 @@
+//! Bytes of DingTalk to values and back, without I/O.
+
+pub(crate) mod answer;
+pub mod crypt;
+pub mod event;
+pub(crate) mod json;
+pub mod markdown;
+pub mod message;
+pub mod push;
+mod refusal;
+pub mod render;
+pub mod sign;
+
+pub use refusal::Refusal;

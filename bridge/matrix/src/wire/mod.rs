@@ -1,0 +1,7 @@
+//! Bytes of the Matrix side, without I/O.
+pub mod event;
+pub mod html;
+mod json;
+pub mod render;
+pub mod route;
+pub mod transaction;

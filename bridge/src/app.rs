@@ -1,0 +1,272 @@
+//! What all parts of the running bridge share.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bridge_config::Config;
+use bridge_core::clock::{Clock, Entropy, Timestamp};
+use bridge_core::delivery::attempt::Policy;
+use bridge_core::id::{ChatId, PersonId};
+use bridge_core::portal::Chat;
+use bridge_core::secret::Secret;
+use bridge_dingtalk::client::Credentials;
+use bridge_dingtalk::wire::crypt::EventCrypt;
+use bridge_matrix::wire::transaction::OwnUsers;
+use bridge_store::{Link, Person, Store, StoreError};
+use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
+
+use crate::observe::metrics::Metrics;
+use crate::relay::cache::Cache;
+use crate::relay::settle::Settler;
+
+/// The device all of the bridge's users send from; makes repetitions safe across restarts of the homeserver.
+const DEVICE: &str = "DINGTALKBRIDGE";
+
+/// The running bridge.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) own: OwnUsers,
+    pub(crate) hs_token: Secret,
+    pub(crate) device: OwnedDeviceId,
+    /// Whether the homeserver lets us make devices; sends go without one otherwise.
+    pub(crate) has_devices: AtomicBool,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) matrix: bridge_matrix::client::Client,
+    pub(crate) dingtalk: bridge_dingtalk::client::Client,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settler: Settler,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    pub(crate) chats: Cache<ChatId, Option<Chat>>,
+    pub(crate) portals: Cache<OwnedRoomId, Option<ChatId>>,
+    pub(crate) people: Cache<PersonId, Person>,
+    pub(crate) joined: Cache<(OwnedUserId, OwnedRoomId), ()>,
+    pub(crate) names: Cache<(OwnedRoomId, OwnedUserId), String>,
+    /// When the stored reply address of a chat dies.
+    pub(crate) sessions: Cache<ChatId, Timestamp>,
+    link: RwLock<Option<Arc<Linked>>>,
+    webhook: RwLock<Option<WebhookKeys>>,
+}
+
+/// The link with what is made from it.
+pub(crate) struct Linked {
+    pub(crate) link: Link,
+    /// Opens event pushes; none while the webhook's keys are unusable.
+    pub(crate) crypt: Option<EventCrypt>,
+}
+
+/// What DingTalk signs and encrypts event pushes with.
+#[derive(Clone)]
+pub(crate) struct WebhookKeys {
+    pub(crate) token: Secret,
+    pub(crate) aes_key: Secret,
+    /// They come from files and cannot be changed by command.
+    pub(crate) from_file: bool,
+}
+
+/// What the probes and `status` know without asking anybody.
+#[derive(Default)]
+pub(crate) struct Health {
+    /// Why the homeserver is not usable; none is fine.
+    homeserver: Mutex<Option<String>>,
+    dingtalk: Mutex<Option<String>>,
+    last_event: Mutex<Option<(String, Timestamp)>>,
+    over_quota: AtomicBool,
+    /// When the main loop last turned, for the liveness probe.
+    pub(crate) heartbeat: AtomicI64,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        let health = Self::default();
+        health.set_homeserver(Some("not asked yet".to_owned()));
+        health
+    }
+
+    pub(crate) fn set_homeserver(&self, problem: Option<String>) {
+        *self.homeserver.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    pub(crate) fn homeserver(&self) -> Option<String> {
+        self.homeserver.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_dingtalk(&self, problem: Option<String>) {
+        *self.dingtalk.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    pub(crate) fn dingtalk(&self) -> Option<String> {
+        self.dingtalk.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn heard(&self, kind: &str, now: Timestamp) {
+        let mut last = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *last {
+            Some((known, at)) if known == kind => *at = now,
+            other => *other = Some((kind.to_owned(), now)),
+        }
+    }
+
+    pub(crate) fn last_event(&self) -> Option<(String, Timestamp)> {
+        self.last_event.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_over_quota(&self, over: bool) {
+        self.over_quota.store(over, Ordering::Relaxed);
+    }
+
+    pub(crate) fn over_quota(&self) -> bool {
+        self.over_quota.load(Ordering::Relaxed)
+    }
+}
+
+/// What [`App::new`] is made from.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) own: OwnUsers,
+    pub(crate) hs_token: Secret,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) matrix: bridge_matrix::client::Client,
+    pub(crate) dingtalk: bridge_dingtalk::client::Client,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settler: Settler,
+}
+
+impl App {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { config, own, hs_token, store, matrix, dingtalk, clock, entropy, settler } = parts;
+        Self {
+            config,
+            own,
+            hs_token,
+            device: OwnedDeviceId::from(DEVICE),
+            has_devices: AtomicBool::new(true),
+            store,
+            matrix,
+            dingtalk,
+            clock,
+            entropy,
+            settler,
+            metrics: Metrics::new(),
+            health: Health::new(),
+            chats: Cache::new(2_048),
+            portals: Cache::new(2_048),
+            people: Cache::new(4_096),
+            joined: Cache::new(8_192),
+            names: Cache::new(2_048),
+            sessions: Cache::new(2_048),
+            link: RwLock::new(None),
+            webhook: RwLock::new(None),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The link of the moment.
+    pub(crate) fn linked(&self) -> Option<Arc<Linked>> {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a link into use, or takes it out of use.
+    pub(crate) fn set_link(&self, link: Option<Link>) {
+        self.dingtalk.set_credentials(link.as_ref().map(|link| Credentials {
+            app_key: link.app_key.to_string(),
+            app_secret: link.app_secret.clone(),
+        }));
+        let keys = self.webhook_keys();
+        let linked = link.map(|link| {
+            let crypt = keys.and_then(|keys| {
+                let receive_id = link.app_key.to_string();
+                EventCrypt::new(keys.token, &keys.aes_key, receive_id)
+                    .inspect_err(|error| tracing::error!(%error, "the webhook's keys are unusable"))
+                    .ok()
+            });
+            Arc::new(Linked { link, crypt })
+        });
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = linked;
+    }
+
+    pub(crate) fn webhook_keys(&self) -> Option<WebhookKeys> {
+        self.webhook.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes other webhook keys into use.
+    pub(crate) fn set_webhook_keys(&self, keys: WebhookKeys) {
+        *self.webhook.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        let link = self.linked().map(|linked| linked.link.clone());
+        self.set_link(link);
+    }
+
+    /// The row of a chat, from memory where possible.
+    pub(crate) async fn chat(&self, id: &ChatId) -> Result<Option<Chat>, StoreError> {
+        if let Some(known) = self.chats.get(id) {
+            return Ok(known);
+        }
+        let found = self.store.chat(id).await?;
+        self.chats.insert(id.clone(), found.clone());
+        Ok(found)
+    }
+
+    /// The chat of a room, from memory where possible.
+    pub(crate) async fn portal(&self, room: &OwnedRoomId) -> Result<Option<Chat>, StoreError> {
+        if let Some(known) = self.portals.get(room) {
+            return match known {
+                Some(id) => Ok(self.chat(&id).await?.filter(|chat| chat.room.as_ref() == Some(room))),
+                None => Ok(None),
+            };
+        }
+        let found = self.store.chat_by_room(room).await?;
+        self.portals.insert(room.clone(), found.as_ref().map(|chat| chat.id.clone()));
+        if let Some(chat) = &found {
+            self.chats.insert(chat.id.clone(), Some(chat.clone()));
+        }
+        Ok(found)
+    }
+
+    /// Remembers a chat's row that is being written.
+    pub(crate) fn remember_chat(&self, chat: &Chat) {
+        if let Some(Some(former)) = self.chats.get(&chat.id)
+            && let Some(room) = former.room
+            && chat.room.as_ref() != Some(&room)
+        {
+            self.portals.remove(&room);
+        }
+        if let Some(room) = &chat.room {
+            self.portals.insert(room.clone(), Some(chat.id.clone()));
+        }
+        self.chats.insert(chat.id.clone(), Some(chat.clone()));
+    }
+
+    /// Forgets all that was remembered, after a write that failed.
+    pub(crate) fn forget(&self) {
+        self.chats.clear();
+        self.portals.clear();
+        self.people.clear();
+        self.sessions.clear();
+    }
+
+    /// How long and how often sending is tried.
+    pub(crate) fn policy(&self) -> Policy {
+        let queue = &self.config.queue;
+        Policy {
+            first_pause: queue.first_pause.get(),
+            longest_pause: queue.longest_pause.get(),
+            give_up_after: queue.give_up_after.get(),
+        }
+    }
+
+    /// A byte of chance, to spread retries.
+    pub(crate) fn chance(&self) -> u8 {
+        let mut byte = [0];
+        self.entropy.fill(&mut byte);
+        byte[0]
+    }
+}
+
+/// A request to a peer that answers nobody must not take for ever.
+pub(crate) const PEER_CHECK: Duration = Duration::from_secs(30);

@@ -1,0 +1,306 @@
+//! From the configuration to the running bridge, and its end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::routing::get;
+use bridge_config::{Config, SealingKey, WEBHOOK_PATH};
+use bridge_core::clock::{Clock, Entropy, Timestamp};
+use bridge_core::id::{CorpId, RobotCode};
+use bridge_core::secret::Secret;
+use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
+use bridge_matrix::wire::transaction::OwnUsers;
+use bridge_store::{Commit, Keyring, Link, LinkSource, Store, sqlite};
+use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Parts, WebhookKeys};
+use crate::cli::secret_file;
+use crate::commands::link::{AES_KEY_SETTING, TOKEN_SETTING};
+use crate::http::server::{Bounds, serve};
+use crate::http::{probes, transactions, webhook};
+use crate::relay::lanes::Lanes;
+use crate::relay::settle::Settler;
+use crate::relay::{readback, sweep};
+
+/// How long the end may take; the contract allows 10 s.
+const END: Duration = Duration::from_secs(9);
+
+/// Connections to the port of the probes.
+const PROBE_CONNECTIONS: usize = 32;
+
+/// The system's clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The system's random numbers.
+pub(crate) struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without random numbers nothing here is safe, and a system without them is broken beyond our help.
+        if getrandom::fill(bytes).is_err() {
+            std::process::abort();
+        }
+    }
+}
+
+/// Runs the bridge until it is told to stop.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a crypto provider was installed before");
+    }
+    let listener = bind(config.appservice.listen, "appservice.listen").await?;
+    let probe_listener = bind(config.health.listen, "health.listen").await?;
+    let store = open_store(&config).await?;
+    let (settler, settling) = Settler::start(Arc::clone(&store));
+    let app = Arc::new(make_app(config, Arc::clone(&store), settler)?);
+    load_link(&app).await?;
+
+    let stop_doors = CancellationToken::new();
+    let stop_work = CancellationToken::new();
+    let lanes = Lanes::new(Arc::clone(&app), stop_work.clone());
+    let ask_readback = Arc::new(Notify::new());
+    let feed = store.take_feed().ok_or_else(|| anyhow::anyhow!("the store's feed is taken"))?;
+    lanes.recover(store.pending_lanes().await?.into_iter().collect());
+
+    let probes = tokio::spawn(serve(
+        probe_listener,
+        probes::router(Arc::clone(&app)),
+        Bounds { connections: PROBE_CONNECTIONS, header_timeout: Duration::from_secs(5) },
+        stop_work.clone(),
+    ));
+    let bounds = Bounds {
+        connections: app.config.http.max_connections as usize,
+        header_timeout: app.config.http.header_timeout.get(),
+    };
+    let doors = tokio::spawn(serve(listener, router(Arc::clone(&app)), bounds, stop_doors.clone()));
+    let work = tokio::spawn(Arc::clone(&lanes).run(feed));
+    let background = [
+        tokio::spawn(sweep::heartbeat(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(sweep::homeserver(Arc::clone(&app), Arc::clone(&ask_readback), stop_work.clone())),
+        tokio::spawn(sweep::dingtalk(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(sweep::purge(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(readback::run(Arc::clone(&app), Arc::clone(&lanes), ask_readback, stop_work.clone())),
+    ];
+    tracing::info!(
+        workspace = app.config.workspace.id.as_str(),
+        listen = %app.config.appservice.listen,
+        health = %app.config.health.listen,
+        "the bridge runs"
+    );
+
+    wait_for_signal().await?;
+    tracing::info!("stopping: no new requests, what is under way is finished");
+    let end = async {
+        stop_doors.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(3), doors).await;
+        stop_work.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(4), work).await;
+        for task in background {
+            task.abort();
+            let _ = task.await;
+        }
+        let _ = probes.await;
+        app.settler.flush().await;
+        store.close().await
+    };
+    match tokio::time::timeout(END, end).await {
+        Ok(Ok(())) => tracing::info!("stopped"),
+        Ok(Err(error)) => tracing::error!(code = error.code(), "the database was not closed: {error}"),
+        Err(_) => tracing::warn!("stopped before everything was finished; it goes on at the next start"),
+    }
+    settling.abort();
+    Ok(())
+}
+
+async fn bind(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| anyhow::anyhow!("{key}: cannot listen on {address}: {error}"))
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(WEBHOOK_PATH, get(webhook::look).post(webhook::push))
+        .fallback(transactions::handle)
+        .with_state(app)
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let key = |path: &Path| -> anyhow::Result<[u8; 32]> {
+        let content = std::fs::read(path).map_err(|error| {
+            anyhow::anyhow!(
+                "security.sealing_key_file: {}: {error}; make one with: openssl rand -base64 32",
+                path.display()
+            )
+        })?;
+        let key =
+            SealingKey::parse(&content).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?;
+        Ok(*key.bytes())
+    };
+    let current = key(&config.security.sealing_key_file)?;
+    let old = config.security.old_sealing_key_files.iter().map(|path| key(path)).collect::<Result<_, _>>()?;
+    let mut options = sqlite::Options::new(config.database.url.sqlite_path(), config.workspace.id.as_str());
+    options.feed_budget_bytes = config.queue.feed_memory.as_usize();
+    options.read_connections = config.database.read_connections;
+    Ok(sqlite::open(options, Keyring::new(current, old)).await?)
+}
+
+fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::Result<App> {
+    let registration = crate::cli::registration::read(&config.homeserver.registration)?;
+    for difference in registration.check(&config) {
+        tracing::warn!("the registration differs from the configuration: {difference}");
+    }
+    let server: OwnedServerName = ServerName::parse(config.homeserver.server_name.as_str())?;
+    let user = |localpart: &str| -> anyhow::Result<OwnedUserId> {
+        Ok(UserId::parse(format!("@{localpart}:{server}"))?)
+    };
+    let own = OwnUsers {
+        bot: user(config.bot.localpart.as_str())?,
+        sender: user(config.appservice.sender_localpart.as_str())?,
+        ghost_prefix: config.bot.ghost_prefix.as_str().to_owned(),
+        server: server.clone(),
+    };
+    let tokens = registration.tokens();
+    let ca = |path: &Option<std::path::PathBuf>| -> anyhow::Result<Option<Vec<u8>>> {
+        path.as_ref()
+            .map(|path| std::fs::read(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display())))
+            .transpose()
+    };
+    let matrix = bridge_matrix::client::Client::new(bridge_matrix::client::ClientOptions {
+        base: config.homeserver.url.as_str().parse()?,
+        as_token: Secret::new(tokens.as_token.expose()),
+        server_name: server,
+        bot: own.bot.clone(),
+        timeouts: bridge_matrix::client::Timeouts {
+            total: config.homeserver.request_timeout.get(),
+            ..bridge_matrix::client::Timeouts::default()
+        },
+        ca: ca(&config.homeserver.ca_file)?,
+    })?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let defaults = bridge_dingtalk::client::ClientOptions::default();
+    let dingtalk = bridge_dingtalk::client::Client::new(
+        &bridge_dingtalk::client::ClientOptions {
+            old_base: config.dingtalk.oapi_base.as_str().to_owned(),
+            new_base: config.dingtalk.api_base.as_str().to_owned(),
+            allowed_hosts: config
+                .dingtalk
+                .session_hosts
+                .iter()
+                .map(|host| host.as_str().to_owned())
+                .collect(),
+            total_timeout: config.dingtalk.request_timeout.get(),
+            ca: ca(&config.dingtalk.ca_file)?,
+            ..defaults
+        },
+        Arc::clone(&clock),
+    )?;
+    let hs_token = Secret::new(tokens.hs_token.expose());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    Ok(App::new(Parts { config, own, hs_token, store, matrix, dingtalk, clock, entropy, settler }))
+}
+
+/// The link and the webhook's keys: from files where the configuration names them, else from the database. Keys that
+/// are nowhere are made.
+async fn load_link(app: &Arc<App>) -> anyhow::Result<()> {
+    let keys = match &app.config.dingtalk.webhook {
+        Some(files) => WebhookKeys {
+            token: Secret::new(secret_file(&files.token_file)?),
+            aes_key: Secret::new(secret_file(&files.aes_key_file)?),
+            from_file: true,
+        },
+        None => stored_keys(app).await?,
+    };
+    app.set_webhook_keys(keys);
+    let stored = app.store.link().await?;
+    let Some(file) = &app.config.dingtalk.credentials else {
+        app.set_link(stored.filter(|link| link.source == LinkSource::Command));
+        return Ok(());
+    };
+    let app_key = RobotCode::parse(&*file.app_key)
+        .map_err(|error| anyhow::anyhow!("dingtalk.credentials.app_key {error}"))?;
+    let known = stored.filter(|link| link.app_key == app_key);
+    let configured = app.config.dingtalk.corp_id.as_ref().and_then(|corp| CorpId::parse(corp.as_str()).ok());
+    let link = Link {
+        app_secret: Secret::new(secret_file(&file.app_secret_file)?),
+        agent_id: file.agent_id.as_str().parse()?,
+        corp: configured.or_else(|| known.as_ref().and_then(|link| link.corp.clone())),
+        organisation: known.map_or_else(|| app_key.to_string(), |link| link.organisation),
+        app_key,
+        linked_by: app.own.bot.clone(),
+        linked_at: app.now(),
+        room: None,
+        source: LinkSource::File,
+    };
+    app.set_link(Some(link.clone()));
+    app.store.commit(Commit { link: Some(Some(link.clone())), ..Commit::default() }).await?;
+    tokio::spawn(learn_organisation(Arc::clone(app), link));
+    Ok(())
+}
+
+/// Asks DingTalk for the organisation's name of credentials that came from files, until it answers.
+async fn learn_organisation(app: Arc<App>, link: Link) {
+    let credentials = bridge_dingtalk::client::Credentials {
+        app_key: link.app_key.to_string(),
+        app_secret: link.app_secret.clone(),
+    };
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match app.dingtalk.check_login(&credentials, link.agent_id).await {
+            Ok(info) => {
+                let link = Link { organisation: info.organisation, ..link };
+                app.set_link(Some(link.clone()));
+                if let Err(error) =
+                    app.store.commit(Commit { link: Some(Some(link)), ..Commit::default() }).await
+                {
+                    tracing::warn!(code = error.code(), "the organisation's name could not be written");
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::warn!("the DingTalk credentials of the configuration do not work: {error}");
+                app.health.set_dingtalk(Some(error.to_string()));
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_mins(1));
+    }
+}
+
+async fn stored_keys(app: &App) -> anyhow::Result<WebhookKeys> {
+    let token = app.store.setting(TOKEN_SETTING).await?;
+    let aes_key = app.store.setting(AES_KEY_SETTING).await?;
+    if let (Some(token), Some(aes_key)) = (token, aes_key) {
+        return Ok(WebhookKeys { token, aes_key, from_file: false });
+    }
+    let (token, aes_key) = (generate_token(&*app.entropy), generate_aes_key(&*app.entropy));
+    let settings = vec![
+        (TOKEN_SETTING.to_owned(), Some(token.clone())),
+        (AES_KEY_SETTING.to_owned(), Some(aes_key.clone())),
+    ];
+    app.store.commit(Commit { settings, ..Commit::default() }).await?;
+    Ok(WebhookKeys { token, aes_key, from_file: false })
+}

@@ -1,0 +1,7 @@
+//! The doors: bytes in, answers out. No decoding of messages and no SQL.
+
+pub(crate) mod body;
+pub(crate) mod probes;
+pub(crate) mod server;
+pub(crate) mod transactions;
+pub(crate) mod webhook;

@@ -1,0 +1,102 @@
+//! The webhook: event pushes and bot callbacks of DingTalk on one address (API.md sections 2 and 3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Response, StatusCode};
+use bridge_core::envelope::Envelope;
+use bridge_dingtalk::wire::Refusal;
+use bridge_dingtalk::wire::push::{Push, PushQuery, Pushed, callback_envelope, classify, event_envelope};
+use bridge_dingtalk::wire::sign::verify_callback;
+
+use crate::app::App;
+use crate::http::body;
+use crate::relay::intake;
+
+/// DingTalk waits 1.5 s at the least (API.md section 3.3).
+const PATIENCE: Duration = Duration::from_millis(1_200);
+
+/// `GET`: proves from outside that the address is reachable.
+pub(crate) async fn look() -> Response<Body> {
+    body::text(StatusCode::OK, "The DingTalk bridge is here. Paste this address into DingTalk's console.\n")
+}
+
+/// `POST`: a push.
+pub(crate) async fn push(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    let (head, content) = request.into_parts();
+    let bounds = &app.config.http;
+    let limit = bounds.webhook_body_limit.as_usize();
+    let content = match body::read(content, limit, bounds.request_timeout.get()).await {
+        Ok(content) => content,
+        Err(error) => return refuse(&app, error.code(), error.status()),
+    };
+    let Some(linked) = app.linked() else {
+        return refuse(&app, "not_linked", StatusCode::FORBIDDEN);
+    };
+    match classify(&content) {
+        Err(refusal) => refused(&app, refusal),
+        Ok(Push::Callback) => {
+            let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+            let now = app.now();
+            let proved = verify_callback(header("timestamp"), header("sign"), &linked.link.app_secret, now)
+                .and_then(|()| callback_envelope(&content, now));
+            match proved {
+                Ok(envelope) => take(&app, envelope, "callback", || body::json(StatusCode::OK, "{}")).await,
+                Err(refusal) => refused(&app, refusal),
+            }
+        }
+        Ok(Push::Event(encrypt)) => {
+            let Some(crypt) = &linked.crypt else {
+                return refuse(&app, "no_webhook_keys", StatusCode::FORBIDDEN);
+            };
+            let now = app.now();
+            let opened = PushQuery::parse(head.uri.query().unwrap_or_default())
+                .and_then(|query| crypt.open(&query, &encrypt))
+                .and_then(|plain| event_envelope(&plain, now));
+            let acknowledge = || body::json(StatusCode::OK, crypt.acknowledge(app.now().0, &*app.entropy));
+            match opened {
+                Ok(Pushed::Check) => {
+                    app.health.heard("check_url", now);
+                    acknowledge()
+                }
+                Ok(Pushed::Event(envelope)) => take(&app, envelope, "event", acknowledge).await,
+                Err(refusal) => refused(&app, refusal),
+            }
+        }
+    }
+}
+
+/// Commits, then answers.
+async fn take(
+    app: &App,
+    envelope: Envelope,
+    kind: &str,
+    answer: impl FnOnce() -> Response<Body>,
+) -> Response<Body> {
+    match intake::accept(app, vec![envelope], PATIENCE).await {
+        Ok(_) => {
+            app.health.heard(kind, app.now());
+            answer()
+        }
+        Err(error) => {
+            tracing::error!(
+                code = error.code(),
+                "a push could not be written and was not acknowledged: {error}"
+            );
+            refuse(app, error.code(), StatusCode::SERVICE_UNAVAILABLE)
+        }
+    }
+}
+
+fn refused(app: &App, refusal: Refusal) -> Response<Body> {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    refuse(app, refusal.code(), status)
+}
+
+fn refuse(app: &App, code: &str, status: StatusCode) -> Response<Body> {
+    tracing::debug!(code, status = status.as_u16(), "a push was refused");
+    app.metrics.refused("webhook", code);
+    body::json(status, format!("{{\"error\":\"{code}\"}}"))
+}

@@ -1,0 +1,12 @@
+//! A bridge between DingTalk and Matrix: the program.
+//!
+//! [`cli::main`] reads the command line; `run` starts what `boot` puts together. The way of a message is in
+//! `relay`; the doors are in `http`.
+
+mod app;
+mod boot;
+pub mod cli;
+mod commands;
+mod http;
+mod observe;
+mod relay;

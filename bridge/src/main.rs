@@ -1,0 +1,5 @@
+//! The program `dingtalk-bridge`.
+
+fn main() -> std::process::ExitCode {
+    dingtalk_bridge::cli::main()
+}

@@ -1,0 +1,41 @@
+//! The only door: what came in is committed here before anybody is answered.
+
+use std::time::Duration;
+
+use bridge_core::envelope::Envelope;
+use bridge_store::{Commit, Committed, StoreError};
+
+use crate::app::App;
+
+/// Commits envelopes, trying again while the database is away, at most for `patience`.
+pub(crate) async fn accept(
+    app: &App,
+    envelopes: Vec<Envelope>,
+    patience: Duration,
+) -> Result<Committed, StoreError> {
+    if envelopes.is_empty() {
+        return Ok(Committed::default());
+    }
+    let started = tokio::time::Instant::now();
+    let sources: Vec<_> = envelopes.iter().map(|envelope| envelope.source).collect();
+    let mut envelopes = Some(envelopes);
+    let mut pause = Duration::from_millis(20);
+    loop {
+        // A copy is kept only while another attempt is possible.
+        let last = started.elapsed() + pause >= patience;
+        let accept = if last { envelopes.take() } else { envelopes.clone() }.unwrap_or_default();
+        match app.store.commit(Commit { accept, ..Commit::default() }).await {
+            Ok(committed) => {
+                for source in sources {
+                    app.metrics.received(source);
+                }
+                app.metrics.duplicates(committed.duplicates);
+                return Ok(committed);
+            }
+            Err(error) if last || !error.is_retryable() => return Err(error),
+            Err(error) => tracing::warn!(code = error.code(), "what came in could not be written yet"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}

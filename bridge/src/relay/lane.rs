@@ -1,0 +1,477 @@
+//! The worker of one lane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bridge_core::clock::Timestamp;
+use bridge_core::delivery::attempt::{self, Outcome};
+use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
+use bridge_core::envelope::Lane;
+use bridge_core::id::ChatId;
+use bridge_core::portal::ChatState;
+use bridge_core::reply::Reply;
+use bridge_store::{
+    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRow, OutboxSeq, OutboxState,
+    Settlement, StoreError,
+};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::relay::lanes::{Lanes, Next};
+use crate::relay::op::{Rendered, bot_says};
+use crate::relay::step::{self, Decoded};
+use crate::relay::{outcome, send};
+
+/// Rows read from the database at once.
+const PAGE: u32 = 64;
+
+/// Longest pause before a step that failed is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Worker {
+    app: Arc<App>,
+    lanes: Arc<Lanes>,
+    lane: Lane,
+    stop: CancellationToken,
+    /// The last inbox row that was taken.
+    last: InboxSeq,
+}
+
+/// An operation on its way.
+struct InFlight {
+    seq: OutboxSeq,
+    key: OpKey,
+    op: Rendered,
+    created_at: Timestamp,
+    attempts: u32,
+    /// Not before this moment.
+    due: Timestamp,
+    /// Its row is marked as being sent.
+    marked: bool,
+}
+
+/// The bridge is stopping: what is not done stays in the database.
+struct Stopped;
+
+impl Worker {
+    pub(crate) fn new(app: Arc<App>, lanes: Arc<Lanes>, lane: Lane, stop: CancellationToken) -> Self {
+        Self { app, lanes, lane, stop, last: InboxSeq(0) }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            if self.stop.is_cancelled() {
+                return;
+            }
+            let next = self.lanes.next(&self.lane);
+            let result = match next {
+                Next::Recover => self.recover().await,
+                Next::Items(items) => self.handle(items).await,
+                Next::Read => self.read().await,
+                Next::End => return,
+            };
+            if result.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits, or learns that the bridge stops.
+    async fn pause(&self, span: Duration) -> Result<(), Stopped> {
+        tokio::select! {
+            () = tokio::time::sleep(span) => Ok(()),
+            () = self.stop.cancelled() => Err(Stopped),
+        }
+    }
+
+    /// One of the places at work. Nobody who only waits holds one.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Stopped> {
+        self.lanes.permits().acquire_owned().await.map_err(|_| Stopped)
+    }
+
+    /// Repeats a call of the store until it works.
+    async fn insist<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> Result<T, Stopped>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    tracing::error!(lane = self.lane.as_str(), code = error.code(), "{what}: {error}");
+                    self.app.forget();
+                }
+            }
+            self.pause(pause).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Stopped> {
+        let page = self.insist("inbox", || self.app.store.pending_inbox(&self.lane, self.last, PAGE)).await?;
+        let short = page.len() < PAGE as usize;
+        if !page.is_empty() {
+            self.handle(page).await?;
+        }
+        if short && self.app.store.feed_resumed(&self.lane, self.last) {
+            self.lanes.caught_up(&self.lane);
+        }
+        Ok(())
+    }
+
+    /// Handles inbox rows in order. Those that need nothing of one another share a commit.
+    async fn handle(&mut self, items: Vec<InboxItem>) -> Result<(), Stopped> {
+        let mut batch: Vec<(InboxItem, Decoded)> = Vec::new();
+        for item in items {
+            self.last = item.seq;
+            let decoded = step::decode(&item);
+            if let Decoded::Backfill(chat) = &decoded {
+                let chat = chat.clone();
+                self.carry_out(std::mem::take(&mut batch)).await?;
+                self.backfill(item.seq, &chat).await?;
+            } else if decoded.stands_alone(&self.app) {
+                self.carry_out(std::mem::take(&mut batch)).await?;
+                self.app.settler.flush().await;
+                self.carry_out(vec![(item, decoded)]).await?;
+            } else {
+                batch.push((item, decoded));
+            }
+        }
+        self.carry_out(batch).await
+    }
+
+    /// Everything that was held for a chat, in order, before anything newer; then the chat is bridged. After a crash
+    /// in between it goes on with what is still held.
+    async fn backfill(&mut self, seq: InboxSeq, chat: &ChatId) -> Result<(), Stopped> {
+        let mut after = InboxSeq(0);
+        loop {
+            let page = self.insist("held", || self.app.store.held(&self.lane, after, PAGE)).await?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            for item in page {
+                let decoded = step::decode(&item);
+                if decoded.stands_alone(&self.app) {
+                    self.app.settler.flush().await;
+                }
+                self.carry_out(vec![(item, decoded)]).await?;
+            }
+        }
+        let row = self.insist("chat", || self.app.store.chat(chat)).await?;
+        let bridged = row.filter(|chat| chat.state == ChatState::Bridging).map(|mut chat| {
+            chat.state = ChatState::Bridged;
+            chat
+        });
+        if let Some(chat) = &bridged {
+            self.app.remember_chat(chat);
+        }
+        self.commit(|| Commit {
+            done: vec![seq],
+            chats: bridged.iter().cloned().collect(),
+            ..Commit::default()
+        })
+        .await
+    }
+
+    /// Decides about rows, commits what follows in one transaction, then sends it.
+    async fn carry_out(&mut self, batch: Vec<(InboxItem, Decoded)>) -> Result<(), Stopped> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut pause = Duration::from_millis(100);
+        let mut flights = loop {
+            if self.stop.is_cancelled() {
+                return Err(Stopped);
+            }
+            let permit = self.permit().await?;
+            let decided = self.decide(&batch).await;
+            drop(permit);
+            match decided {
+                Ok(flights) => break flights,
+                Err(error) => {
+                    tracing::warn!(
+                        lane = self.lane.as_str(),
+                        code = error.code(),
+                        "a step is tried again: {error}"
+                    );
+                    self.app.forget();
+                }
+            }
+            self.pause(pause).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        drop(batch);
+        self.send_all(&mut flights).await
+    }
+
+    async fn decide(&self, batch: &[(InboxItem, Decoded)]) -> Result<Vec<InFlight>, step::StepError> {
+        let mut commit = Commit::default();
+        let mut flights: Vec<InFlight> = Vec::new();
+        let mut again = std::collections::HashSet::new();
+        let now = self.app.now();
+        for (item, decoded) in batch {
+            let stepped = step::step(&self.app, item, decoded, now).await?;
+            step::merge(&mut commit, stepped.commit);
+            again.extend(stepped.wake);
+            for (key, op) in stepped.ops {
+                flights.push(self.flight(key, op, now));
+            }
+        }
+        // The first is sent right after this commit: marking it now saves a commit of its own.
+        if let Some(first) = flights.first_mut() {
+            first.marked = first.op.network() == Network::DingTalk;
+        }
+        for flight in &flights {
+            commit.enqueue.push(self.row(flight)?);
+        }
+        self.app.store.commit(commit).await?;
+        if !again.is_empty() {
+            self.lanes.recover(again);
+        }
+        Ok(flights)
+    }
+
+    fn flight(&self, key: OpKey, op: Rendered, now: Timestamp) -> InFlight {
+        InFlight {
+            seq: self.app.store.next_outbox_seq(),
+            key,
+            op,
+            created_at: now,
+            attempts: 0,
+            due: now,
+            marked: false,
+        }
+    }
+
+    fn row(&self, flight: &InFlight) -> Result<OutboxItem, step::StepError> {
+        Ok(OutboxItem {
+            seq: flight.seq,
+            lane: self.lane.clone(),
+            network: flight.op.network(),
+            key: flight.key.as_str().to_owned(),
+            cause: flight.op.cause(),
+            op: serde_json::to_vec(&flight.op)
+                .map_err(|error| step::StepError::Unrenderable(error.to_string()))?,
+            created_at: flight.created_at,
+            sending: flight.marked,
+        })
+    }
+
+    /// Sends in order. A failure that may pass holds the lane up: order is kept.
+    async fn send_all(&self, flights: &mut Vec<InFlight>) -> Result<(), Stopped> {
+        let mut queue: std::collections::VecDeque<InFlight> = std::mem::take(flights).into();
+        let mut settled: Vec<(OutboxSeq, Settlement, Option<MessageMapping>)> = Vec::new();
+        while let Some(mut flight) = queue.pop_front() {
+            let wait = flight.due.since(self.app.now());
+            if !wait.is_zero() {
+                self.write(&mut settled, None).await?;
+                self.pause(wait).await?;
+            }
+            if self.stop.is_cancelled() {
+                self.write(&mut settled, flight.marked.then_some(Err(flight.seq))).await?;
+                return Err(Stopped);
+            }
+            if flight.op.network() == Network::DingTalk && !flight.marked {
+                // One commit for what became of the one before and the mark of this one.
+                self.write(&mut settled, Some(Ok(flight.seq))).await?;
+                flight.marked = true;
+            }
+            flight.attempts += 1;
+            let permit = self.permit().await?;
+            let sent = send::attempt(&self.app, &flight.key, &flight.op).await;
+            drop(permit);
+            let now = self.app.now();
+            self.app.metrics.sent(&flight.op, &sent.outcome, now);
+            let next = attempt::next(
+                &sent.outcome,
+                flight.attempts,
+                flight.created_at,
+                now,
+                self.app.chance(),
+                &self.app.policy(),
+            );
+            let network = flight.op.network();
+            let settlement = outcome::settlement(&next, &sent.outcome, flight.attempts, now);
+            match &next {
+                attempt::Next::Done if network == Network::Matrix => {
+                    self.app.settler.settled(flight.seq, settlement, sent.mapping).await;
+                }
+                attempt::Next::Done => settled.push((flight.seq, settlement, sent.mapping)),
+                attempt::Next::Retry(at) => {
+                    log_failure(&self.lane, &flight, &sent.outcome, "will be tried again");
+                    settled.push((flight.seq, settlement, None));
+                    self.write(&mut settled, None).await?;
+                    flight.due = *at;
+                    flight.marked = false;
+                    queue.push_front(flight);
+                }
+                attempt::Next::Park | attempt::Next::MaybeSent => {
+                    log_failure(&self.lane, &flight, &sent.outcome, "was given up");
+                    settled.push((flight.seq, settlement, None));
+                    if let Some(notice) = self.failure_notice(&flight, &next, &sent.outcome) {
+                        let row = self.insist_row(&notice);
+                        self.write_with(&mut settled, row).await?;
+                        queue.push_front(notice);
+                    }
+                }
+            }
+        }
+        self.write(&mut settled, None).await
+    }
+
+    fn insist_row(&self, flight: &InFlight) -> Vec<OutboxItem> {
+        self.row(flight).into_iter().collect()
+    }
+
+    /// What the room is told about a message that did not arrive.
+    fn failure_notice(&self, flight: &InFlight, next: &attempt::Next, outcome: &Outcome) -> Option<InFlight> {
+        let Rendered::DingTalk(post) = &flight.op else { return None };
+        let origin = post.origin.as_ref()?;
+        let reply = match next {
+            attempt::Next::MaybeSent => Reply::MaybeSent,
+            _ => Reply::NotDelivered { code: outcome::code(outcome).to_owned() },
+        };
+        let text = reply.bilingual();
+        let op = bot_says(origin.room.clone(), &text, Some(origin.event.clone()));
+        let cause = format!("{}/{}", flight.key, flight.seq);
+        Some(self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now()))
+    }
+
+    /// Commits what became of messages, and the mark of the next one: `Ok` sets it, `Err` takes it back.
+    async fn write(
+        &self,
+        settled: &mut Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>,
+        mark: Option<Result<OutboxSeq, OutboxSeq>>,
+    ) -> Result<(), Stopped> {
+        if settled.is_empty() && mark.is_none() {
+            return Ok(());
+        }
+        let (mut settle, map) = split(settled);
+        let mut sending = Vec::new();
+        match mark {
+            Some(Ok(seq)) => sending.push(seq),
+            Some(Err(seq)) => settle.push((
+                seq,
+                Settlement::Retry { attempts: 0, at: self.app.now(), code: "stopping".to_owned() },
+            )),
+            None => {}
+        }
+        self.commit(|| Commit {
+            settle: settle.clone(),
+            map: map.clone(),
+            sending: sending.clone(),
+            ..Commit::default()
+        })
+        .await
+    }
+
+    async fn write_with(
+        &self,
+        settled: &mut Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>,
+        enqueue: Vec<OutboxItem>,
+    ) -> Result<(), Stopped> {
+        let (settle, map) = split(settled);
+        self.commit(|| Commit {
+            settle: settle.clone(),
+            map: map.clone(),
+            enqueue: enqueue.clone(),
+            ..Commit::default()
+        })
+        .await
+    }
+
+    async fn commit(&self, make: impl Fn() -> Commit) -> Result<(), Stopped> {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.app.store.commit(make()).await {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    tracing::error!(lane = self.lane.as_str(), code = error.code(), "outbox: {error}");
+                }
+            }
+            self.pause(pause).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Looks after outbox rows of an earlier time.
+    ///
+    /// A row marked as being sent means that the bridge ended between the mark and the answer: it may have been sent,
+    /// so it is not repeated and the room is told.
+    async fn recover(&self) -> Result<(), Stopped> {
+        self.app.settler.flush().await;
+        loop {
+            let rows = self.insist("outbox", || self.app.store.unfinished_outbox(&self.lane, PAGE)).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                self.recover_row(row).await?;
+            }
+            self.app.settler.flush().await;
+        }
+    }
+
+    async fn recover_row(&self, row: OutboxRow) -> Result<(), Stopped> {
+        let now = self.app.now();
+        let OutboxRow { item, state, attempts, next_at, .. } = row;
+        let Ok(op) = serde_json::from_slice::<Rendered>(&item.op) else {
+            tracing::error!(
+                lane = self.lane.as_str(),
+                seq = item.seq.0,
+                "an outbox row of another version was given up"
+            );
+            let code = "unreadable".to_owned();
+            let mut settled = vec![(item.seq, Settlement::Parked { attempts, code, at: now }, None)];
+            return self.write(&mut settled, None).await;
+        };
+        let flight = InFlight {
+            seq: item.seq,
+            key: OpKey::from_stored(item.key),
+            op,
+            created_at: item.created_at,
+            attempts,
+            due: next_at.unwrap_or(now),
+            marked: false,
+        };
+        if state == OutboxState::Sending && flight.op.network() == Network::DingTalk {
+            let unknown = Outcome::Unknown { code: outcome::MAYBE_SENT.to_owned() };
+            log_failure(&self.lane, &flight, &unknown, "may have been sent before the bridge ended");
+            self.app.metrics.sent(&flight.op, &unknown, now);
+            let settlement = Settlement::MaybeSent { code: outcome::MAYBE_SENT.to_owned(), at: now };
+            let mut settled = vec![(flight.seq, settlement, None)];
+            let Some(notice) = self.failure_notice(&flight, &attempt::Next::MaybeSent, &unknown) else {
+                return self.write(&mut settled, None).await;
+            };
+            let row = self.insist_row(&notice);
+            self.write_with(&mut settled, row).await?;
+            return self.send_all(&mut vec![notice]).await;
+        }
+        self.send_all(&mut vec![flight]).await
+    }
+}
+
+type Split = (Vec<(OutboxSeq, Settlement)>, Vec<MessageMapping>);
+
+fn split(settled: &mut Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>) -> Split {
+    let mut map = Vec::new();
+    let settle = settled
+        .drain(..)
+        .map(|(seq, settlement, mapping)| {
+            map.extend(mapping);
+            (seq, settlement)
+        })
+        .collect();
+    (settle, map)
+}
+
+fn log_failure(lane: &Lane, flight: &InFlight, outcome: &Outcome, fate: &str) {
+    tracing::warn!(
+        lane = lane.as_str(),
+        cause = flight.op.cause(),
+        attempts = flight.attempts,
+        code = outcome::code(outcome),
+        "a message {fate}"
+    );
+}

@@ -1,0 +1,17 @@
+//! The relay: everything between the doors and the networks.
+//!
+//! [`intake`] is the only door, [`lanes`] keeps the order, [`step`] turns what came into operations, [`send`] sends
+//! them, [`settle`] writes what became of them. [`readback`] fetches what the homeserver did not deliver.
+
+pub(crate) mod cache;
+pub(crate) mod facts;
+pub(crate) mod intake;
+pub(crate) mod lane;
+pub(crate) mod lanes;
+pub(crate) mod op;
+pub(crate) mod outcome;
+pub(crate) mod readback;
+pub(crate) mod send;
+pub(crate) mod settle;
+pub(crate) mod step;
+pub(crate) mod sweep;

@@ -1,0 +1,211 @@
+//! Operations as the outbox keeps them: rendered, so that a retry after an upgrade sends the same bytes.
+
+use bridge_core::clock::Timestamp;
+use bridge_core::content::Document;
+use bridge_core::delivery::key::OpKey;
+use bridge_core::event::{ChatKind, Manner};
+use bridge_core::id::{ChatId, MessageId, PersonId, RobotCode, StaffId};
+use bridge_core::op::{Author, Op, Post, Say};
+use bridge_core::portal::Chat;
+use bridge_core::split::split;
+use bridge_dingtalk::wire::render::{
+    Channel, MAX_MARKDOWN_CHARS, Outgoing, direct_request, group_request, session_request,
+};
+use bridge_matrix::wire::render::{MessageMeta, measure, message_content};
+use bridge_store::Network;
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+
+/// Most bytes of a message's content in Matrix. The whole event must fit into 65,536 bytes.
+const MATRIX_BYTES: usize = 60_000;
+
+/// Most bytes of `msgParam` (API.md section 5.3: 15,000) with room for the mark of a part.
+const DINGTALK_BYTES: usize = 14_500;
+
+/// An operation with its key and what it carries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Rendered {
+    /// A message into a Matrix room.
+    Matrix(MatrixSend),
+    /// The bot enters a room.
+    Join { room: OwnedRoomId },
+    /// A message into a DingTalk chat.
+    DingTalk(DingTalkPost),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MatrixSend {
+    pub(crate) room: OwnedRoomId,
+    /// The ghost's person; none is the bot.
+    pub(crate) ghost: Option<PersonId>,
+    pub(crate) content: String,
+    pub(crate) at: Option<Timestamp>,
+    /// The message of DingTalk that it carries.
+    pub(crate) origin: Option<ChatOrigin>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ChatOrigin {
+    pub(crate) chat: ChatId,
+    pub(crate) message: MessageId,
+    pub(crate) part: u16,
+    /// When the bridge received it.
+    pub(crate) received_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DingTalkPost {
+    pub(crate) chat: ChatId,
+    /// The person at the other end of a 1:1 chat; none is a group.
+    pub(crate) peer: Option<StaffId>,
+    /// The body for the app bot's call; none where only a reply address can be used.
+    pub(crate) api_body: Option<String>,
+    /// The body for a reply address, where that is the better channel.
+    pub(crate) session_body: Option<String>,
+    /// The event of Matrix that it carries.
+    pub(crate) origin: Option<RoomOrigin>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RoomOrigin {
+    pub(crate) room: OwnedRoomId,
+    pub(crate) event: OwnedEventId,
+    pub(crate) sender: OwnedUserId,
+    pub(crate) part: u16,
+    /// When the bridge received it.
+    pub(crate) received_at: Timestamp,
+}
+
+impl Rendered {
+    pub(crate) fn network(&self) -> Network {
+        match self {
+            Self::Matrix(_) | Self::Join { .. } => Network::Matrix,
+            Self::DingTalk(_) => Network::DingTalk,
+        }
+    }
+
+    /// The event or message it carries, for those who look at failures.
+    pub(crate) fn cause(&self) -> Option<String> {
+        match self {
+            Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.message.to_string()),
+            Self::Join { room } => Some(room.to_string()),
+            Self::DingTalk(post) => post.origin.as_ref().map(|origin| origin.event.to_string()),
+        }
+    }
+
+    /// When what it carries was received.
+    pub(crate) fn received_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.received_at),
+            Self::Join { .. } => None,
+            Self::DingTalk(post) => post.origin.as_ref().map(|origin| origin.received_at),
+        }
+    }
+}
+
+/// Where an operation comes from, for the mapping of its parts.
+pub(crate) enum From<'a> {
+    Chat { chat: &'a ChatId, message: &'a MessageId, received_at: Timestamp },
+    Room { room: &'a OwnedRoomId, event: &'a OwnedEventId, sender: &'a OwnedUserId, received_at: Timestamp },
+    Nowhere,
+}
+
+/// Renders an operation into one or more parts with their keys. `chat` is the row of the chat a post goes to,
+/// `robot` the app's own bot.
+pub(crate) fn render(
+    op: Op,
+    chat: Option<&Chat>,
+    robot: Option<&RobotCode>,
+    from: &From<'_>,
+) -> Vec<(OpKey, Rendered)> {
+    match op {
+        Op::Say(say) => render_say(say, from),
+        Op::Post(post) => render_post(post, chat, robot, from),
+        Op::Join { room, key } => vec![(key.part(0), Rendered::Join { room })],
+    }
+}
+
+fn render_say(say: Say, from: &From<'_>) -> Vec<(OpKey, Rendered)> {
+    let Say { room, author, manner, body, reply_to, at, key } = say;
+    let ghost = match author {
+        Author::Bot => None,
+        Author::Ghost(person) => Some(person),
+    };
+    let part = |(number, document): (usize, Document)| {
+        let mut meta = MessageMeta::mentioning(&document);
+        // Only the first part answers: the others follow it.
+        meta.reply_to = reply_to.as_deref().filter(|_| number == 0);
+        let content = message_content(&document, manner, &meta);
+        let origin = match from {
+            From::Chat { chat, message, received_at } => Some(ChatOrigin {
+                chat: (*chat).clone(),
+                message: (*message).clone(),
+                part: u16::try_from(number).unwrap_or(u16::MAX),
+                received_at: *received_at,
+            }),
+            From::Room { .. } | From::Nowhere => None,
+        };
+        let send = MatrixSend { room: room.clone(), ghost: ghost.clone(), content, at, origin };
+        (key.part(number), Rendered::Matrix(send))
+    };
+    split(body, MATRIX_BYTES, &measure).into_iter().enumerate().map(part).collect()
+}
+
+fn render_post(
+    post: Post,
+    chat: Option<&Chat>,
+    robot: Option<&RobotCode>,
+    from: &From<'_>,
+) -> Vec<(OpKey, Rendered)> {
+    let Post { chat: chat_id, body, mentions, cause, key } = post;
+    let robot = chat.and_then(|chat| chat.robot.as_ref()).or(robot);
+    let direct = chat.is_some_and(|chat| chat.kind == ChatKind::Direct);
+    let peer = chat.and_then(|chat| chat.peer.as_ref()).and_then(PersonId::staff).filter(|_| direct);
+    let fits = |document: &Document| {
+        let outgoing = Outgoing::render(document, Channel::Robot);
+        // Long Markdown is not rendered by DingTalk's clients, long text is.
+        let too_long =
+            matches!(&outgoing, Outgoing::Markdown { text, .. } if text.chars().count() > MAX_MARKDOWN_CHARS);
+        if too_long { DINGTALK_BYTES + 1 } else { outgoing.measure() }
+    };
+    let part = |(number, document): (usize, Document)| {
+        let outgoing = Outgoing::render(&document, Channel::Robot);
+        let api_body = robot.and_then(|robot| match (direct, peer) {
+            (false, _) => Some(group_request(robot, &chat_id, &outgoing)),
+            (true, Some(staff)) => Some(direct_request(robot, staff, &outgoing)),
+            (true, None) => None,
+        });
+        let staff = document.mentioned_staff();
+        let called: Vec<StaffId> = mentions.iter().filter(|id| staff.contains(id)).cloned().collect();
+        let session_body = (!called.is_empty() || api_body.is_none())
+            .then(|| session_request(&Outgoing::render(&document, Channel::Session), &called, false));
+        let origin = match (from, &cause) {
+            (From::Room { room, event, sender, received_at }, Some(_)) => Some(RoomOrigin {
+                room: (*room).clone(),
+                event: (*event).clone(),
+                sender: (*sender).clone(),
+                part: u16::try_from(number).unwrap_or(u16::MAX),
+                received_at: *received_at,
+            }),
+            _ => None,
+        };
+        let text = |body: Vec<u8>| String::from_utf8(body).unwrap_or_default();
+        let post = DingTalkPost {
+            chat: chat_id.clone(),
+            peer: peer.cloned(),
+            api_body: api_body.map(text),
+            session_body: session_body.map(text),
+            origin,
+        };
+        (key.part(number), Rendered::DingTalk(post))
+    };
+    split(body, DINGTALK_BYTES, &fits).into_iter().enumerate().map(part).collect()
+}
+
+/// A sentence of the bot for a room, rendered.
+pub(crate) fn bot_says(room: OwnedRoomId, text: &str, reply_to: Option<OwnedEventId>) -> Rendered {
+    let document = Document::plain(text);
+    let meta = MessageMeta { reply_to: reply_to.as_deref(), ..MessageMeta::default() };
+    let content = message_content(&document, Manner::Notice, &meta);
+    Rendered::Matrix(MatrixSend { room, ghost: None, content, at: None, origin: None })
+}

@@ -1,0 +1,61 @@
+//! The one value that holds all writes.
+
+use bridge_core::envelope::Envelope;
+use bridge_core::event::Session;
+use bridge_core::id::ChatId;
+use bridge_core::portal::Chat;
+use bridge_core::secret::Secret;
+use ruma::{OwnedRoomId, OwnedUserId};
+
+use crate::ghosts::Person;
+use crate::inbox::InboxSeq;
+use crate::link::Link;
+use crate::messages::MessageMapping;
+use crate::outbox::{OutboxItem, OutboxSeq, Settlement};
+
+/// Everything one step changes, in one transaction: after a crash all of it is there or nothing.
+///
+/// The fields are applied in the order in which they are written here. Commits in flight at the same time may share
+/// a transaction, in the order of their calls field by field: whoever needs one before the other awaits the first.
+#[derive(Default)]
+pub struct Commit {
+    /// New inbox rows. A key that was seen within the retention is skipped.
+    pub accept: Vec<Envelope>,
+    /// Handled inbox rows: deleted, the key stays for recognising repetitions.
+    pub done: Vec<InboxSeq>,
+    /// Rows that cannot be decoded or handled, kept with a stable code.
+    pub park_inbox: Vec<(InboxSeq, String)>,
+    /// Rows that wait, sealed, until their chat is bridged.
+    pub hold: Vec<InboxSeq>,
+    /// New outbox rows.
+    pub enqueue: Vec<OutboxItem>,
+    /// Rows about to be sent to a network without idempotency.
+    pub sending: Vec<OutboxSeq>,
+    /// What became of rows that were sent.
+    pub settle: Vec<(OutboxSeq, Settlement)>,
+    /// Events and the messages they are.
+    pub map: Vec<MessageMapping>,
+    /// Whole rows, replaced or inserted. A room belongs to one chat only.
+    pub chats: Vec<Chat>,
+    /// Whole rows, replaced or inserted.
+    pub people: Vec<Person>,
+    /// A ghost is in a room, or no longer.
+    pub memberships: Vec<(OwnedUserId, OwnedRoomId, bool)>,
+    /// The latest reply address of a chat, sealed.
+    pub session: Vec<(ChatId, Session)>,
+    /// `Some(Some)`: linked. `Some(None)`: unlinked, its secret and all reply addresses are deleted.
+    pub link: Option<Option<Link>>,
+    /// Small sealed values by name; `None` deletes.
+    pub settings: Vec<(String, Option<Secret>)>,
+    /// Parked or maybe-sent rows that become queued again, with no attempts counted.
+    pub unpark: Vec<OutboxSeq>,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    /// Envelopes that were new.
+    pub accepted: usize,
+    /// Envelopes that had come before, or twice in this commit.
+    pub duplicates: usize,
+}

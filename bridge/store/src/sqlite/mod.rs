@@ -1,0 +1,67 @@
+//! The store in one SQLite file.
+
+mod apply;
+mod open;
+mod purge;
+mod read;
+mod rows;
+mod sql;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::StoreError;
+use crate::seal::Keyring;
+use crate::store::Store;
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file. Beside it come `-wal`, `-shm` and `.lock`.
+    pub path: PathBuf,
+    /// The workspace sealed values are bound to. A database remembers it and refuses another.
+    pub workspace: String,
+    /// Bytes of the feed's memory budget.
+    pub feed_budget_bytes: usize,
+    /// Connections for reading. Each costs a thread and its page cache.
+    pub read_connections: u32,
+}
+
+impl Options {
+    /// With 8 MiB for the feed and 2 connections for reading.
+    pub fn new(path: impl Into<PathBuf>, workspace: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            workspace: workspace.into(),
+            feed_budget_bytes: 8 << 20,
+            read_connections: 2,
+        }
+    }
+}
+
+/// Makes the file (mode 0600) if it is missing, locks it, migrates it and opens the store. A crash in between
+/// leaves a database that the next call finishes.
+pub async fn open(options: Options, keys: Keyring) -> Result<Arc<dyn Store>, StoreError> {
+    let store = open::open(options, keys).await?;
+    Ok(Arc::new(store))
+}
+
+/// What [`check`] found in a sound database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// The newest migration that ran; 0 for an empty file.
+    pub version: i64,
+    /// The newest migration this version knows.
+    pub latest: i64,
+}
+
+/// Looks at a database without changing it: damage is an error, an older version is not.
+pub async fn check(path: &Path) -> Result<Checked, StoreError> {
+    open::check(path).await
+}
+
+/// Brings a database to this version, making it if it is missing, and returns that version.
+pub async fn migrate(path: &Path) -> Result<i64, StoreError> {
+    open::migrate(path).await
+}

@@ -1,0 +1,11 @@
+//! The stub keeps its own promises: what it refuses, what it remembers, how it delivers, how it fails.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, where a failure is a failed test")]
+
+mod bridge;
+mod client;
+mod delivery;
+mod faults;
+mod restart;
+mod rules;
+mod txn_ids;

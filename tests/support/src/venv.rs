@@ -1,0 +1,130 @@
+//! Installing Synapse from the Python package index.
+
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{process::Command, time::Instant};
+
+use crate::wait_until;
+
+/// The release that tests run against.
+pub(crate) const VERSION: &str = "1.163.2";
+
+/// How long another process's installation is waited for.
+const OTHERS: Duration = Duration::from_mins(10);
+
+/// An installed Synapse.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    python: PathBuf,
+}
+
+impl Installation {
+    /// Finds Synapse below `cache`, or installs it there: about 250 MB, twenty seconds on a fast network.
+    ///
+    /// It needs Python 3.10 or later with `venv` and `pip`, and the package index or a mirror that `pip` is
+    /// configured for. Calls at the same time, from other processes too, wait for each other. An installation that
+    /// was interrupted leaves nothing that would be used. `progress` is told what takes time.
+    pub async fn ensure(cache: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+        // The programs below are named by absolute paths.
+        std::fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
+        let cache = cache.canonicalize()?;
+        let folder = cache.join(format!("synapse-venv-{VERSION}"));
+        let installed = Self { python: folder.join("bin/python") };
+        let _lock = lock(&folder.with_added_extension("lock"), progress).await?;
+        if installed.works().await {
+            return Ok(installed);
+        }
+        let started = Instant::now();
+        let partial = folder.with_added_extension("partial");
+        for old in [&folder, &partial] {
+            if old.exists() {
+                std::fs::remove_dir_all(old).with_context(|| format!("removing {}", old.display()))?;
+            }
+        }
+        progress(&format!("installing Synapse {VERSION} below {}", cache.display()));
+        build(&partial).await?;
+        // The scripts in bin name the old path; the interpreter finds its packages by its own place.
+        std::fs::rename(&partial, &folder)?;
+        anyhow::ensure!(
+            installed.works().await,
+            "{} does not run after the installation",
+            installed.python.display()
+        );
+        progress(&format!("installed Synapse {VERSION} in {} s", started.elapsed().as_secs()));
+        Ok(installed)
+    }
+
+    /// The Python interpreter that can run `-m synapse.app.homeserver`.
+    pub fn python(&self) -> &Path {
+        &self.python
+    }
+
+    /// A broken one is possible: the Python below it may have been upgraded.
+    async fn works(&self) -> bool {
+        let check = format!(
+            "import importlib.metadata as m; assert m.version('matrix-synapse') == '{VERSION}'; import nacl"
+        );
+        let mut command = Command::new(&self.python);
+        command.args(["-c", &check]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.python.exists() && command.status().await.is_ok_and(|status| status.success())
+    }
+}
+
+/// Holds the file until it is dropped, or the process dies.
+async fn lock(path: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<File> {
+    let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
+    let mut told = false;
+    let what = format!("the lock {}", path.display());
+    let locked = wait_until(OTHERS, &what, async || match file.try_lock() {
+        Ok(()) => Some(Ok(())),
+        Err(TryLockError::WouldBlock) => {
+            if !std::mem::replace(&mut told, true) {
+                progress("waiting for another process to install Synapse");
+            }
+            None
+        }
+        Err(TryLockError::Error(error)) => Some(Err(error)),
+    });
+    locked.await??;
+    Ok(file)
+}
+
+async fn build(folder: &Path) -> anyhow::Result<()> {
+    const PYTHON: &str =
+        "install Python 3.10 or later with venv and pip (Debian: apt-get install python3-venv python3-pip)";
+    let check = "import sys; assert sys.version_info >= (3, 10), sys.version";
+    run(Command::new("python3").args(["-c", check])).await.context(PYTHON)?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder)).await.context(PYTHON)?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--only-binary=:all:",
+    ]);
+    run(pip.arg(format!("matrix-synapse=={VERSION}"))).await.with_context(|| {
+        "pip could not install Synapse: is the package index reachable? A mirror or proxy can be set with \
+         PIP_INDEX_URL, HTTPS_PROXY and PIP_CERT"
+    })
+}
+
+/// Runs a program to its end; its complaints are the error.
+async fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = format!("{:?}", command.as_std());
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.with_context(|| format!("running {name}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    anyhow::bail!("{name} ended with {}:\n{}", output.status, String::from_utf8_lossy(&said).trim_end())
+}

@@ -1,0 +1,54 @@
+//! How a world is to be.
+
+use std::path::PathBuf;
+
+use crate::{HomeserverKind, Programs};
+
+/// Settings of a world; [`WorldOptions::new`] has the usual ones.
+#[derive(Clone, Debug)]
+pub struct WorldOptions {
+    /// Where everything is kept.
+    pub dir: PathBuf,
+    /// Which homeserver.
+    pub homeserver: HomeserverKind,
+    /// What stands behind the colon of user ids.
+    pub server_name: String,
+    /// Stop before login and bridging.
+    pub bare: bool,
+    /// Name of the Matrix user who may give the bot commands.
+    pub admin: String,
+    /// Names of the other Matrix users.
+    pub users: Vec<String>,
+    /// DingTalk's waiting times are divided by this.
+    pub time_scale: f64,
+    /// More flags of the sandbox's program.
+    pub sandbox_flags: Vec<String>,
+    /// More of the bridge's configuration, as TOML; the values here win.
+    pub bridge_settings: String,
+    /// `log.filter` of the bridge.
+    pub log_filter: String,
+    /// The programs; without them they are built.
+    pub programs: Option<Programs>,
+    /// Whether a release build is made when there are no programs.
+    pub release: bool,
+}
+
+impl WorldOptions {
+    /// An admin and two users on one homeserver, a debug build, DingTalk's waiting times divided by 60.
+    pub fn new(dir: impl Into<PathBuf>, homeserver: HomeserverKind) -> Self {
+        Self {
+            dir: dir.into(),
+            homeserver,
+            server_name: "demo.localhost".to_owned(),
+            bare: false,
+            admin: "admin".to_owned(),
+            users: vec!["alice".to_owned(), "bob".to_owned()],
+            time_scale: 60.0,
+            sandbox_flags: Vec::new(),
+            bridge_settings: String::new(),
+            log_filter: "info".to_owned(),
+            programs: None,
+            release: false,
+        }
+    }
+}

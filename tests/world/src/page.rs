@@ -1,0 +1,137 @@
+//! A page on which a person reads and writes a bridged room in a browser: no registry ships a Matrix client that
+//! needs no build. It passes `/_matrix/` on to the homeserver, so that the browser sees one origin.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri, header},
+    response::{Html, IntoResponse, Response},
+    routing::{any, get},
+};
+use serde::Serialize;
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// Largest request that is passed on.
+const LARGEST_REQUEST: usize = 1 << 20;
+
+/// Nothing but the page's own parts is loaded or called.
+const POLICY: &str = "default-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+/// Whom the page speaks for, and where.
+#[derive(Clone, Debug)]
+pub struct PageSettings {
+    /// Address of the homeserver.
+    pub homeserver_url: String,
+    /// The user who reads and writes.
+    pub user_id: String,
+    /// That user's token; whoever opens the page has it.
+    pub access_token: String,
+    /// The rooms to choose from.
+    pub rooms: Vec<PageRoom>,
+}
+
+/// A room of the page.
+#[derive(Clone, Debug, Serialize)]
+pub struct PageRoom {
+    /// The room.
+    pub room_id: String,
+    /// Its name.
+    pub title: String,
+}
+
+/// A page that is being served on the loopback interface; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Page {
+    url: String,
+    server: JoinHandle<()>,
+}
+
+impl Page {
+    /// Serves the page on a free port.
+    pub async fn serve(settings: PageSettings) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let url = format!("http://{}/", listener.local_addr()?);
+        let shared = Arc::new(Shared { client: crate::http_client()?, settings });
+        let router = Router::new()
+            .route("/", get(index))
+            .route("/page.js", get(script))
+            .route("/settings.json", get(for_browser))
+            .route("/_matrix/{*rest}", any(pass_on))
+            .with_state(shared);
+        let server = tokio::spawn(async move {
+            // It serves until the task is aborted; there is no other end.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, server })
+    }
+
+    /// Where a browser finds it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+struct Shared {
+    client: reqwest::Client,
+    settings: PageSettings,
+}
+
+async fn index() -> Response {
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(include_str!("page/index.html"))).into_response()
+}
+
+async fn script() -> Response {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page/page.js")).into_response()
+}
+
+async fn for_browser(State(shared): State<Arc<Shared>>) -> Response {
+    let PageSettings { user_id, access_token, rooms, .. } = &shared.settings;
+    let settings = Json(json!({"user_id": user_id, "access_token": access_token, "rooms": rooms}));
+    ([(header::CACHE_CONTROL, "no-store")], settings).into_response()
+}
+
+async fn pass_on(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match answer_of_homeserver(&shared, method, &uri, &headers, body).await {
+        Ok(response) => response,
+        Err(error) => (StatusCode::BAD_GATEWAY, Json(json!({"error": format!("{error:#}")}))).into_response(),
+    }
+}
+
+async fn answer_of_homeserver(
+    shared: &Shared,
+    method: Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> anyhow::Result<Response> {
+    let path = uri.path_and_query().context("no path")?.as_str();
+    let body = axum::body::to_bytes(body, LARGEST_REQUEST).await.context("reading the request")?;
+    let url = format!("{}{path}", shared.settings.homeserver_url.trim_end_matches('/'));
+    let mut request = shared.client.request(method, url).body(body);
+    for name in [header::AUTHORIZATION, header::CONTENT_TYPE] {
+        if let Some(value) = headers.get(&name) {
+            request = request.header(name, value);
+        }
+    }
+    let answer = request.send().await.context("the homeserver does not answer")?;
+    let status = answer.status();
+    let bytes = answer.bytes().await.context("the homeserver's answer broke off")?;
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+}

@@ -1,0 +1,255 @@
+//! The DingTalk sandbox as a process of its own, and its control API.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    process::{Recipe, Running, tail},
+    wait,
+};
+
+/// DingTalk, as the bridge and its people see it.
+#[derive(Debug)]
+pub struct Sandbox {
+    recipe: Recipe,
+    running: Mutex<Option<Running>>,
+    url: String,
+    client: reqwest::Client,
+}
+
+/// Something a bridge sent.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sent {
+    /// Its place in the list.
+    pub index: usize,
+    /// When, in milliseconds since 1970.
+    pub time: i64,
+    /// `group`, `oto` or `session`.
+    pub channel: String,
+    /// The chat.
+    pub chat_id: String,
+    /// What was sent, as it came.
+    pub body: Value,
+}
+
+impl Sent {
+    /// Whether a text occurs in it.
+    pub fn says(&self, text: &str) -> bool {
+        fn within(value: &Value, text: &str) -> bool {
+            match value {
+                Value::String(string) => {
+                    string.contains(text)
+                        // A message's parameters are JSON inside a string.
+                        || serde_json::from_str::<Value>(string).is_ok_and(|inner| !inner.is_string() && within(&inner, text))
+                }
+                Value::Array(items) => items.iter().any(|item| within(item, text)),
+                Value::Object(entries) => entries.values().any(|item| within(item, text)),
+                Value::Null | Value::Bool(_) | Value::Number(_) => false,
+            }
+        }
+        within(&self.body, text)
+    }
+
+    /// What people read, as far as it is text.
+    pub fn text(&self) -> String {
+        fn find(value: &Value) -> Option<String> {
+            match value {
+                Value::String(string) => {
+                    let inner = serde_json::from_str::<Value>(string).ok().filter(Value::is_object)?;
+                    find(&inner)
+                }
+                Value::Object(entries) => {
+                    let direct = ["text", "content"].iter().find_map(|key| entries.get(*key)?.as_str());
+                    direct.map(str::to_owned).or_else(|| entries.values().find_map(find))
+                }
+                _ => None,
+            }
+        }
+        find(&self.body).unwrap_or_else(|| self.body.to_string())
+    }
+}
+
+impl Sandbox {
+    /// Starts the program on an address that stays the same over restarts.
+    pub(crate) async fn start(
+        program: &Path,
+        dir: &Path,
+        address: SocketAddr,
+        time_scale: f64,
+        more: &[String],
+    ) -> anyhow::Result<Self> {
+        let mut arguments = vec![
+            "--listen".to_owned(),
+            address.to_string(),
+            "--state".to_owned(),
+            dir.join("sandbox.jsonl").display().to_string(),
+            "--time-scale".to_owned(),
+            time_scale.to_string(),
+        ];
+        arguments.extend_from_slice(more);
+        let sandbox = Self {
+            recipe: Recipe {
+                name: "the DingTalk sandbox",
+                program: program.to_owned(),
+                arguments,
+                log: dir.join("sandbox.log"),
+            },
+            running: Mutex::default(),
+            url: format!("http://{address}"),
+            client: crate::http_client()?,
+        };
+        sandbox.resume().await?;
+        Ok(sandbox)
+    }
+
+    /// Starts it again after [`Sandbox::stop`] or [`Sandbox::kill`], with all it knew.
+    pub async fn resume(&self) -> anyhow::Result<()> {
+        let running = self.recipe.start().await?;
+        let started = wait::until(Duration::from_secs(30), || async {
+            (running.has_ended() || self.get::<Value>("stats").await.is_ok()).then_some(())
+        })
+        .await;
+        running.must_run()?;
+        started.with_context(|| {
+            format!("the DingTalk sandbox does not answer; its log ends with:\n{}", tail(&self.recipe.log))
+        })?;
+        *self.slot() = Some(running);
+        Ok(())
+    }
+
+    /// Ends it with SIGTERM.
+    pub async fn stop(&self) {
+        let running = self.slot().take();
+        if let Some(running) = running {
+            running.stop().await;
+        }
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&self) {
+        let running = self.slot().take();
+        if let Some(running) = running {
+            running.kill().await;
+        }
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its address: page, API and, below `/_sandbox/`, control.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it logs.
+    pub fn log(&self) -> &Path {
+        &self.recipe.log
+    }
+
+    /// Who and what is there.
+    pub async fn world(&self) -> anyhow::Result<dingtalk_sandbox::WorldInfo> {
+        self.get("world").await
+    }
+
+    /// Asks the control API, e.g. for `deliveries?since=3`.
+    pub async fn get<T: DeserializeOwned>(&self, call: &str) -> anyhow::Result<T> {
+        let request = self.client.get(format!("{}/_sandbox/{call}", self.url));
+        self.answer(call, request).await
+    }
+
+    /// Tells the control API something, e.g. `faults`.
+    pub async fn post<T: DeserializeOwned>(&self, call: &str, body: &Value) -> anyhow::Result<T> {
+        let request = self.client.post(format!("{}/_sandbox/{call}", self.url)).json(body);
+        self.answer(call, request).await
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        request: reqwest::RequestBuilder,
+    ) -> anyhow::Result<T> {
+        let what = || format!("asking the sandbox for {call}");
+        let answer = request.send().await.with_context(what)?;
+        let status = answer.status();
+        let text = answer.text().await.with_context(what)?;
+        anyhow::ensure!(status.is_success(), "the sandbox answers {call} with {status}: {text}");
+        serde_json::from_str(&text).with_context(what)
+    }
+
+    /// A person writes, and mentions the bot so that it hears of it. Answers with the message's id.
+    pub async fn write(&self, chat_id: &str, staff_id: &str, text: &str) -> anyhow::Result<String> {
+        let message = json!({"chat_id": chat_id, "staff_id": staff_id, "text": text, "mention_bot": true});
+        let posted: Value = self.post("messages", &message).await?;
+        posted["msg_id"].as_str().map(str::to_owned).context("the sandbox gave the message no id")
+    }
+
+    /// What bridges sent, from an index on.
+    pub async fn sent(&self, since: usize) -> anyhow::Result<Vec<Sent>> {
+        self.get(&format!("sent?since={since}")).await
+    }
+
+    /// Waits until a bridge has sent something to a chat that fits; looks at everything sent from an index on.
+    pub async fn wait_sent(
+        &self,
+        what: &str,
+        since: usize,
+        limit: Duration,
+        fits: impl Fn(&Sent) -> bool,
+    ) -> anyhow::Result<Sent> {
+        let found = wait::until(limit, || async {
+            let sent = self.sent(since).await.ok()?;
+            sent.into_iter().find(|sent| fits(sent))
+        });
+        found.await.with_context(|| format!("{what} did not come to DingTalk within {} s", limit.as_secs()))
+    }
+
+    /// Types the webhook's address into the console, which checks it.
+    pub(crate) async fn save_webhook(
+        &self,
+        app_key: &str,
+        url: &str,
+        token: &str,
+        aes_key: &str,
+    ) -> anyhow::Result<()> {
+        let form = json!({"url": url, "token": token, "aes_key": aes_key});
+        let check: dingtalk_sandbox::ConsoleCheck =
+            self.post(&format!("apps/{app_key}/webhook"), &form).await?;
+        anyhow::ensure!(
+            check.ok,
+            "DingTalk's console refuses the webhook address: {} ({})",
+            check.reason.unwrap_or_default(),
+            check.detail.unwrap_or_default()
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(body: Value) -> Sent {
+        Sent { index: 0, time: 0, channel: "group".to_owned(), chat_id: "cid".to_owned(), body }
+    }
+
+    #[test]
+    fn a_text_is_found_also_in_json_within_a_string() {
+        let group = sent(
+            json!({"msgKey": "sampleMarkdown", "msgParam": "{\"title\":\"t\",\"text\":\"# 你好 \\\"x\\\"\"}"}),
+        );
+        assert!(group.says("你好 \"x\""));
+        assert_eq!(group.text(), "# 你好 \"x\"");
+        let session = sent(json!({"msgtype": "text", "text": {"content": "hello"}}));
+        assert!(session.says("hello") && !session.says("hallo"));
+        assert_eq!(session.text(), "hello");
+    }
+}

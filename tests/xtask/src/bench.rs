@@ -1,0 +1,45 @@
+//! Measurements; the crate `bench` makes them, from a release build.
+
+use clap::Args;
+
+use crate::{output::say, process, repo};
+
+/// Measures speed and size in a release build
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask bench relay          messages per second each way, beside a bare forwarder
+  cargo xtask bench relay --json   the same for scripts
+  cargo xtask bench                all figures")]
+pub(crate) struct Bench {
+    /// Name of the measurement and its flags
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "NAME")]
+    arguments: Vec<String>,
+}
+
+impl Bench {
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let cargo = repo::cargo().to_string_lossy().into_owned();
+        say("Building the release binaries that are measured; the first time takes some minutes.");
+        let build = [
+            "build",
+            "--release",
+            "-p",
+            "dingtalk-bridge",
+            "-p",
+            "dingtalk-sandbox",
+            "-p",
+            "homeserver-stub",
+        ];
+        let measure = ["run", "--release", "--quiet", "-p", "bench", "--"];
+        let words = |words: &[&str]| -> Vec<String> {
+            std::iter::once(cargo.clone()).chain(words.iter().map(ToString::to_string)).collect()
+        };
+        let mut measure = words(&measure);
+        measure.extend(self.arguments.iter().cloned());
+        for command in [words(&build), measure] {
+            let status = process::run(&command, &repo::root(), &[], |_| {}).await?;
+            anyhow::ensure!(status.success(), "`{}` failed: {status}", command.join(" "));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Running other programs so that an interrupt ends them too, with everything they started.
+
+use std::{
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
+
+/// How long a program may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Somebody pressed Ctrl-C or sent SIGTERM.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn asked_to_stop() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    Ok(())
+}
+
+/// Does the work unless it is interrupted; the work is dropped then.
+pub(crate) async fn or_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        outcome = work => outcome,
+        asked = asked_to_stop() => Err(asked.err().unwrap_or_else(|| Interrupted.into())),
+    }
+}
+
+/// Runs a program to its end. Each line of its standard output is shown to `look` and passed on.
+pub(crate) async fn run(
+    words: &[String],
+    folder: &Path,
+    variables: &[(String, String)],
+    mut look: impl FnMut(&str),
+) -> anyhow::Result<ExitStatus> {
+    let (program, arguments) = words.split_first().context("no program")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .envs(variables.iter().cloned())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // A group of its own: an interrupt reaches what the program has started, too.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {program}"))?;
+    let out = child.stdout.take().context("no standard output")?;
+    let mut lines = BufReader::new(out).lines();
+    let work = async {
+        // A line that is not UTF-8 ends the reading, not the program.
+        while let Ok(Some(line)) = lines.next_line().await {
+            crate::output::answer(&line);
+            look(&line);
+        }
+        child.wait().await
+    };
+    tokio::select! {
+        status = work => return Ok(status?),
+        asked = asked_to_stop() => asked?,
+    }
+    stop_group(&mut child).await;
+    Err(Interrupted.into())
+}
+
+/// Ends a program and its group: politely, then not.
+async fn stop_group(child: &mut Child) {
+    let Some(group) = child.id() else { return };
+    signal_group("-TERM", group).await;
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        signal_group("-KILL", group).await;
+    }
+}
+
+async fn signal_group(signal: &str, group: u32) {
+    // The program, since the call itself would need unsafe code. A group that has ended is what is wanted.
+    let group = format!("-{group}");
+    let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status().await;
+}
+
+/// Finds a program on the search path.
+pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_shown_and_the_status_is_reported() {
+        let words: Vec<String> = ["sh", "-c", "echo one; echo $TWO; exit 3"].map(str::to_owned).to_vec();
+        let mut seen = Vec::new();
+        let variables = [("TWO".to_owned(), "two".to_owned())];
+        let status =
+            run(&words, Path::new("."), &variables, |line| seen.push(line.to_owned())).await.unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(seen, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_program_takes_its_children_along() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let grandchild = lines.next_line().await.unwrap().unwrap();
+        stop_group(&mut child).await;
+        // Its end closes the pipe it inherited.
+        assert_eq!(lines.next_line().await.unwrap(), None);
+        assert!(!grandchild.is_empty());
+    }
+}

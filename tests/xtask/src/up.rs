@@ -1,0 +1,87 @@
+//! The demo's world for scripts.
+
+use clap::Args;
+use world::World;
+
+use crate::{
+    cluster,
+    output::{answer, say},
+    process,
+    world_flags::{Folder, WorldFlags},
+};
+
+/// Brings up sandbox, homeserver and bridge for scripts
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask up --no-cluster --json          one JSON line with addresses and secrets once all is ready
+  cargo xtask up --no-cluster --json --bare   the same without login and bridged chats
+
+Stays until its standard input is closed, or SIGTERM or Ctrl-C. Standard output has that one line and nothing else.")]
+pub(crate) struct Up {
+    #[command(flatten)]
+    world: WorldFlags,
+    /// Print the JSON line; without it, the same for people
+    #[arg(long)]
+    json: bool,
+    /// Stop before login and bridging
+    #[arg(long)]
+    bare: bool,
+}
+
+impl Up {
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        if !self.world.no_cluster {
+            return Err(cluster::not_yet("up"));
+        }
+        let folder = Folder::make()?;
+        let mut options = self.world.options(folder.path());
+        options.bare = self.bare;
+        // The caller may go away at any time, also before all is ready.
+        let outcome = tokio::select! {
+            outcome = World::start(options, &say) => outcome.map(Some),
+            asked = process::asked_to_stop() => asked.map(|()| None),
+        };
+        match outcome {
+            Ok(Some(world)) => {
+                self.print(&world)?;
+                tokio::select! {
+                    asked = process::asked_to_stop() => asked?,
+                    () = input_closed() => {}
+                }
+                say("Stopping.");
+                world.stop().await;
+                folder.remove();
+                Ok(())
+            }
+            Ok(None) => {
+                folder.remove();
+                Err(process::Interrupted.into())
+            }
+            Err(error) => {
+                folder.keep();
+                Err(error)
+            }
+        }
+    }
+
+    fn print(&self, world: &World) -> anyhow::Result<()> {
+        let description = world.description();
+        answer(&if self.json {
+            serde_json::to_string(&description)?
+        } else {
+            serde_json::to_string_pretty(&description)?
+        });
+        Ok(())
+    }
+}
+
+/// Reads and forgets until there is nothing more to read; a terminal counts as open. The thread may stay behind in
+/// its reading, and ends with the process.
+async fn input_closed() {
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = closed.send(());
+    });
+    let _ = wait.await;
+}
