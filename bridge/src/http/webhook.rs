@@ -12,7 +12,7 @@ use bridge_dingtalk::wire::push::{Push, PushQuery, Pushed, callback_envelope, cl
 use bridge_dingtalk::wire::sign::verify_callback;
 
 use crate::app::App;
-use crate::http::body;
+use crate::http::body::{self, Crowd};
 use crate::relay::intake;
 
 /// DingTalk waits 1.5 s at the least (API.md section 3.3).
@@ -23,35 +23,45 @@ pub(crate) async fn look() -> Response<Body> {
     body::text(StatusCode::OK, "The DingTalk bridge is here. Paste this address into DingTalk's console.\n")
 }
 
+/// Bytes of event pushes that are read at the same time; their proof is in the body.
+static STRANGERS: Crowd = Crowd::new(8 << 20);
+
 /// `POST`: a push.
 pub(crate) async fn push(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let (head, content) = request.into_parts();
-    let bounds = &app.config.http;
-    let limit = bounds.webhook_body_limit.as_usize();
-    let content = match body::read(content, limit, bounds.request_timeout.get()).await {
-        Ok(content) => content,
-        Err(error) => return refuse(&app, error.code(), error.status()),
-    };
     let Some(linked) = app.linked() else {
         return refuse(&app, "not_linked", StatusCode::FORBIDDEN);
     };
+    let (head, content) = request.into_parts();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let (timestamp, sign) = (header("timestamp"), header("sign"));
+    let limit = app.config.http.webhook_body_limit.as_usize();
+    let patience = app.config.http.request_timeout.get();
+    // A callback proves itself by its headers: strangers are turned away before their body is read.
+    let signed = timestamp.is_some() || sign.is_some();
+    if signed && let Err(refusal) = verify_callback(timestamp, sign, &linked.link.app_secret, app.now()) {
+        return refused(&app, refusal);
+    }
+    let content = if signed {
+        body::read(content, limit, patience).await
+    } else {
+        STRANGERS.read(content, limit, patience).await
+    };
+    let content = match content {
+        Ok(content) => content,
+        Err(error) => return refuse(&app, error.code(), error.status()),
+    };
+    let now = app.now();
     match classify(&content) {
         Err(refusal) => refused(&app, refusal),
-        Ok(Push::Callback) => {
-            let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-            let now = app.now();
-            let proved = verify_callback(header("timestamp"), header("sign"), &linked.link.app_secret, now)
-                .and_then(|()| callback_envelope(&content, now));
-            match proved {
-                Ok(envelope) => take(&app, envelope, "callback", || body::json(StatusCode::OK, "{}")).await,
-                Err(refusal) => refused(&app, refusal),
-            }
-        }
+        Ok(Push::Callback) if signed => match callback_envelope(&content, now) {
+            Ok(envelope) => take(&app, envelope, "callback", || body::json(StatusCode::OK, "{}")).await,
+            Err(refusal) => refused(&app, refusal),
+        },
+        Ok(Push::Callback) => refused(&app, Refusal::NoTimestamp),
         Ok(Push::Event(encrypt)) => {
             let Some(crypt) = &linked.crypt else {
                 return refuse(&app, "no_webhook_keys", StatusCode::FORBIDDEN);
             };
-            let now = app.now();
             let opened = PushQuery::parse(head.uri.query().unwrap_or_default())
                 .and_then(|query| crypt.open(&query, &encrypt))
                 .and_then(|plain| event_envelope(&plain, now));

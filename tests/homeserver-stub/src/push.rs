@@ -186,14 +186,19 @@ async fn synapse(server: &Server, url: &str) {
         let (events, ephemeral) = push.take(BATCH, true).await;
         let mut tries = 0;
         let id = push.next_transaction.load(Ordering::Relaxed);
-        while deliver(server, url, id, &events, &ephemeral).await != Outcome::Taken {
+        loop {
+            // Made before the try, so that a ping that succeeds in between is not missed.
+            let ended = push.retry_now.notified();
+            if deliver(server, url, id, &events, &ephemeral).await == Outcome::Taken {
+                break;
+            }
             push.down.store(true, Ordering::Relaxed);
             tries += 1;
             let seconds = 1u32.checked_shl(tries).unwrap_or(MAX_BACKOFF).clamp(2, MAX_BACKOFF);
             let wait = Duration::from_secs_f64(f64::from(seconds) * server.options.retry_scale);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = push.retry_now.notified() => {}
+                () = ended => {}
             }
             push.until_resumed().await;
         }
@@ -212,6 +217,7 @@ async fn palpo(server: Arc<Server>, url: String) {
             Some(_) = waiting.join_next(), if !waiting.is_empty() => continue,
         };
         let id = server.push.next_transaction.fetch_add(1, Ordering::Relaxed);
+        server.record(&Record::Transaction { next: id + 1 });
         match deliver(&server, &url, id, &events, &[]).await {
             Outcome::Taken => done(&server, &events, &server.push.delivered),
             Outcome::Refused => done(&server, &events, &server.push.dropped),
@@ -275,7 +281,7 @@ async fn try_deliver(
     let now = now_us();
     let body = Body {
         events: events.iter().map(|e| if palpo { e.client(now) } else { e.pushed(now) }).collect(),
-        ephemeral: server.options.registration.receive_ephemeral.then_some(ephemeral),
+        ephemeral: server.push.with_ephemeral.then_some(ephemeral),
     };
     let Ok(body) = serde_json::to_vec(&body) else { return Outcome::Refused };
     let token = &server.options.registration.hs_token;

@@ -1,18 +1,53 @@
-//! What all suites across crates share: processes, ports, waiting, a Matrix client, a real Synapse, a TCP proxy that
-//! breaks on demand, and a reader of metrics. Nothing here knows the bridge.
+//! What tests of any program need: processes that never outlive the test, waiting without sleeping,
+//! a real Synapse, a Matrix client for a person, a proxy that breaks the network, and a reader of metrics.
+//!
+//! Nothing here knows the bridge. The [`process`] and [`synapse`] modules are for Linux.
 
-pub mod fault_proxy;
-mod http;
 pub mod matrix_client;
 pub mod metrics;
 pub mod process;
+pub mod proxy;
 pub mod synapse;
-mod wait;
 
-pub use fault_proxy::FaultProxy;
-pub use http::{free_port, http_client, install_crypto};
-pub use matrix_client::MatrixClient;
+mod pipes;
+mod venv;
+mod waiting;
+
+pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSession};
 pub use metrics::Metrics;
-pub use process::{Launch, Process};
-pub use synapse::Synapse;
-pub use wait::{wait_for, wait_until};
+pub use process::{Process, Spawn, Usage, usage};
+pub use proxy::{FaultProxy, Mode};
+pub use synapse::{Installation, Synapse, SynapseOptions};
+pub use waiting::{free_port, wait_until};
+
+/// Makes ring the process's TLS provider; the HTTP client has none of its own. Calling it again does nothing.
+pub fn install_crypto() {
+    // An error says that there is a provider already, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// An HTTP client for local servers: no proxy of the environment between, no request without an end.
+fn http_client() -> anyhow::Result<reqwest::Client> {
+    install_crypto();
+    Ok(reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_mins(1)).build()?)
+}
+
+/// As many random bytes as asked for, as hexadecimal digits.
+fn random_hex<const BYTES: usize>() -> anyhow::Result<String> {
+    Ok(hex(&random_bytes::<BYTES>()?))
+}
+
+fn random_bytes<const BYTES: usize>() -> anyhow::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,119 +1,120 @@
-//! Reading a Prometheus text page.
+//! A page of metrics in the text form of Prometheus or `OpenMetrics`.
 
-use crate::http::http_client;
-use anyhow::{Context, Result};
-use std::collections::BTreeMap;
+use anyhow::Context as _;
 
-/// One line of the page.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// Metric name, with suffixes like `_total` or `_bucket`.
-    pub name: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Value.
-    pub value: f64,
+/// The samples of one page.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metrics {
+    samples: Vec<Sample>,
 }
 
-/// A page as it was at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics {
-    /// All samples, in the order of the page.
-    pub samples: Vec<Sample>,
+#[derive(Debug, Clone, PartialEq)]
+struct Sample {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
 }
 
 impl Metrics {
-    /// Fetches and parses a page.
-    pub async fn fetch(url: &str) -> Result<Self> {
-        let answer = http_client()?.get(url).send().await?.error_for_status()?;
+    /// Reads the page at an address.
+    pub async fn fetch(url: &str) -> anyhow::Result<Self> {
+        let answer = crate::http_client()?.get(url).send().await?.error_for_status()?;
         Self::parse(&answer.text().await?)
     }
 
-    /// Parses a page; an unreadable line is an error, because it would be one for Prometheus.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Reads a page.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let samples = lines.map(|line| sample(line).with_context(|| format!("metric line: {line}")));
-        Ok(Self { samples: samples.collect::<Result<_>>()? })
+        let parse = |line| sample(line).with_context(|| format!("not a sample: {line}"));
+        Ok(Self { samples: lines.map(parse).collect::<anyhow::Result<_>>()? })
     }
 
-    /// All samples of a name that carry these labels (and perhaps others).
-    pub fn matching<'a>(&'a self, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
-        self.samples.iter().filter(move |sample| {
-            let has = |(key, value): &(&str, &str)| sample.labels.get(*key).is_some_and(|found| found == value);
-            sample.name == name && labels.iter().all(has)
-        })
-    }
-
-    /// The first matching value.
+    /// The sum of the samples that have this exact name and at least these labels; nothing if there are none.
+    /// A counter's samples end in `_total`, a histogram's in `_bucket`, `_sum` and `_count`.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        self.matching(name, labels).next().map(|sample| sample.value)
-    }
-
-    /// The sum over all matching samples; 0 when there are none.
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.matching(name, labels).map(|sample| sample.value).sum()
+        let matching = self.samples.iter().filter(|sample| {
+            sample.name == name
+                && labels.iter().all(|(key, value)| sample.labels.iter().any(|(k, v)| k == key && v == value))
+        });
+        matching.map(|sample| sample.value).reduce(|sum, value| sum + value)
     }
 }
 
+/// `name value`, `name{key="text",…} value`, either followed by a time or an exemplar, which are ignored.
 fn sample(line: &str) -> Option<Sample> {
-    let end = line.find(['{', ' ', '\t'])?;
-    let (name, mut rest) = line.split_at(end);
-    let mut labels = BTreeMap::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        loop {
-            rest = rest.trim_start_matches([',', ' ']);
-            if let Some(after) = rest.strip_prefix('}') {
-                rest = after;
-                break;
-            }
-            let (key, after) = rest.split_once("=\"")?;
-            let (value, after) = quoted(after)?;
-            labels.insert(key.trim().to_owned(), value);
-            rest = after;
-        }
-    }
-    let value = rest.split_whitespace().next()?;
-    let value = match value {
-        "+Inf" => f64::INFINITY,
-        "-Inf" => f64::NEG_INFINITY,
-        number => number.parse().ok()?,
+    let end = line.find(['{', ' ', '\t']).filter(|end| *end > 0)?;
+    let (name, rest) = line.split_at(end);
+    let (labels, rest) = match rest.strip_prefix('{') {
+        Some(rest) => self::labels(rest)?,
+        None => (Vec::new(), rest),
     };
+    let value = rest.split_whitespace().next()?.parse().ok()?;
     Some(Sample { name: name.to_owned(), labels, value })
 }
 
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((value, &text[at + 1..])),
-            '\\' => match chars.next()?.1 {
-                'n' => value.push('\n'),
-                other => value.push(other),
-            },
-            other => value.push(other),
+/// The labels up to the closing brace, and what follows it.
+fn labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
+    let mut labels = Vec::new();
+    loop {
+        rest = rest.trim_start_matches([',', ' ']);
+        if let Some(rest) = rest.strip_prefix('}') {
+            return Some((labels, rest));
         }
+        let (key, value) = rest.split_once("=\"")?;
+        let mut text = String::new();
+        let mut letters = value.char_indices();
+        let end = loop {
+            match letters.next()? {
+                (at, '"') => break at,
+                (_, '\\') => text.push(match letters.next()?.1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, other) => text.push(other),
+            }
+        };
+        labels.push((key.trim().to_owned(), text));
+        rest = &value[end + 1..];
     }
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PAGE: &str = "# HELP messages Messages sent.\n\
+        # TYPE messages counter\n\
+        messages_total{side=\"a\",result=\"ok\"} 3\n\
+        messages_total{side=\"a\",result=\"failed\"} 1 1700000000\n\
+        messages_total{side=\"b\",result=\"ok\"} 10 # {trace=\"1\"} 0.5\n\
+        delay_bucket{le=\"+Inf\"} 4\n\
+        up 1\n\
+        far -Inf\n\
+        odd{text=\"a \\\"quoted\\\" } , =\\\\ line\\n\",} 0.25\n\
+        # EOF\n";
+
     #[test]
-    #[allow(clippy::float_cmp, reason = "read, not computed")]
-    fn values_are_found_by_name_and_labels() {
-        let page = "# HELP sent Messages.\n# TYPE sent counter\nsent_total{to=\"a\",kind=\"x \\\"y\\\" {}\"} 3\n\
-                    sent_total{to=\"b\",} 4.5 1700000000\nup 1\nlat_bucket{le=\"+Inf\"} 7\n# EOF\n";
-        let metrics = Metrics::parse(page).unwrap();
-        assert_eq!(metrics.value("sent_total", &[("to", "b")]), Some(4.5));
-        assert_eq!(metrics.value("sent_total", &[("kind", "x \"y\" {}")]), Some(3.0));
-        assert_eq!(metrics.sum("sent_total", &[]), 7.5);
-        assert_eq!(metrics.value("up", &[]), Some(1.0));
-        assert_eq!(metrics.value("lat_bucket", &[("le", "+Inf")]), Some(7.0));
-        assert_eq!(metrics.value("sent", &[]), None);
-        assert!(Metrics::parse("broken{").is_err());
+    fn samples_with_the_labels_are_added_up() {
+        let page = Metrics::parse(PAGE).unwrap();
+        for (name, labels, expected) in [
+            ("messages_total", &[][..], Some(14.0)),
+            ("messages_total", &[("side", "a")], Some(4.0)),
+            ("messages_total", &[("result", "ok"), ("side", "a")], Some(3.0)),
+            ("messages_total", &[("side", "c")], None),
+            ("messages", &[], None),
+            ("delay_bucket", &[("le", "+Inf")], Some(4.0)),
+            ("up", &[], Some(1.0)),
+            ("far", &[], Some(f64::NEG_INFINITY)),
+            ("odd", &[("text", "a \"quoted\" } , =\\ line\n")], Some(0.25)),
+        ] {
+            assert_eq!(page.value(name, labels), expected, "{name} {labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_something_else_is_refused() {
+        for text in ["<html>", "name", "name{a=\"b\" 1", "name one", "{} 1"] {
+            assert!(Metrics::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,320 +1,382 @@
-//! Child processes that never outlive the test.
-//!
-//! Three nets: [`Process::stop`] (SIGTERM, then SIGKILL), `Drop` (SIGKILL), and the kernel: where `setpriv` of
-//! util-linux exists, children run under `setpriv --pdeathsig KILL`, so they die even when the parent is killed
-//! with -9. The kernel ties that signal to the *thread* that forked; therefore one thread that lives as long as the
-//! program starts all children. (Left open: the parent dies in the instant before `setpriv` has set the signal.)
-//! Signals go to the child's own pid only, never to names or groups.
+//! Other programs, started so that they never outlive the test.
 
-use crate::wait::wait_for;
-use anyhow::{Context, Result, anyhow, bail};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{File, OpenOptions},
+    io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
 use serde_json::Value;
-use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use tokio::{sync::oneshot, time::timeout};
 
-/// What to start. Output goes to a file, standard input is empty unless [`Launch::piped_stdin`] is used.
-#[derive(Clone, Debug)]
-pub struct Launch {
+use crate::{pipes, waiting::Patience};
+
+/// What SIGKILL and the reaping after it may take.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// A program to be started.
+///
+/// It is killed when the [`Process`] is dropped, and also when this process dies, even by SIGKILL: it is started
+/// through `setpriv --pdeathsig KILL` of util-linux, which replaces itself by the program, so the process id is the
+/// program's. On a machine without that `setpriv` the program is started directly and outlives a killed parent.
+/// What the program itself starts is not covered in either case.
+#[derive(Debug, Clone)]
+pub struct Spawn {
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, Option<OsString>)>,
-    dir: Option<PathBuf>,
-    log: PathBuf,
-    piped_stdin: bool,
+    folder: Option<PathBuf>,
+    log: Option<PathBuf>,
 }
 
-impl Launch {
-    /// A program, and the file its output is appended to.
-    pub fn new(program: impl AsRef<OsStr>, log: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.as_ref().to_owned(),
-            args: Vec::new(),
-            env: Vec::new(),
-            dir: None,
-            log: log.into(),
-            piped_stdin: false,
-        }
+impl Spawn {
+    /// A program, by its path or by a name on the search path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self { program: program.as_ref().into(), args: Vec::new(), env: Vec::new(), folder: None, log: None }
     }
 
-    /// One argument more.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
-        self.args.push(arg.as_ref().to_owned());
+        self.args.push(arg.as_ref().into());
         self
     }
 
-    /// Several arguments more.
+    /// Adds arguments.
     #[must_use]
-    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().into()));
         self
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable; the others are this process's.
     #[must_use]
-    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env.push((key.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().into(), Some(value.as_ref().into())));
         self
     }
 
-    /// Takes a variable out of the environment.
+    /// Removes an environment variable.
     #[must_use]
-    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.env.push((key.as_ref().to_owned(), None));
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().into(), None));
         self
     }
 
-    /// Working directory.
+    /// The folder to run in; otherwise this process's.
     #[must_use]
-    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.dir = Some(dir.into());
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
         self
     }
 
-    /// Keeps standard input open; see [`Process::take_stdin`].
+    /// A file that standard output and standard error are appended to.
+    /// Without one, standard error is this process's and standard output is thrown away.
     #[must_use]
-    pub fn piped_stdin(mut self) -> Self {
-        self.piped_stdin = true;
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
         self
     }
 
-    fn command(&self, log: &File) -> Result<Command> {
-        let mut command = if setpriv_works() {
+    /// Starts the program.
+    pub async fn start(&self) -> anyhow::Result<Process> {
+        let out = match self.open_log()? {
+            Some(log) => log.into(),
+            None => Stdio::null(),
+        };
+        self.launch(out).await
+    }
+
+    /// Starts the program and waits for its first line of standard output, which must be JSON.
+    /// A program that ends before, is late or says something else is an error with the end of its log.
+    pub async fn start_ready(&self, limit: Duration) -> anyhow::Result<(Process, Value)> {
+        let process = self.launch(Stdio::piped()).await?;
+        let out = process.child().stdout.take().context("no standard output")?;
+        let line = pipes::first_line(out, self.open_log()?);
+        let line = match timeout(limit, line).await {
+            Ok(Ok(line)) => line,
+            Ok(Err(_)) => {
+                // The output has ended; the program is about to.
+                let end = match process.wait(Duration::from_secs(1)).await {
+                    Ok(status) => format!("ended with {status}"),
+                    Err(_) => "closed its output".to_owned(),
+                };
+                anyhow::bail!("{} {end} before it was ready{}", process.name, process.last_words());
+            }
+            Err(_) => anyhow::bail!("{} was not ready in {limit:?}{}", process.name, process.last_words()),
+        };
+        let ready = serde_json::from_str(&line).with_context(|| {
+            format!("{} said `{}` instead of a line of JSON", process.name, line.trim_end())
+        })?;
+        Ok((process, ready))
+    }
+
+    fn open_log(&self) -> anyhow::Result<Option<File>> {
+        let open = |path: &PathBuf| {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            file.with_context(|| format!("opening the log {}", path.display()))
+        };
+        self.log.as_ref().map(open).transpose()
+    }
+
+    async fn launch(&self, out: Stdio) -> anyhow::Result<Process> {
+        let name =
+            Path::new(&self.program).file_name().unwrap_or(&self.program).to_string_lossy().into_owned();
+        let mut command = if dies_with_parent() {
+            let program = find(&self.program);
+            let program =
+                program.with_context(|| format!("there is no program {}", self.program.display()))?;
             let mut command = Command::new("setpriv");
-            command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
+            // A group of its own: Ctrl-C in a terminal is for this process, which ends its children as it sees fit.
+            command.args(["--pdeathsig", "KILL", "--"]).arg(program).process_group(0);
             command
         } else {
             Command::new(&self.program)
         };
-        command.args(&self.args).stdout(log.try_clone()?).stderr(log.try_clone()?);
-        command.stdin(if self.piped_stdin { Stdio::piped() } else { Stdio::null() });
-        for (key, value) in &self.env {
+        command.args(&self.args).stdin(Stdio::null()).stdout(out);
+        for (name, value) in &self.env {
             match value {
-                Some(value) => command.env(key, value),
-                None => command.env_remove(key),
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
             };
         }
-        if let Some(dir) = &self.dir {
-            command.current_dir(dir);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
         }
-        Ok(command)
-    }
-
-    /// Starts it.
-    pub fn start(&self) -> Result<Process> {
-        let name = Path::new(&self.program).file_name().unwrap_or(&self.program).to_string_lossy().into_owned();
-        let log = OpenOptions::new().create(true).append(true).open(&self.log);
-        let log = log.with_context(|| format!("log file {}", self.log.display()))?;
-        let log_start = log.metadata()?.len();
-        let command = self.command(&log)?;
-        let child = spawn(command).with_context(|| format!("cannot start {}", self.program.display()))?;
-        Ok(Process { name, child, log: self.log.clone(), log_start, status: None })
+        if let Some(log) = self.open_log()? {
+            command.stderr(log);
+        }
+        let child = launcher(command).await.with_context(|| format!("starting {name}"))?;
+        Ok(Process { pid: child.id(), child: Mutex::new(child), name, log: self.log.clone() })
     }
 }
 
-/// Whether `setpriv --pdeathsig` can be used here (asked once).
-fn setpriv_works() -> bool {
-    static WORKS: OnceLock<bool> = OnceLock::new();
-    *WORKS.get_or_init(|| {
-        let mut probe = Command::new("setpriv");
-        probe.args(["--pdeathsig", "KILL", "--", "true"]);
-        probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        probe.status().is_ok_and(|status| status.success())
-    })
-}
-
-/// Starts a child from the one thread that lives as long as the program.
-fn spawn(command: Command) -> Result<Child> {
-    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static SPAWNER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
-        let (sender, orders) = mpsc::channel::<Order>();
-        std::thread::spawn(move || {
-            for (mut command, answer) in orders {
-                // Nobody left to take it: the handle is dropped, as after a failed start.
-                let _ = answer.send(command.spawn());
-            }
-        });
-        sender
-    });
-    let (answer, result) = mpsc::channel();
-    spawner.send((command, answer)).map_err(|_| anyhow!("the thread that starts children is gone"))?;
-    Ok(result.recv()??)
-}
-
-/// A running child; killed when dropped.
+/// A program that was started. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Process {
+    child: Mutex<Child>,
+    pid: u32,
     name: String,
-    child: Child,
-    log: PathBuf,
-    log_start: u64,
-    status: Option<ExitStatus>,
+    log: Option<PathBuf>,
 }
 
 impl Process {
-    /// Its process id.
+    /// The process id; it may belong to another program once this one has ended.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
-    /// The file its output goes to.
-    pub fn log_path(&self) -> &Path {
-        &self.log
+    /// Whether the program has not ended yet.
+    pub fn is_running(&self) -> bool {
+        matches!(self.child().try_wait(), Ok(None))
     }
 
-    /// Its end of standard input, once, if it was asked for; dropping it closes the pipe.
-    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
-        self.child.stdin.take()
-    }
-
-    /// What it has written since this start.
-    pub fn output(&self) -> Result<String> {
-        let mut file = File::open(&self.log)?;
-        file.seek(SeekFrom::Start(self.log_start))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The exit status, if it has ended.
-    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait()?;
-        }
-        Ok(self.status)
-    }
-
-    /// Waits for `condition`, and fails at once, with the end of the log, when the process ends before.
-    pub async fn wait_ready(
-        &mut self,
-        deadline: Duration,
-        what: &str,
-        mut condition: impl AsyncFnMut() -> bool,
-    ) -> Result<()> {
-        self.wait_value(deadline, what, async |_| condition().await.then_some(())).await
-    }
-
-    /// Waits until it has written a line that is a JSON object with the given key.
-    pub async fn wait_json_line(&mut self, deadline: Duration, key: &str) -> Result<Value> {
-        let what = format!("a line of JSON with \"{key}\"");
-        self.wait_value(deadline, &what, async |process| {
-            let output = process.output().ok()?;
-            let complete = output.get(..output.rfind('\n')?)?;
-            let lines = complete.lines().filter(|line| line.starts_with('{'));
-            let mut values = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            values.find(|value| value.get(key).is_some())
-        })
-        .await
-    }
-
-    async fn wait_value<T>(
-        &mut self,
-        deadline: Duration,
-        what: &str,
-        mut question: impl AsyncFnMut(&Process) -> Option<T>,
-    ) -> Result<T> {
-        let answer = wait_for(deadline, what, async || {
-            // Asked before the question: what was written right before the end still counts.
-            let ended = self.exit_status()?;
-            if let Some(value) = question(self).await {
-                return Ok(Some(Ok(value)));
+    /// Waits for the program's end, however it comes about.
+    pub async fn wait(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        let mut patience = Patience::new(limit);
+        let what = format!("the end of {}", self.name);
+        loop {
+            let status = self.child().try_wait().with_context(|| what.clone())?;
+            match status {
+                Some(status) => return Ok(status),
+                None => patience.pause(&what).await?,
             }
-            Ok(ended.map(Err))
-        });
-        match answer.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(status)) => bail!("{} ended ({status}) before: {what}\n{}", self.name, self.tail()),
-            Err(error) => Err(error.context(format!("{} (pid {})\n{}", self.name, self.pid(), self.tail()))),
         }
     }
 
-    fn tail(&self) -> String {
-        let output = self.output().unwrap_or_default();
-        let lines: Vec<_> = output.lines().rev().take(20).collect();
-        let lines: Vec<_> = lines.into_iter().rev().collect();
-        format!("last lines of {}:\n{}", self.log.display(), lines.join("\n"))
+    /// Waits until `ready` answers; an early end of the program is an error with the end of its log.
+    pub async fn wait_ready<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut ready: impl AsyncFnMut() -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let mut patience = Patience::new(limit);
+        loop {
+            if let Some(answer) = patience.hear(ready()).await {
+                return Ok(answer);
+            }
+            self.wait_on(&mut patience, what).await?;
+        }
     }
 
-    /// Sends a signal by name (`TERM`, `STOP`, `CONT`, …). Does nothing once it has ended.
-    pub fn signal(&mut self, signal: &str) -> Result<()> {
-        if self.exit_status()?.is_some() {
-            return Ok(());
+    /// A pause in the waiting for something that the program is to do.
+    pub(crate) async fn wait_on(&self, patience: &mut Patience, what: &str) -> anyhow::Result<()> {
+        let paused = if self.is_running() {
+            patience.pause(what).await
+        } else {
+            Err(anyhow::anyhow!("{} has ended, waiting for {what}", self.name))
+        };
+        paused.map_err(|error| anyhow::anyhow!("{error}{}", self.last_words()))
+    }
+
+    /// Asks the program to end (SIGTERM) and kills it after `limit`. Its status tells which of the two it was.
+    pub async fn terminate(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        if self.is_running() {
+            self.signal("TERM").await?;
         }
-        // The shell's built-in needs no package; the pid is ours as long as nobody has waited for it.
-        let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", signal]).arg(self.pid().to_string());
-        let status = { status }.stdin(Stdio::null()).stderr(Stdio::null()).status()?;
-        if !status.success() && self.exit_status()?.is_none() {
-            bail!("kill -s {signal} {} failed", self.pid());
+        match self.wait(limit).await {
+            Ok(status) => Ok(status),
+            Err(_) => self.kill().await,
         }
+    }
+
+    /// Kills the program (SIGKILL) and waits until it is gone.
+    pub async fn kill(&self) -> anyhow::Result<ExitStatus> {
+        self.child().kill().with_context(|| format!("killing {}", self.name))?;
+        self.wait(AFTER_KILL).await
+    }
+
+    /// Sends a signal by its name without SIG, such as `STOP` or `HUP`, through the program `kill`.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(self.is_running(), "{} has ended: no SIG{name}", self.name);
+        let mut command = tokio::process::Command::new("kill");
+        let status =
+            command.args(["-s", name, "--", &self.pid.to_string()]).status().await.context("running kill")?;
+        anyhow::ensure!(status.success() || !self.is_running(), "kill -s {name} on {}: {status}", self.name);
         Ok(())
     }
 
-    /// Waits for its end.
-    pub async fn wait_exit(&mut self, deadline: Duration) -> Result<ExitStatus> {
-        let what = format!("the end of {} (pid {})", self.name, self.pid());
-        wait_for(deadline, &what, async || self.exit_status()).await
+    /// What the program uses of the machine.
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        usage(self.pid)
     }
 
-    /// SIGTERM, and SIGKILL when it has not ended within `deadline`; the status tells which it was.
-    pub async fn stop(mut self, deadline: Duration) -> Result<ExitStatus> {
-        self.signal("TERM")?;
-        if let Ok(status) = self.wait_exit(deadline).await {
-            return Ok(status);
-        }
-        self.kill()
+    /// The end of the log, to be added to an error.
+    fn last_words(&self) -> String {
+        const LINES: usize = 20;
+        let Some(log) = &self.log else { return String::new() };
+        let text =
+            std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        format!("; the end of {}:\n{last}", log.display())
     }
 
-    /// SIGKILL, as `kill -9`; returns once it is gone.
-    pub fn kill(&mut self) -> Result<ExitStatus> {
-        if let Some(status) = self.exit_status()? {
-            return Ok(status);
-        }
-        self.child.kill()?;
-        let status = self.child.wait()?;
-        self.status = Some(status);
-        Ok(status)
-    }
-
-    /// Its present memory and CPU time.
-    pub fn usage(&self) -> Result<Usage> {
-        usage(self.pid())
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.kill();
+        let mut child = self.child();
+        // Errors say that it has ended already.
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
-/// Memory and CPU time of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a process uses of the machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
-    /// Resident now, in bytes.
-    pub rss: u64,
-    /// Highest so far, in bytes.
-    pub peak_rss: u64,
-    /// User and system time together.
-    pub cpu: Duration,
+    /// Memory in use, in KiB.
+    pub resident_kib: u64,
+    /// The most memory that was ever in use, in KiB.
+    pub peak_kib: u64,
+    /// Processor time, its own and the kernel's for it, in seconds since its start.
+    pub cpu_seconds: f64,
 }
 
-/// Reads `/proc/<pid>`. CPU time comes in hundredths of a second (`USER_HZ` is 100 on all Linux machines in use).
-pub fn usage(pid: u32) -> Result<Usage> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &str| -> Result<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let line = line.with_context(|| format!("no {name} of process {pid}: has it ended?"))?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+/// Reads from `/proc` what a process uses of the machine.
+pub fn usage(pid: u32) -> anyhow::Result<Usage> {
+    let read = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/{file}"))
+            .with_context(|| format!("process {pid} is not there"))
     };
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in brackets may hold blanks; the fields begin behind it with number 3.
-    let fields = stat.rsplit_once(')').context("unreadable /proc stat")?.1;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(Usage { rss: field("VmRSS")?, peak_rss: field("VmHWM")?, cpu: Duration::from_millis(ticks * 10) })
+    let status = read("status")?;
+    let stat = read("stat")?;
+    Ok(Usage {
+        resident_kib: kib(&status, "VmRSS:")?,
+        peak_kib: kib(&status, "VmHWM:")?,
+        cpu_seconds: cpu_seconds(&stat).context("/proc/…/stat is of an unknown form")?,
+    })
+}
+
+fn kib(status: &str, key: &str) -> anyhow::Result<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(key));
+    let value = value.with_context(|| format!("no {key} of a process that has ended"))?;
+    Ok(value.trim().trim_end_matches(" kB").parse()?)
+}
+
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // Linux shows ticks of 1/100 s to programs on every architecture.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    // The second field is the name in parentheses, which may itself have spaces and parentheses.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut times = fields.split(' ').skip(11);
+    let (user, system): (u32, u32) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
+    Some((f64::from(user) + f64::from(system)) / TICKS_PER_SECOND)
+}
+
+/// Finds a program by its path or on the search path. `setpriv` would report a missing one in its own name only.
+fn find(program: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(program);
+    if path.components().count() > 1 {
+        // A relative path is relative to this process's folder, not to the one the program runs in.
+        let file = std::fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?);
+        return file.is_file().then_some(file);
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(path)).find(|file| file.is_file())
+}
+
+/// Whether there is a `setpriv` that knows `--pdeathsig`.
+fn dies_with_parent() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
+}
+
+type Launch = (Command, oneshot::Sender<io::Result<Child>>);
+
+/// Starts a command on a thread that lives as long as this process. The kernel's "parent has died" means the
+/// thread that started the child, and the threads of a runtime or of a test end long before the process does.
+async fn launcher(command: Command) -> anyhow::Result<Child> {
+    static THREAD: OnceLock<mpsc::Sender<Launch>> = OnceLock::new();
+    let thread = THREAD.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel::<Launch>();
+        thread::spawn(move || {
+            for (mut command, answer) in receiver {
+                // Nobody waits for the answer any more: the child must not stay behind.
+                if let Err(Ok(mut child)) = answer.send(command.spawn()) {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                }
+            }
+        });
+        sender
+    });
+    let (answer, answered) = oneshot::channel();
+    thread.send((command, answer)).ok().context("the launching thread has ended")?;
+    Ok(answered.await.context("the launching thread has ended")??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_times() {
+        let stat = "42 (a) S (b) S 1 42 42 0 -1 4194304 1 2 3 4 250 50 0 0 20 0 1 0";
+        assert_eq!(cpu_seconds(stat), Some(3.0));
+        assert_eq!(cpu_seconds("42 (a"), None);
+    }
+
+    #[test]
+    fn the_usage_of_this_process_is_known() {
+        let usage = usage(std::process::id()).unwrap();
+        assert!(usage.resident_kib > 100 && usage.peak_kib >= usage.resident_kib, "{usage:?}");
+        assert!(super::usage(u32::MAX).is_err());
+    }
 }

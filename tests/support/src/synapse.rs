@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest as _, Sha1};
 
 pub use crate::venv::Installation;
-use crate::{MatrixClient, Process, Spawn, UserSession, hex, random_bytes};
+use crate::{MatrixClient, Process, Spawn, UserSession, hex, random_bytes, waiting::Patience};
 
 /// What the first answer may take, on a busy machine.
 const START: Duration = Duration::from_mins(2);
@@ -139,8 +139,11 @@ impl Synapse {
 async fn launch(spawn: &Spawn, base_url: &str) -> anyhow::Result<Process> {
     let process = spawn.start().await?;
     let client = MatrixClient::from_token(base_url, "", "")?;
+    let mut patience = Patience::new(START);
     let versions = async || client.request(Method::GET, &["versions"], &[], None).await.ok();
-    process.wait_ready(START, "Synapse's first answer", versions).await?;
+    while patience.hear(versions()).await.is_none() {
+        process.wait_on(&mut patience, "Synapse's first answer").await?;
+    }
     Ok(process)
 }
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::{process::Command, time::Instant};
 
-use crate::wait_until;
+use crate::waiting::Patience;
 
 /// The release that tests run against.
 pub(crate) const VERSION: &str = "1.163.2";
@@ -79,20 +79,19 @@ impl Installation {
 /// Holds the file until it is dropped, or the process dies.
 async fn lock(path: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<File> {
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
+    let mut patience = Patience::new(OTHERS);
     let mut told = false;
-    let what = format!("the lock {}", path.display());
-    let locked = wait_until(OTHERS, &what, async || match file.try_lock() {
-        Ok(()) => Some(Ok(())),
-        Err(TryLockError::WouldBlock) => {
-            if !std::mem::replace(&mut told, true) {
-                progress("waiting for another process to install Synapse");
-            }
-            None
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
         }
-        Err(TryLockError::Error(error)) => Some(Err(error)),
-    });
-    locked.await??;
-    Ok(file)
+        if !std::mem::replace(&mut told, true) {
+            progress("waiting for another process to install Synapse");
+        }
+        patience.pause(&format!("the lock {}", path.display())).await?;
+    }
 }
 
 async fn build(folder: &Path) -> anyhow::Result<()> {

@@ -1,7 +1,9 @@
 //! Waiting for something to become true, and ports to listen on.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, TcpListener},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -20,26 +22,59 @@ pub async fn wait_until<T>(
     what: &str,
     mut ask: impl AsyncFnMut() -> Option<T>,
 ) -> anyhow::Result<T> {
-    let end = Instant::now() + limit;
-    let mut pause = FIRST_PAUSE;
+    let mut patience = Patience::new(limit);
     loop {
-        if let Ok(Some(answer)) = timeout_at(end, ask()).await {
+        if let Some(answer) = patience.hear(ask()).await {
             return Ok(answer);
         }
-        if Instant::now() >= end {
-            anyhow::bail!("waited {limit:?} for {what} in vain");
-        }
-        sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        patience.pause(what).await?;
     }
 }
 
-/// A TCP port of this machine that nobody listens on at the moment.
+/// The time that is left for a waiting, and its pauses.
 ///
-/// Somebody else may take it before it is used; a program that can listen on port 0 and report should do that.
+/// This crate waits with it rather than with [`wait_until`]: the compiler cannot tell yet that the future of an
+/// async closure with borrowed values may change threads, and the futures of this crate must.
+pub(crate) struct Patience {
+    limit: Duration,
+    end: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, end: Instant::now() + limit, pause: FIRST_PAUSE }
+    }
+
+    /// The answer, unless the time is over before.
+    pub(crate) async fn hear<T>(&self, answer: impl Future<Output = Option<T>>) -> Option<T> {
+        timeout_at(self.end, answer).await.ok().flatten()
+    }
+
+    /// The pause before the next question, or the error when the time is over.
+    pub(crate) async fn pause(&mut self, what: &str) -> anyhow::Result<()> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        anyhow::ensure!(!left.is_zero(), "waited {:?} for {what} in vain", self.limit);
+        sleep(self.pause.min(left)).await;
+        self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+/// A TCP port of this machine that nobody listens on at the moment and that was not given out before.
+///
+/// Another process may take it before it is used; a program that can listen on port 0 and report should do that.
 pub fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..100 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+        let port = listener.local_addr()?.port();
+        if given.insert(port) {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no free port that was not given out before")
 }
 
 #[cfg(test)]

@@ -2,20 +2,24 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use test_support::{Process, Spawn, Usage, wait_until};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{
-    process::{Recipe, Running, tail},
-    wait,
-};
-
 /// Pause before a bridge that died is started again; longer when it keeps dying at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How often the supervisor looks.
+const LOOK: Duration = Duration::from_millis(20);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A bridge that ran this long did not die at once.
+const LASTED: Duration = Duration::from_secs(5);
+/// How long it may take to end when asked to; it promises 10 s.
+const END: Duration = Duration::from_secs(12);
 
 /// The bridge.
 #[derive(Debug)]
@@ -26,51 +30,57 @@ pub struct Bridge {
 
 #[derive(Debug)]
 struct Shared {
-    recipe: Recipe,
+    spawn: Spawn,
+    log: PathBuf,
     pid_file: PathBuf,
     health: String,
     client: reqwest::Client,
-    running: Mutex<Option<Arc<Running>>>,
+    running: Mutex<Option<Arc<Process>>>,
     starts: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
 
 impl Shared {
-    fn running(&self) -> Option<Arc<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Process>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn start(&self) -> anyhow::Result<Arc<Running>> {
-        let running = Arc::new(self.recipe.start().await?);
-        write_pid(&self.pid_file, running.pid())?;
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&running));
+    fn running(&self) -> Option<Arc<Process>> {
+        self.slot().clone()
+    }
+
+    async fn start(&self) -> anyhow::Result<()> {
+        let process = Arc::new(self.spawn.start().await?);
+        write_pid(&self.pid_file, process.pid())?;
+        *self.slot() = Some(process);
         self.starts.send_modify(|starts| *starts += 1);
-        Ok(running)
+        Ok(())
     }
 
     /// Starts the bridge again whenever it ends, until it is asked to stop.
-    async fn supervise(&self, mut running: Arc<Running>) {
+    async fn supervise(&self) {
         let mut stop = self.stop.subscribe();
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                _ = running.ended() => {}
+                () = self.ended() => {}
             }
-            pause = if began.elapsed() > Duration::from_secs(5) {
-                FIRST_PAUSE
-            } else {
-                (pause * 2).min(FIRST_PAUSE * 16)
-            };
+            pause = if began.elapsed() > LASTED { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(pause) => {}
             }
             // A start that fails (no memory, say) is tried again after the pause: the old one has ended still.
-            if let Ok(started) = self.start().await {
-                running = started;
-            }
+            let _ = self.start().await;
+        }
+    }
+
+    /// Waits, however long it takes. The process is not held meanwhile, so that a dropped bridge is a dead one.
+    async fn ended(&self) {
+        while self.slot().as_ref().is_some_and(|process| process.is_running()) {
+            tokio::time::sleep(LOOK).await;
         }
     }
 }
@@ -108,13 +118,10 @@ impl Bridge {
         config: &Path,
         health_port: u16,
     ) -> anyhow::Result<Self> {
+        let log = dir.join("bridge.log");
         let shared = Arc::new(Shared {
-            recipe: Recipe {
-                name: "the bridge",
-                program: program.to_owned(),
-                arguments: vec!["run".to_owned(), "--config".to_owned(), config.display().to_string()],
-                log: dir.join("bridge.log"),
-            },
+            spawn: Spawn::new(program).args(["run", "--config"]).arg(config).log(&log),
+            log,
             pid_file: dir.join("bridge.pid"),
             health: format!("http://127.0.0.1:{health_port}"),
             client: crate::http_client()?,
@@ -130,31 +137,32 @@ impl Bridge {
     /// Starts it again after [`Bridge::stop`]; supervision goes on.
     pub async fn resume(&self) -> anyhow::Result<()> {
         self.shared.stop.send_replace(false);
-        let running = self.shared.start().await?;
+        self.shared.start().await?;
         let shared = Arc::clone(&self.shared);
-        let supervisor = tokio::spawn(async move { shared.supervise(running).await });
-        *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor);
+        let supervisor = tokio::spawn(async move { shared.supervise().await });
+        *self.supervisor() = Some(supervisor);
         Ok(())
     }
 
-    /// Ends it with SIGTERM; it is not started again.
-    pub async fn stop(&self) {
+    /// Ends it with SIGTERM; it is not started again. One that needs longer than it promises is killed.
+    pub async fn stop(&self) -> anyhow::Result<()> {
         self.shared.stop.send_replace(true);
-        let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let supervisor = self.supervisor().take();
         if let Some(supervisor) = supervisor {
             let _ = supervisor.await;
         }
-        if let Some(running) = self.shared.running() {
-            running.stop().await;
+        if let Some(process) = self.shared.running() {
+            process.terminate(END).await?;
         }
+        Ok(())
     }
 
     /// `kill -9`; the supervisor starts it again. Returns when the new process has started.
     pub async fn kill(&self) -> anyhow::Result<()> {
         let mut starts = self.shared.starts.subscribe();
         let before = *starts.borrow_and_update();
-        if let Some(running) = self.shared.running() {
-            running.kill().await;
+        if let Some(process) = self.shared.running() {
+            process.kill().await?;
         }
         let again = starts.wait_for(|starts| *starts > before);
         tokio::time::timeout(Duration::from_secs(30), again)
@@ -170,7 +178,7 @@ impl Bridge {
 
     /// Id of the process that runs now, or ran last.
     pub fn pid(&self) -> Option<u32> {
-        self.shared.running().map(|running| running.pid())
+        self.shared.running().map(|process| process.pid())
     }
 
     /// The file with that id.
@@ -178,9 +186,14 @@ impl Bridge {
         &self.shared.pid_file
     }
 
+    /// What it uses of the machine.
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        self.shared.running().context("the bridge was never started")?.usage()
+    }
+
     /// What it logs.
     pub fn log(&self) -> &Path {
-        &self.shared.recipe.log
+        &self.shared.log
     }
 
     /// Address of the metrics.
@@ -191,40 +204,35 @@ impl Bridge {
     /// Waits until it says that it is ready.
     pub async fn wait_ready(&self, limit: Duration) -> anyhow::Result<()> {
         let url = format!("{}/readyz", self.shared.health);
-        let last = Mutex::new(String::from("no answer"));
-        let ready = wait::until(limit, || async {
+        let mut last = String::from("nothing");
+        let ready = wait_until(limit, "the bridge to be ready", async || {
             let (status, body) = match self.shared.client.get(&url).send().await {
                 Ok(answer) => (answer.status(), answer.text().await.unwrap_or_default()),
                 Err(error) => {
-                    *last.lock().unwrap_or_else(PoisonError::into_inner) = format!("no answer ({error})");
+                    last = format!("nothing ({error})");
                     return None;
                 }
             };
-            *last.lock().unwrap_or_else(PoisonError::into_inner) = format!("{status}: {}", body.trim());
+            last = format!("{status}: {}", body.trim());
             status.is_success().then_some(())
         })
         .await;
-        ready.with_context(|| {
-            let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            format!(
-                "the bridge is not ready after {} s; /readyz says: {last}; its log {} ends with:\n{}",
-                limit.as_secs(),
-                self.log().display(),
-                tail(self.log())
-            )
-        })
+        ready.with_context(|| format!("/readyz says {last}; {}", crate::tail(self.log())))
+    }
+
+    fn supervisor(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.shared.stop.send_replace(true);
-        let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let supervisor = self.supervisor().take();
         if let Some(supervisor) = supervisor {
             supervisor.abort();
         }
-        if let Some(running) = self.shared.running() {
-            running.kill_now();
-        }
+        // Dropping it kills it; the supervisor holds none.
+        self.shared.slot().take();
     }
 }

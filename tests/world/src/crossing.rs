@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use serde_json::Value;
 
-use crate::{World, description::BridgedChat, files};
+use crate::{World, description::BridgedChat, files, user::body};
 
 /// A message that has crossed.
 #[derive(Clone, Debug)]
@@ -35,20 +36,19 @@ impl World {
         let began = Instant::now();
         self.sandbox().write(&chat.chat_id, &person.staff_id, &text).await?;
         let bot = self.bot_user_id();
+        let came = |event: &Value| event["sender"] != bot.as_str() && body(event).contains(&text);
         let event = reader
-            .wait_message("the message from DingTalk", &chat.room_id, limit, |sender, body| {
-                sender != bot && body.contains(&text)
-            })
+            .wait_for_event(&chat.room_id, limit, came)
             .await
             .with_context(|| format!("log of the bridge: {}", self.bridge().log().display()))?;
         let took = began.elapsed();
         let ghost = event["sender"].as_str().unwrap_or_default();
-        let name = reader.name_of(&chat.room_id, ghost).await.unwrap_or_default();
+        let name = reader.name_of(&chat.room_id, ghost).await?.unwrap_or_default();
         Ok(Crossing {
             from: person.name.clone(),
             written: text,
             shown_as: format!("{name} ({ghost})"),
-            read: event["content"]["body"].as_str().unwrap_or_default().to_owned(),
+            read: body(&event).to_owned(),
             took,
         })
     }

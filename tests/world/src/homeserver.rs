@@ -1,17 +1,16 @@
 //! The homeserver of a world: a real Synapse, or the stub. Both are processes on an address that stays the same.
 
 use std::{
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context as _;
+use reqwest::Method;
+use test_support::{Installation, MatrixClient, Process, Spawn, Synapse, SynapseOptions, UserSession};
+use tokio::sync::Mutex;
 
-use crate::{
-    process::{Recipe, Running, tail},
-    wait,
-};
+use crate::user;
 
 /// Which homeserver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,91 +51,106 @@ impl HomeserverKind {
     }
 }
 
-/// How the stub is started.
-pub(crate) fn stub(
-    program: &Path,
-    dir: &Path,
-    server_name: &str,
-    port: u16,
-    registration: &Path,
-    mode: StubMode,
-    flags: &[String],
-) -> Recipe {
-    let mode = match mode {
-        StubMode::Synapse => "synapse",
-        StubMode::Palpo => "palpo",
-    };
-    let mut arguments: Vec<String> = [
-        ("--listen", format!("127.0.0.1:{port}")),
-        ("--server-name", server_name.to_owned()),
-        ("--mode", mode.to_owned()),
-        ("--registration", registration.display().to_string()),
-        ("--state", dir.join("homeserver-stub.jsonl").display().to_string()),
-    ]
-    .into_iter()
-    .flat_map(|(flag, value)| [flag.to_owned(), value])
-    .collect();
-    arguments.extend_from_slice(flags);
-    Recipe {
-        name: "the homeserver stub",
-        program: program.to_owned(),
-        arguments,
-        log: dir.join("homeserver-stub.log"),
-    }
+/// What both kinds need.
+pub(crate) struct Place<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) server_name: &'a str,
+    pub(crate) port: u16,
+    pub(crate) registration: &'a Path,
 }
 
 /// A homeserver that was started.
 #[derive(Debug)]
 pub struct Homeserver {
-    recipe: Recipe,
     url: String,
-    client: reqwest::Client,
-    running: Mutex<Option<Running>>,
+    log: PathBuf,
+    program: Mutex<Program>,
 }
 
+#[derive(Debug)]
+enum Program {
+    Synapse(Synapse),
+    Stub { spawn: Spawn, process: Process },
+}
+
+/// How long the stub may take to start and to end.
+const STUB: Duration = Duration::from_secs(20);
+
 impl Homeserver {
-    pub(crate) async fn start(recipe: Recipe, port: u16) -> anyhow::Result<Self> {
-        let homeserver = Self {
-            recipe,
-            url: format!("http://127.0.0.1:{port}"),
-            client: crate::http_client()?,
-            running: Mutex::default(),
+    pub(crate) async fn synapse(
+        installation: &Installation,
+        room_version: Option<String>,
+        place: Place<'_>,
+    ) -> anyhow::Result<Self> {
+        let options = SynapseOptions {
+            dir: place.dir.join("synapse"),
+            server_name: place.server_name.to_owned(),
+            port: place.port,
+            registrations: vec![place.registration.to_owned()],
+            room_version,
+            encryption_extensions: false,
         };
-        homeserver.resume().await?;
-        Ok(homeserver)
+        let log = options.dir.join("synapse.log");
+        let synapse = Synapse::start(installation, options).await?;
+        Ok(Self { url: synapse.base_url().to_owned(), log, program: Mutex::new(Program::Synapse(synapse)) })
+    }
+
+    pub(crate) async fn stub(
+        program: &Path,
+        mode: StubMode,
+        flags: &[String],
+        place: Place<'_>,
+    ) -> anyhow::Result<Self> {
+        let url = format!("http://127.0.0.1:{}", place.port);
+        let log = place.dir.join("homeserver-stub.log");
+        let mode = match mode {
+            StubMode::Synapse => "synapse",
+            StubMode::Palpo => "palpo",
+        };
+        let spawn = Spawn::new(program)
+            .args(["--listen", &format!("127.0.0.1:{}", place.port), "--server-name", place.server_name])
+            .args(["--mode", mode, "--registration"])
+            .arg(place.registration)
+            .arg("--state")
+            .arg(place.dir.join("homeserver-stub.jsonl"))
+            .args(flags)
+            .log(&log);
+        let process = start_stub(&spawn, &url).await?;
+        Ok(Self { url, log, program: Mutex::new(Program::Stub { spawn, process }) })
     }
 
     /// Starts it again after [`Homeserver::stop`] or [`Homeserver::kill`], with all it knew.
     pub async fn resume(&self) -> anyhow::Result<()> {
-        let running = self.recipe.start().await?;
-        let url = format!("{}/_matrix/client/versions", self.url);
-        let answered = wait::until(Duration::from_secs(90), || async {
-            let answers = self.client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
-            (running.has_ended() || answers).then_some(())
-        })
-        .await;
-        running.must_run()?;
-        let name = self.recipe.name;
-        answered.with_context(|| {
-            format!("{name} does not answer; its log ends with:\n{}", tail(&self.recipe.log))
-        })?;
-        *self.slot() = Some(running);
-        Ok(())
+        match &mut *self.program.lock().await {
+            Program::Synapse(synapse) => synapse.restart().await,
+            Program::Stub { spawn, process } => {
+                *process = start_stub(spawn, &self.url).await?;
+                Ok(())
+            }
+        }
     }
 
     /// Ends it with SIGTERM.
-    pub async fn stop(&self) {
-        let running = self.slot().take();
-        if let Some(running) = running {
-            running.stop().await;
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        match &*self.program.lock().await {
+            Program::Synapse(synapse) => synapse.stop().await,
+            Program::Stub { process, .. } => process.terminate(STUB).await.map(drop),
         }
     }
 
     /// `kill -9`.
-    pub async fn kill(&self) {
-        let running = self.slot().take();
-        if let Some(running) = running {
-            running.kill().await;
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        match &*self.program.lock().await {
+            Program::Synapse(synapse) => synapse.kill().await,
+            Program::Stub { process, .. } => process.kill().await.map(drop),
+        }
+    }
+
+    /// Makes an account and logs it in.
+    pub(crate) async fn register(&self, name: &str, password: &str) -> anyhow::Result<UserSession> {
+        match &*self.program.lock().await {
+            Program::Synapse(synapse) => synapse.register_user(name, password, false).await,
+            Program::Stub { .. } => user::register(&self.url, name, password).await,
         }
     }
 
@@ -147,10 +161,15 @@ impl Homeserver {
 
     /// What it logs.
     pub fn log(&self) -> &Path {
-        &self.recipe.log
+        &self.log
     }
+}
 
-    fn slot(&self) -> MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+async fn start_stub(spawn: &Spawn, url: &str) -> anyhow::Result<Process> {
+    let process = spawn.start().await?;
+    let client = MatrixClient::from_token(url, "", "")?;
+    let answer = async || client.request(Method::GET, &["versions"], &[], None).await.ok();
+    let ready = process.wait_ready(STUB, "the homeserver stub's first answer", answer).await;
+    ready.context("starting the homeserver stub")?;
+    Ok(process)
 }

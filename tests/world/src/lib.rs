@@ -10,36 +10,34 @@ mod crossing;
 mod description;
 mod files;
 mod homeserver;
-mod matrix;
 mod options;
 mod page;
-mod process;
 mod programs;
 mod sandbox;
 mod setup;
-mod synapse;
-mod wait;
+mod user;
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use dingtalk_sandbox::WorldInfo;
+use test_support::{Installation, free_port};
 
 pub use crate::{
     bridge::Bridge,
     crossing::Crossing,
     description::{Account, BridgedChat, Description, DingTalkApp, DingTalkPerson, WebhookKeys},
     homeserver::{Homeserver, HomeserverKind, StubMode},
-    matrix::MatrixUser,
     options::WorldOptions,
     page::{Page, PageRoom, PageSettings},
-    programs::Programs,
+    programs::{PACKAGES, Profile, Programs},
     sandbox::{Sandbox, Sent},
+    user::User,
 };
 
 /// When this is set to anything, suites leave out what takes long. `cargo xtask test --quick` sets it.
@@ -70,8 +68,8 @@ pub struct World {
     server_name: String,
     files: files::Files,
     info: WorldInfo,
-    admin: MatrixUser,
-    users: Vec<MatrixUser>,
+    admin: User,
+    users: Vec<User>,
     direct: Option<String>,
     chats: Vec<BridgedChat>,
 }
@@ -83,9 +81,10 @@ impl World {
         let dir = options.dir.canonicalize().with_context(|| options.dir.display().to_string())?;
         let programs = match options.programs {
             Some(programs) => programs,
-            None => Programs::build(&options.homeserver, options.release, progress).await?,
+            None => Programs::build(options.profile, progress).await?,
         };
-        let [port, health_port, homeserver_port, sandbox_port] = free_ports()?;
+        let (port, health_port) = (free_port()?, free_port()?);
+        let (homeserver_port, sandbox_port) = (free_port()?, free_port()?);
 
         progress("Starting the DingTalk sandbox.");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, sandbox_port));
@@ -112,37 +111,36 @@ impl World {
         let config = files.config.display().to_string();
         Bridge::command(&programs.bridge, &["registration", "generate", "--config", &config]).await?;
 
-        let recipe = match options.homeserver {
+        let place = homeserver::Place {
+            dir: &dir,
+            server_name: &server_name,
+            port: homeserver_port,
+            registration: &files.registration,
+        };
+        let homeserver = match options.homeserver {
             HomeserverKind::Synapse { room_version } => {
-                let python = synapse::install(&target_dir()?, progress).await?;
+                let installation = install_synapse(progress).await?;
                 progress("Starting Synapse.");
-                let version = room_version.as_deref();
-                synapse::prepare(&python, &dir, &server_name, homeserver_port, version, &files.registration)
-                    .await?
+                Homeserver::synapse(&installation, room_version, place).await?
             }
             HomeserverKind::Stub { mode, flags } => {
                 progress("Starting the homeserver stub.");
-                homeserver::stub(
-                    &programs.stub,
-                    &dir,
-                    &server_name,
-                    homeserver_port,
-                    &files.registration,
-                    mode,
-                    &flags,
-                )
+                Homeserver::stub(&programs.stub, mode, &flags, place).await?
             }
         };
-        let homeserver = Homeserver::start(recipe, homeserver_port).await?;
 
         progress("Starting the bridge.");
         let bridge = Bridge::start(&programs.bridge, &dir, &files.config, health_port).await?;
         bridge.wait_ready(READY).await?;
 
-        let admin = MatrixUser::register(&homeserver_url, &options.admin, &files::letters(12)?).await?;
+        let account = async |name: &str| {
+            let session = homeserver.register(name, &files::letters(12)?).await?;
+            User::new(homeserver.url(), session).await
+        };
+        let admin = account(&options.admin).await?;
         let mut users = Vec::new();
         for name in &options.users {
-            users.push(MatrixUser::register(&homeserver_url, name, &files::letters(12)?).await?);
+            users.push(account(name).await?);
         }
         let mut world = Self {
             bridge,
@@ -176,10 +174,10 @@ impl World {
     }
 
     /// Ends everything, the bridge first.
-    pub async fn stop(self) {
-        self.bridge.stop().await;
-        self.homeserver.stop().await;
-        self.sandbox.stop().await;
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.bridge.stop().await?;
+        self.homeserver.stop().await?;
+        self.sandbox.stop().await
     }
 
     /// The bridge.
@@ -208,12 +206,12 @@ impl World {
     }
 
     /// Who may give the bot commands.
-    pub fn admin(&self) -> &MatrixUser {
+    pub fn admin(&self) -> &User {
         &self.admin
     }
 
     /// The other people on the Matrix side, members of all bridged rooms.
-    pub fn users(&self) -> &[MatrixUser] {
+    pub fn users(&self) -> &[User] {
         &self.users
     }
 
@@ -239,7 +237,7 @@ impl World {
 
     /// All that a script has to know.
     pub fn description(&self) -> Description {
-        let account = |user: &MatrixUser| Account {
+        let account = |user: &User| Account {
             user_id: user.user_id().to_owned(),
             password: user.password().to_owned(),
             access_token: user.access_token().to_owned(),
@@ -295,8 +293,8 @@ impl World {
 }
 
 /// Installs Synapse into a virtual environment of the build folder, unless it is there.
-pub async fn install_synapse(progress: Progress<'_>) -> anyhow::Result<()> {
-    synapse::install(&target_dir()?, progress).await.map(drop)
+pub async fn install_synapse(progress: Progress<'_>) -> anyhow::Result<Installation> {
+    Installation::ensure(&target_dir()?, progress).await
 }
 
 /// The folder that builds go to: what this program lies in.
@@ -306,22 +304,17 @@ fn target_dir() -> anyhow::Result<PathBuf> {
     target.map(Path::to_path_buf).with_context(|| format!("{} lies in no build folder", own.display()))
 }
 
-/// Ports that nobody listens on. They are taken at once, so that no two are the same.
-fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    let mut ports = [0; N];
-    let mut listeners = Vec::new();
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-        *port = listener.local_addr()?.port();
-        listeners.push(listener);
-    }
-    Ok(ports)
+/// Where a log is and how it ends, to be added to an error.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    format!("{} ends with:\n{}", log.display(), lines[lines.len().saturating_sub(15)..].join("\n"))
 }
 
 /// A client for everything on this machine; a proxy of the environment is not asked.
 pub(crate) fn http_client() -> anyhow::Result<reqwest::Client> {
-    // Another part of the process may have chosen a provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    test_support::install_crypto();
     reqwest::Client::builder()
         .no_proxy()
         .tcp_nodelay(true)

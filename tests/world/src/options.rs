@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{HomeserverKind, Programs};
+use crate::{HomeserverKind, Profile, Programs};
 
 /// Settings of a world; [`WorldOptions::new`] has the usual ones.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub struct WorldOptions {
     pub log_filter: String,
     /// The programs; without them they are built.
     pub programs: Option<Programs>,
-    /// Whether a release build is made when there are no programs.
-    pub release: bool,
+    /// How they are built when there are none.
+    pub profile: Profile,
 }
 
 impl WorldOptions {
@@ -48,7 +48,7 @@ impl WorldOptions {
             bridge_settings: String::new(),
             log_filter: "info".to_owned(),
             programs: None,
-            release: false,
+            profile: Profile::Debug,
         }
     }
 }

@@ -135,3 +135,47 @@ async fn answer_of_homeserver(
     let bytes = answer.bytes().await.context("the homeserver's answer broke off")?;
     Ok((status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A homeserver that repeats what it was asked, and with which token.
+    async fn echo() -> String {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router =
+            Router::new().fallback(|method: Method, uri: Uri, headers: HeaderMap, body: String| async move {
+                let token = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
+                (StatusCode::CREATED, Json(json!([method.as_str(), uri.to_string(), token, body])))
+            });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    #[tokio::test]
+    async fn the_browser_reaches_the_homeserver_through_the_page_and_nothing_else_of_it() {
+        let settings = PageSettings {
+            homeserver_url: echo().await,
+            user_id: "@alice:demo.localhost".to_owned(),
+            access_token: "secret".to_owned(),
+            rooms: vec![PageRoom { room_id: "!a:demo.localhost".to_owned(), title: "群".to_owned() }],
+        };
+        let page = Page::serve(settings).await.unwrap();
+        let client = crate::http_client().unwrap();
+
+        let path = "_matrix/client/v3/rooms/%21a%3Ademo.localhost/send/m.room.message/1?x=%2F";
+        let request = client.put(format!("{}{path}", page.url())).bearer_auth("secret").body("{}");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(answer, json!(["PUT", format!("/{path}"), "Bearer secret", "{}"]));
+
+        let elsewhere =
+            client.get(format!("{}_synapse/admin/v1/server_version", page.url())).send().await.unwrap();
+        assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
+        let settings = client.get(format!("{}settings.json", page.url())).send().await.unwrap();
+        let settings: serde_json::Value = settings.json().await.unwrap();
+        assert_eq!(settings["rooms"][0]["title"], "群");
+    }
+}

@@ -8,7 +8,30 @@ use std::{
 use anyhow::Context as _;
 use tokio::process::Command;
 
-use crate::{HomeserverKind, Progress};
+use crate::Progress;
+
+/// The packages of the programs. They are always built together: the features of what they share then stay the
+/// same, and nothing is compiled twice.
+pub const PACKAGES: [&str; 3] = ["dingtalk-bridge", "dingtalk-sandbox", "homeserver-stub"];
+
+/// How programs are compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly.
+    #[default]
+    Debug,
+    /// For speed.
+    Release,
+}
+
+impl Profile {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
+}
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -17,7 +40,7 @@ pub struct Programs {
     pub bridge: PathBuf,
     /// DingTalk for tests.
     pub sandbox: PathBuf,
-    /// The small homeserver; used only in a world that has it.
+    /// The small homeserver.
     pub stub: PathBuf,
 }
 
@@ -31,23 +54,15 @@ impl Programs {
         }
     }
 
-    /// Builds what a world with this homeserver needs. What Cargo says goes to standard error.
-    pub async fn build(
-        homeserver: &HomeserverKind,
-        release: bool,
-        progress: Progress<'_>,
-    ) -> anyhow::Result<Self> {
-        let mut packages = vec!["dingtalk-bridge", "dingtalk-sandbox"];
-        if matches!(homeserver, HomeserverKind::Stub { .. }) {
-            packages.push("homeserver-stub");
-        }
-        progress(&format!("Building {} (the first time this takes some minutes).", packages.join(", ")));
+    /// Builds them. What Cargo says goes to standard error.
+    pub async fn build(profile: Profile, progress: Progress<'_>) -> anyhow::Result<Self> {
+        progress(&format!("Building {} (the first time this takes some minutes).", PACKAGES.join(", ")));
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let cargo: PathBuf = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into();
         let mut build = Command::new(&cargo);
-        build.args(["build", "--quiet", "--bins"]).args(packages.iter().flat_map(|name| ["-p", name]));
+        build.args(["build", "--quiet", "--bins"]).args(PACKAGES.iter().flat_map(|name| ["-p", name]));
         build.current_dir(root).stdin(Stdio::null()).stdout(Stdio::null());
-        if release {
+        if profile == Profile::Release {
             build.arg("--release");
         }
         let status = build.kill_on_drop(true).status().await.context("running cargo build")?;
@@ -63,6 +78,6 @@ impl Programs {
             serde_json::from_slice(&output.stdout).context("reading the answer of cargo metadata")?;
         let target =
             metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-        Ok(Self::in_folder(&Path::new(target).join(if release { "release" } else { "debug" })))
+        Ok(Self::in_folder(&Path::new(target).join(profile.folder())))
     }
 }

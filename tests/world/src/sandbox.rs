@@ -2,8 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
-    sync::{Mutex, PoisonError},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -11,16 +10,18 @@ use anyhow::Context as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{
-    process::{Recipe, Running, tail},
-    wait,
-};
+use test_support::{Process, Spawn, wait_until};
+use tokio::sync::Mutex;
+
+/// How long it may take to start and to end.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// DingTalk, as the bridge and its people see it.
 #[derive(Debug)]
 pub struct Sandbox {
-    recipe: Recipe,
-    running: Mutex<Option<Running>>,
+    spawn: Spawn,
+    log: PathBuf,
+    process: Mutex<Option<Process>>,
     url: String,
     client: reqwest::Client,
 }
@@ -86,63 +87,42 @@ impl Sandbox {
         time_scale: f64,
         more: &[String],
     ) -> anyhow::Result<Self> {
-        let mut arguments = vec![
-            "--listen".to_owned(),
-            address.to_string(),
-            "--state".to_owned(),
-            dir.join("sandbox.jsonl").display().to_string(),
-            "--time-scale".to_owned(),
-            time_scale.to_string(),
-        ];
-        arguments.extend_from_slice(more);
-        let sandbox = Self {
-            recipe: Recipe {
-                name: "the DingTalk sandbox",
-                program: program.to_owned(),
-                arguments,
-                log: dir.join("sandbox.log"),
-            },
-            running: Mutex::default(),
-            url: format!("http://{address}"),
-            client: crate::http_client()?,
-        };
+        let log = dir.join("sandbox.log");
+        let spawn = Spawn::new(program)
+            .args(["--listen", &address.to_string(), "--time-scale", &time_scale.to_string(), "--state"])
+            .arg(dir.join("sandbox.jsonl"))
+            .args(more)
+            .log(&log);
+        let url = format!("http://{address}");
+        let sandbox = Self { spawn, log, process: Mutex::default(), url, client: crate::http_client()? };
         sandbox.resume().await?;
         Ok(sandbox)
     }
 
     /// Starts it again after [`Sandbox::stop`] or [`Sandbox::kill`], with all it knew.
     pub async fn resume(&self) -> anyhow::Result<()> {
-        let running = self.recipe.start().await?;
-        let started = wait::until(Duration::from_secs(30), || async {
-            (running.has_ended() || self.get::<Value>("stats").await.is_ok()).then_some(())
-        })
-        .await;
-        running.must_run()?;
-        started.with_context(|| {
-            format!("the DingTalk sandbox does not answer; its log ends with:\n{}", tail(&self.recipe.log))
-        })?;
-        *self.slot() = Some(running);
+        let process = self.spawn.start().await?;
+        let answer = async || self.get::<Value>("stats").await.ok();
+        let ready = process.wait_ready(LIMIT, "the sandbox's first answer", answer).await;
+        ready.context("starting the DingTalk sandbox")?;
+        *self.process.lock().await = Some(process);
         Ok(())
     }
 
     /// Ends it with SIGTERM.
-    pub async fn stop(&self) {
-        let running = self.slot().take();
-        if let Some(running) = running {
-            running.stop().await;
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        match self.process.lock().await.take() {
+            Some(process) => process.terminate(LIMIT).await.map(drop),
+            None => Ok(()),
         }
     }
 
     /// `kill -9`.
-    pub async fn kill(&self) {
-        let running = self.slot().take();
-        if let Some(running) = running {
-            running.kill().await;
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        match self.process.lock().await.take() {
+            Some(process) => process.kill().await.map(drop),
+            None => Ok(()),
         }
-    }
-
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its address: page, API and, below `/_sandbox/`, control.
@@ -152,7 +132,7 @@ impl Sandbox {
 
     /// What it logs.
     pub fn log(&self) -> &Path {
-        &self.recipe.log
+        &self.log
     }
 
     /// Who and what is there.
@@ -205,11 +185,11 @@ impl Sandbox {
         limit: Duration,
         fits: impl Fn(&Sent) -> bool,
     ) -> anyhow::Result<Sent> {
-        let found = wait::until(limit, || async {
+        wait_until(limit, &format!("{what} in DingTalk"), async || {
             let sent = self.sent(since).await.ok()?;
             sent.into_iter().find(|sent| fits(sent))
-        });
-        found.await.with_context(|| format!("{what} did not come to DingTalk within {} s", limit.as_secs()))
+        })
+        .await
     }
 
     /// Types the webhook's address into the console, which checks it.

@@ -4,12 +4,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dingtalk_sandbox::{ChatKind, WorldInfo};
-use serde_json::json;
+use test_support::{RoomOptions, wait_until};
 
-use crate::{bridge::Bridge, description::BridgedChat, files::Files, matrix::MatrixUser, sandbox::Sandbox};
+use crate::{
+    bridge::Bridge,
+    description::BridgedChat,
+    files::Files,
+    sandbox::Sandbox,
+    user::{User, body},
+};
 
 /// How long one step may take. Synapse on a busy machine needs seconds for a room.
 const LIMIT: Duration = Duration::from_mins(1);
+
+/// How long an answer may follow another one.
+const SECOND_SENTENCE: Duration = Duration::from_secs(5);
 
 /// Everybody and everything that takes part.
 pub(crate) struct Setup<'a> {
@@ -18,8 +27,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) files: &'a Files,
     pub(crate) info: &'a WorldInfo,
     pub(crate) bot: &'a str,
-    pub(crate) admin: &'a MatrixUser,
-    pub(crate) users: &'a [MatrixUser],
+    pub(crate) admin: &'a User,
+    pub(crate) users: &'a [User],
     pub(crate) progress: &'a (dyn Fn(&str) + Sync),
 }
 
@@ -46,56 +55,55 @@ impl Setup<'_> {
 
     async fn log_in(&self) -> anyhow::Result<String> {
         (self.progress)("Logging in.");
-        let direct = json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [self.bot]});
-        let room = self.admin.create_room(&direct).await?;
-        self.admin.wait_joined(&room, self.bot, LIMIT).await?;
+        let direct =
+            RoomOptions { is_direct: true, invite: vec![self.bot.to_owned()], ..RoomOptions::default() };
+        let room = self.admin.create_room(direct).await?;
+        self.wait_for_bot(&room).await?;
         let WorldInfo { app_key, app_secret, agent_id, .. } = self.info;
         self.command(&room, &format!("login {app_key} {app_secret} {agent_id}"), "Logged in: ").await?;
         Ok(room)
     }
 
-    /// Says something to the bot and waits for the answer that means success; another answer is the error.
-    async fn command(&self, direct: &str, command: &str, success: &str) -> anyhow::Result<()> {
-        let word = command.split(' ').next().unwrap_or_default();
-        let before = self.said_by_bot(direct).await?;
-        self.admin.send_text(direct, command).await?;
-        let answers = tokio::time::timeout(LIMIT, async {
-            loop {
-                let answers = self.said_by_bot(direct).await?;
-                let fresh = answers[..answers.len().saturating_sub(before.len())].to_vec();
-                if !fresh.is_empty() {
-                    return anyhow::Ok(fresh);
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        let answers = answers.await.with_context(|| format!("the bot did not answer `{word}`"))??;
-        if answers.iter().any(|answer| answer.starts_with(success)) {
-            return Ok(());
-        }
-        // A second sentence may hold what was waited for.
-        let wait = self.admin.wait_message(success, direct, Duration::from_secs(5), |sender, body| {
-            sender == self.bot && body.starts_with(success) && !before.iter().any(|old| old == body)
-        });
-        wait.await.with_context(|| format!("the bot answered `{word}` with: {}", answers.join(" / ")))?;
-        Ok(())
+    async fn wait_for_bot(&self, room: &str) -> anyhow::Result<()> {
+        wait_until(LIMIT, &format!("{} to join {room}", self.bot), async || {
+            let members = self.admin.joined_members(room).await.ok()?;
+            members.contains_key(self.bot).then_some(())
+        })
+        .await
     }
 
-    /// What the bot has said, newest first.
-    async fn said_by_bot(&self, room: &str) -> anyhow::Result<Vec<String>> {
-        let events = self.admin.newest(room, 100).await?;
-        let said = events.iter().filter(|event| event["sender"] == self.bot);
-        Ok(said.filter_map(|event| event["content"]["body"].as_str().map(str::to_owned)).collect())
+    /// Says something to the bot and waits for the answer that means success; the error has what it said instead.
+    async fn command(&self, direct: &str, command: &str, success: &str) -> anyhow::Result<()> {
+        let word = command.split(' ').next().unwrap_or_default();
+        let asked = self.admin.send_text(direct, command).await?;
+        let answers = async || {
+            let events = self.admin.messages(direct, 100).await.ok()?;
+            let after = events.iter().position(|event| event["event_id"] == asked.as_str())?;
+            let of_bot = events[after..].iter().filter(|event| event["sender"] == self.bot);
+            let said: Vec<String> =
+                of_bot.map(|event| body(event).to_owned()).filter(|said| !said.is_empty()).collect();
+            (!said.is_empty()).then_some(said)
+        };
+        let said = wait_until(LIMIT, &format!("the bot's answer to `{word}`"), answers).await?;
+        // What was waited for may be its second sentence.
+        let good = wait_until(SECOND_SENTENCE, success, async || {
+            answers().await?.iter().any(|said| said.starts_with(success)).then_some(())
+        });
+        good.await.map_err(|_| anyhow::anyhow!("the bot answered `{word}` with: {}", said.join(" / ")))
     }
 
     async fn bridge_chat(&self, direct: &str, chat_id: &str, title: &str) -> anyhow::Result<BridgedChat> {
-        let people: Vec<&str> = self.users.iter().map(MatrixUser::user_id).chain([self.bot]).collect();
-        let room = json!({"preset": "private_chat", "name": title, "invite": people});
-        let room = self.admin.create_room(&room).await?;
+        let people = self.users.iter().map(|user| user.user_id()).chain([self.bot]);
+        let room = RoomOptions {
+            name: Some(title.to_owned()),
+            invite: people.map(str::to_owned).collect(),
+            ..RoomOptions::default()
+        };
+        let room = self.admin.create_room(room).await?;
         for user in self.users {
             user.join(&room).await?;
         }
-        self.admin.wait_joined(&room, self.bot, LIMIT).await?;
+        self.wait_for_bot(&room).await?;
         self.admin.set_power(&room, self.bot, 50).await?;
 
         let since = self.sandbox.sent(0).await?.len();

@@ -20,16 +20,8 @@ impl Bench {
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let cargo = repo::cargo().to_string_lossy().into_owned();
         say("Building the release binaries that are measured; the first time takes some minutes.");
-        let build = [
-            "build",
-            "--release",
-            "-p",
-            "dingtalk-bridge",
-            "-p",
-            "dingtalk-sandbox",
-            "-p",
-            "homeserver-stub",
-        ];
+        let mut build = vec!["build", "--release", "--bins"];
+        build.extend(world::PACKAGES.iter().flat_map(|package| ["-p", package]));
         let measure = ["run", "--release", "--quiet", "-p", "bench", "--"];
         let words = |words: &[&str]| -> Vec<String> {
             std::iter::once(cargo.clone()).chain(words.iter().map(ToString::to_string)).collect()

@@ -38,12 +38,12 @@ impl Demo {
             return Err(cluster::not_yet("demo"));
         }
         let folder = Folder::make()?;
-        let outcome = process::or_interrupted(self.show(&folder)).await;
-        match outcome {
+        match process::or_interrupted(self.show(&folder)).await {
             Ok(world) => {
-                world.stop().await;
+                let outcome = if self.exit { Ok(()) } else { stay(&world).await };
+                let stopped = world.stop().await;
                 folder.remove();
-                Ok(())
+                outcome.and(stopped)
             }
             Err(error) if error.is::<Interrupted>() => {
                 folder.remove();
@@ -65,9 +65,6 @@ impl Demo {
         let in_dingtalk = world.cross_to_dingtalk(chat, "Hello from Matrix", LIMIT).await?;
         answer(&format!("\nMatrix → DingTalk, in {}", chat.title));
         report(&in_dingtalk);
-        if !self.exit {
-            stay(&world).await?;
-        }
         Ok(world)
     }
 }

@@ -96,7 +96,7 @@ fn steps() -> Vec<Step> {
         cargo("generated files", "xtask generate --check"),
         cargo("rules of the repository", "xtask tidy"),
         Step { title: "what the tests need", work: Work::Install },
-        cargo("programs that the tests start", "build --workspace --bins"),
+        cargo("programs that the tests start", &format!("build --bins -p {}", world::PACKAGES.join(" -p "))),
         cargo("tests", "test --workspace"),
     ];
     if without_deny().is_none() {

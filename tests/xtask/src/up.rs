@@ -49,9 +49,9 @@ impl Up {
                     () = input_closed() => {}
                 }
                 say("Stopping.");
-                world.stop().await;
+                let stopped = world.stop().await;
                 folder.remove();
-                Ok(())
+                stopped
             }
             Ok(None) => {
                 folder.remove();

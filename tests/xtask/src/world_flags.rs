@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use world::{HomeserverKind, Programs, WorldOptions};
+use world::{HomeserverKind, Profile, Programs, WorldOptions};
 
 use crate::{output::say, repo};
 
@@ -40,8 +40,9 @@ impl WorldFlags {
             HomeserverName::Synapse => HomeserverKind::synapse(),
             HomeserverName::Stub => HomeserverKind::stub(),
         };
+        let profile = if self.release { Profile::Release } else { Profile::Debug };
         let programs = self.programs.as_deref().map(Programs::in_folder);
-        WorldOptions { release: self.release, programs, ..WorldOptions::new(dir, homeserver) }
+        WorldOptions { profile, programs, ..WorldOptions::new(dir, homeserver) }
     }
 }
 

@@ -1,7 +1,7 @@
--- Whose database this is.
+-- Whose database this is (text), and a sealed probe of the key (blob).
 CREATE TABLE meta (
     name TEXT NOT NULL PRIMARY KEY,
-    value TEXT NOT NULL
+    value BLOB NOT NULL
 ) WITHOUT ROWID;
 
 -- Keys of what was accepted, so that what comes again is recognised.

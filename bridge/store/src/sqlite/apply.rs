@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bridge_core::envelope::Envelope;
-use bridge_core::id::PersonId;
+use bridge_core::id::{CorpId, PersonId, RobotCode, SenderId};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
@@ -244,7 +244,7 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
         .bind(chat.title.as_deref())
         .bind(chat.state.as_str())
         .bind(chat.room.as_ref().map(|room| room.as_str()))
-        .bind(chat.robot.as_ref().map(|robot| robot.as_str()))
+        .bind(chat.robot.as_ref().map(RobotCode::as_str))
         .bind(chat.peer.as_ref().map(PersonId::to_key))
         .bind(chat.announced)
         .bind(chat.first_seen.0)
@@ -276,12 +276,11 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
             .await?;
     }
     for link in commits.iter().filter_map(|commit| commit.link.as_ref()) {
-        match link {
-            Some(link) => write_link(conn, sealer, link).await?,
-            None => {
-                sqlx::query("DELETE FROM link").execute(&mut *conn).await?;
-                sqlx::query("DELETE FROM session").execute(&mut *conn).await?;
-            }
+        if let Some(link) = link {
+            write_link(conn, sealer, link).await?;
+        } else {
+            sqlx::query("DELETE FROM link").execute(&mut *conn).await?;
+            sqlx::query("DELETE FROM session").execute(&mut *conn).await?;
         }
     }
     for (name, value) in commits.iter().flat_map(|commit| &commit.settings) {
@@ -311,7 +310,7 @@ async fn write_person(conn: &mut SqliteConnection, person: &Person) -> Result<()
     .bind(person.id.to_key())
     .bind(person.mxid.as_str())
     .bind(&person.name)
-    .bind(person.sender_id.as_ref().map(|id| id.as_str()))
+    .bind(person.sender_id.as_ref().map(SenderId::as_str))
     .bind(person.registered)
     .bind(person.device)
     .bind(person.shown_name.as_deref())
@@ -333,7 +332,7 @@ async fn write_link(conn: &mut SqliteConnection, sealer: &Sealer, link: &Link) -
     .bind(link.app_key.as_str())
     .bind(secret)
     .bind(link.agent_id.to_string())
-    .bind(link.corp.as_ref().map(|corp| corp.as_str()))
+    .bind(link.corp.as_ref().map(CorpId::as_str))
     .bind(&link.organisation)
     .bind(link.linked_by.as_str())
     .bind(link.linked_at.0)

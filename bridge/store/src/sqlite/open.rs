@@ -20,7 +20,7 @@ use super::{Checked, Options};
 use crate::error::StoreError;
 use crate::feed::Gate;
 use crate::inbox::InboxSeq;
-use crate::seal::{Keyring, Sealer};
+use crate::seal::{Keyring, Place, Sealer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -88,8 +88,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 async fn migrated(path: &Path) -> Result<SqliteConnection, StoreError> {
     let mut conn = connection(path).connect().await?;
-    // A file that is no database answers the first read, not the opening.
-    sqlx::query("PRAGMA schema_version").execute(&mut conn).await?;
+    if version(&mut conn).await? > latest() {
+        return Err(newer());
+    }
     MIGRATIONS.run(&mut conn).await.map_err(|error| StoreError::Migration(error.to_string()))?;
     Ok(conn)
 }
@@ -102,6 +103,29 @@ pub(super) async fn migrate(path: &Path) -> Result<i64, StoreError> {
     Ok(latest())
 }
 
+fn newer() -> StoreError {
+    StoreError::Migration(format!(
+        "the database is newer than this program, which knows version {} only",
+        latest()
+    ))
+}
+
+/// The newest migration that ran; 0 for an empty file. Refuses a database of something else.
+async fn version(conn: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let (tables, ours): (i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE name = '_sqlx_migrations') FROM sqlite_master",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    match (tables, ours) {
+        (0, _) => Ok(0),
+        (_, 0) => Err(StoreError::Migration("the file is a database of something else".to_owned())),
+        _ => Ok(sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+            .fetch_one(conn)
+            .await?),
+    }
+}
+
 pub(super) async fn check(path: &Path) -> Result<Checked, StoreError> {
     std::fs::metadata(path).map_err(|error| file_error(path, error))?;
     let mut conn = connection(path).read_only(true).connect().await?;
@@ -109,23 +133,10 @@ pub(super) async fn check(path: &Path) -> Result<Checked, StoreError> {
     if found != "ok" {
         return Err(StoreError::Damaged(found));
     }
-    let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
-            .fetch_one(&mut conn)
-            .await?;
-    let version = if tables == 0 {
-        0
-    } else {
-        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-            .fetch_one(&mut conn)
-            .await?
-    };
+    let version = version(&mut conn).await?;
     conn.close().await?;
     if version > latest() {
-        return Err(StoreError::Migration(format!(
-            "the database is at version {version}, this program knows {} only",
-            latest()
-        )));
+        return Err(newer());
     }
     Ok(Checked { version, latest: latest() })
 }
@@ -135,12 +146,19 @@ pub(super) async fn open(options: Options, keys: Keyring) -> Result<Sqlite, Stor
     make_file(&path)?;
     let lock = lock(&path)?;
     let mut conn = migrated(&path).await?;
-    claim(&mut conn, &workspace).await?;
+    let sealer = Arc::new(Sealer::new(keys, workspace.as_str()));
+    claim(&mut conn, &workspace, &sealer).await?;
 
-    let next_inbox: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(seq), 0) + 1 FROM inbox").fetch_one(&mut conn).await?;
-    let last_outbox: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM outbox").fetch_one(&mut conn).await?;
+    // Numbers of rows that are gone must not come again: people and logs name rows by them.
+    let from_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let from_time = i64::try_from(from_time).unwrap_or(0).saturating_mul(1_000);
+    let (inbox, outbox): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT coalesce(max(seq), 0) FROM inbox), (SELECT coalesce(max(seq), 0) FROM outbox)",
+    )
+    .fetch_one(&mut conn)
+    .await?;
+    // Above the rows that are there also when the clock went back, so that order holds.
+    let (next_inbox, next_outbox) = (from_time.max(inbox + 1), from_time.max(outbox + 1));
     let pending =
         sqlx::query("SELECT lane, max(seq) AS last FROM inbox WHERE state = 0 GROUP BY lane ORDER BY lane")
             .fetch_all(&mut conn)
@@ -150,30 +168,44 @@ pub(super) async fn open(options: Options, keys: Keyring) -> Result<Sqlite, Stor
             .collect::<Result<Vec<_>, sqlx::Error>>()?;
 
     let gate = Arc::new(Gate::new(feed_budget_bytes, pending, InboxSeq(next_inbox - 1)));
-    let sealer = Arc::new(Sealer::new(keys, workspace));
     let readers = SqlitePoolOptions::new()
         .max_connections(read_connections.max(1))
         .min_connections(1)
+        // A connection to a file does not go stale.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
         .connect_with(connection(&path).read_only(true))
         .await?;
-    let writer = Writer::start(conn, Arc::clone(&sealer), Arc::clone(&gate), next_inbox);
-    // Numbers of rows that are gone must not come again: they are part of keys.
-    let from_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let from_time = i64::try_from(from_time).unwrap_or(0).saturating_mul(1_000);
-    let next_outbox = AtomicI64::new(from_time.max(last_outbox + 1));
-    Ok(Sqlite { path, sealer, gate, readers, writer, next_outbox, lock: std::sync::Mutex::new(Some(lock)) })
+    let writer = Writer::start(conn, Arc::clone(&sealer), Arc::clone(&gate), next_inbox, lock);
+    Ok(Sqlite { path, sealer, gate, readers, writer, next_outbox: AtomicI64::new(next_outbox) })
 }
 
-/// Binds a new database to the workspace; refuses another's.
-async fn claim(conn: &mut SqliteConnection, workspace: &str) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO meta (name, value) VALUES ('workspace', ?) ON CONFLICT DO NOTHING")
-        .bind(workspace)
-        .execute(&mut *conn)
+/// Opens only with a key that fits.
+const PROBE: Place<'static> = Place { column: "meta.value", row: "probe" };
+
+/// Makes a new database this workspace's and this key's; refuses another's, before a row of it fails to open.
+async fn claim(conn: &mut SqliteConnection, workspace: &str, sealer: &Sealer) -> Result<(), StoreError> {
+    let found: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'workspace'")
+        .fetch_optional(&mut *conn)
         .await?;
-    let found: String =
-        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'workspace'").fetch_one(&mut *conn).await?;
-    if found == workspace {
-        return Ok(());
+    if let Some(found) = found.filter(|found| found != workspace) {
+        return Err(StoreError::Workspace { found, expected: workspace.to_owned() });
     }
-    Err(StoreError::Workspace { found, expected: workspace.to_owned() })
+    let sealing = |source| StoreError::Seal { column: "meta.probe", source };
+    let probe: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'probe'").fetch_optional(&mut *conn).await?;
+    if let Some(probe) = probe {
+        sealer.open(PROBE, &probe).map_err(sealing)?;
+        if sealer.is_current(&probe) {
+            return Ok(());
+        }
+    }
+    // One statement: a crash leaves both or none.
+    sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES ('workspace', ?), ('probe', ?)")
+        .bind(workspace)
+        .bind(sealer.seal(PROBE, b"probe").map_err(sealing)?)
+        .execute(conn)
+        .await?;
+    Ok(())
 }

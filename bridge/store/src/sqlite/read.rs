@@ -1,9 +1,8 @@
 //! The store's methods. Writes go to the writer, reads to a small pool of connections.
 
-use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bridge_core::clock::Timestamp;
 use bridge_core::envelope::{Lane, Source};
@@ -13,14 +12,15 @@ use bridge_core::portal::Chat;
 use bridge_core::secret::Secret;
 use futures_util::FutureExt;
 use ruma::{EventId, RoomId, UserId};
+use sqlx::query::QueryScalar;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::mpsc;
 
 use super::apply::remote_columns;
-use super::rows;
 use super::sql::{chunks, with_rows};
 use super::writer::Writer;
+use super::{purge, rows};
 use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::{Feed, Gate};
@@ -40,8 +40,6 @@ pub(super) struct Sqlite {
     pub(super) readers: SqlitePool,
     pub(super) writer: Writer,
     pub(super) next_outbox: AtomicI64,
-    /// Held until the store is closed or dropped.
-    pub(super) lock: Mutex<Option<File>>,
 }
 
 /// States of an inbox row.
@@ -321,7 +319,7 @@ impl Store for Sqlite {
             for piece in chunks(keys) {
                 let statement =
                     sqlx::query_scalar(with_rows("SELECT key FROM seen WHERE key IN", piece.len(), 1, ""));
-                let statement = piece.iter().fold(statement, |statement, key| statement.bind(key));
+                let statement = piece.iter().fold(statement, QueryScalar::bind);
                 let known: Vec<String> = statement.fetch_all(&self.readers).await?;
                 found.extend(known);
             }
@@ -364,7 +362,7 @@ impl Store for Sqlite {
             for row in inbox {
                 let source = Source::from_u8(row.try_get("source")?);
                 let direction = match source {
-                    Some(Source::Matrix) => &mut depth.from_matrix,
+                    Some(Source::Matrix | Source::Backfill) => &mut depth.from_matrix,
                     _ => &mut depth.from_dingtalk,
                 };
                 let count: i64 = row.try_get("rows")?;
@@ -397,7 +395,7 @@ impl Store for Sqlite {
     }
 
     fn purge(&self, now: Timestamp, retention: Retention) -> Answer<'_, Purged> {
-        self.writer.purge(now, retention).boxed()
+        purge::purge(self, now, retention).boxed()
     }
 
     fn check(&self) -> Answer<'_, ()> {
@@ -426,9 +424,9 @@ impl Store for Sqlite {
 
     fn close(&self) -> Answer<'_, ()> {
         async move {
-            self.writer.close().await;
+            // The writer's connection is the last: it takes the log into the database.
             self.readers.close().await;
-            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.writer.close().await;
             Ok(())
         }
         .boxed()

@@ -1,6 +1,7 @@
 //! One task owns the writing connection and puts all commits that wait into one transaction: many callers, one
 //! synchronisation with the disk.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use bridge_core::envelope::Envelope;
@@ -10,11 +11,11 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::apply::{self, Applied};
-use super::purge;
+
 use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::Gate;
-use crate::figures::{Purged, Retention};
+
 use crate::inbox::InboxSeq;
 use crate::seal::Sealer;
 
@@ -23,8 +24,16 @@ const BATCH: usize = 256;
 
 enum Request {
     Commit(Box<Commit>, oneshot::Sender<Result<Committed, StoreError>>),
-    Purge(bridge_core::clock::Timestamp, Retention, oneshot::Sender<Result<Purged, StoreError>>),
+    Remove(Removal, oneshot::Sender<Result<u64, StoreError>>),
     Close(oneshot::Sender<()>),
+}
+
+/// A step of a purge: one statement, one transaction.
+pub(super) struct Removal {
+    /// Takes [`Self::keys`].
+    pub(super) statement: &'static str,
+    /// A JSON array.
+    pub(super) keys: String,
 }
 
 /// The callers' end.
@@ -39,9 +48,10 @@ impl Writer {
         sealer: Arc<Sealer>,
         gate: Arc<Gate>,
         next_inbox: i64,
+        lock: File,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH);
-        let task = tokio::spawn(Task { conn, sealer, gate, next_inbox }.run(receiver));
+        let task = tokio::spawn(Task { conn, sealer, gate, next_inbox, lock }.run(receiver));
         Self { sender, task: Mutex::new(Some(task)) }
     }
 
@@ -50,13 +60,10 @@ impl Writer {
         self.ask(Request::Commit(Box::new(commit), answer), wait).await?
     }
 
-    pub(super) async fn purge(
-        &self,
-        now: bridge_core::clock::Timestamp,
-        retention: Retention,
-    ) -> Result<Purged, StoreError> {
+    /// Runs a step of a purge between the commits; the number of rows it removed.
+    pub(super) async fn remove(&self, removal: Removal) -> Result<u64, StoreError> {
         let (answer, wait) = oneshot::channel();
-        self.ask(Request::Purge(now, retention, answer), wait).await?
+        self.ask(Request::Remove(removal, answer), wait).await?
     }
 
     /// Writes what is queued and ends the task. A second call finds it ended.
@@ -80,6 +87,8 @@ struct Task {
     sealer: Arc<Sealer>,
     gate: Arc<Gate>,
     next_inbox: i64,
+    /// Ends with the task, so that no other process works on the queues while this one still writes.
+    lock: File,
 }
 
 impl Task {
@@ -89,27 +98,29 @@ impl Task {
         while closing.is_none() && receiver.recv_many(&mut requests, BATCH).await > 0 {
             let mut commits = Vec::with_capacity(requests.len());
             let mut answers = Vec::with_capacity(requests.len());
-            let mut purges = Vec::new();
+            let mut removals = Vec::new();
             for request in requests.drain(..) {
                 match request {
                     Request::Commit(commit, answer) => {
                         commits.push(*commit);
                         answers.push(answer);
                     }
-                    Request::Purge(now, retention, answer) => purges.push((now, retention, answer)),
+                    Request::Remove(removal, answer) => removals.push((removal, answer)),
                     Request::Close(answer) => closing = Some(answer),
                 }
             }
             self.write(commits, answers).await;
-            for (now, retention, answer) in purges {
+            for (Removal { statement, keys }, answer) in removals {
+                let removed = sqlx::query(statement).bind(keys).execute(&mut self.conn).await;
                 // Nobody may be waiting any more.
-                let _ = answer.send(purge::purge(&mut self.conn, now, retention).await);
+                let _ = answer.send(removed.map(|removed| removed.rows_affected()).map_err(StoreError::from));
             }
         }
         receiver.close();
         if let Err(error) = self.conn.close().await {
             tracing::warn!(%error, "the database's connection was not closed cleanly");
         }
+        drop(self.lock);
         if let Some(closing) = closing {
             let _ = closing.send(());
         }
@@ -132,7 +143,7 @@ impl Task {
                     let _ = answer.send(Ok(result));
                 }
             }
-            Err(error) if answers.len() == 1 => {
+            Err(error) if answers.len() == 1 || !error.blames_commit() => {
                 for answer in answers {
                     let _ = answer.send(Err(error.clone()));
                 }

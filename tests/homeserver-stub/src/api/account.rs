@@ -195,12 +195,30 @@ pub(crate) async fn put_device(
     Ok((status, Json(json!({}))))
 }
 
+pub(crate) async fn delete_devices(
+    State(server): State<Arc<Server>>,
+    requester: Requester,
+    body: Bytes,
+) -> ApiResult {
+    let body = super::object(&body)?;
+    let devices = body.get("devices").and_then(Value::as_array);
+    let devices = devices.ok_or_else(|| ApiError::bad_json("Missing 'devices'"))?;
+    for device in devices.iter().filter_map(Value::as_str) {
+        forget_device(&server, &requester, device);
+    }
+    Ok(Json(json!({})))
+}
+
+fn forget_device(server: &Server, requester: &Requester, device: &str) {
+    server.record(&Record::DeviceGone { user: requester.id().into(), device: device.into() });
+    lock(&requester.user.inner).devices.remove(device);
+}
+
 pub(crate) async fn delete_device(
     State(server): State<Arc<Server>>,
     requester: Requester,
     Path(device): Path<String>,
 ) -> Json<Value> {
-    server.record(&Record::DeviceGone { user: requester.id().into(), device: device.as_str().into() });
-    lock(&requester.user.inner).devices.remove(&device);
+    forget_device(&server, &requester, &device);
     Json(json!({}))
 }

@@ -48,6 +48,7 @@ fn client_routes() -> Router<Arc<Server>> {
             "/devices/{device}",
             get(account::device).put(account::put_device).delete(account::delete_device),
         )
+        .route("/delete_devices", post(account::delete_devices))
         .route("/profile/{user}", get(profile::all))
         .route("/profile/{user}/{key}", get(profile::one).put(profile::put))
         .route("/createRoom", post(create::create_room))

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LONGEST_WAIT_MS: u64 = 60_000;
-/// Events of a room that is new to the client.
+/// Events of a room that is new to the client, unless its filter says otherwise.
 const TAIL: usize = 20;
 /// Most events of one room in one answer.
-const LARGEST: usize = 500;
+const LARGEST: usize = 1000;
 
 pub(crate) async fn sync(
     State(server): State<Arc<Server>>,
@@ -31,13 +31,15 @@ pub(crate) async fn sync(
     if requester.is_as && requester.id() == server.sender && !server.is_palpo() {
         return Err(ApiError::unknown(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"));
     }
-    let Some(since) = params.get("since") else { return Ok(Json(everything(&server, &requester))) };
+    let limit = timeline_limit(&params);
+    let tail = limit.unwrap_or(TAIL);
+    let Some(since) = params.get("since") else { return Ok(Json(everything(&server, &requester, tail))) };
     let mut since = parse_token(since)?;
     let wait = params.number("timeout").unwrap_or(0).min(LONGEST_WAIT_MS);
     let until = Instant::now() + Duration::from_millis(wait);
     loop {
         let grew = server.log_grew.notified();
-        let (next, rooms) = news(&server, &requester, since);
+        let (next, rooms) = news(&server, &requester, since, limit);
         let left = until.saturating_duration_since(Instant::now());
         if !rooms.is_empty() || left.is_zero() {
             return Ok(Json(json!({"next_batch": token(next), "rooms": rooms})));
@@ -47,7 +49,14 @@ pub(crate) async fn sync(
     }
 }
 
-fn everything(server: &Server, requester: &Requester) -> Value {
+/// `room.timeline.limit` of a filter given in the address.
+fn timeline_limit(params: &Params) -> Option<usize> {
+    let filter: Value = serde_json::from_str(params.get("filter")?).ok()?;
+    let limit = filter.pointer("/room/timeline/limit")?.as_u64()?;
+    Some(usize::try_from(limit).unwrap_or(LARGEST).clamp(1, LARGEST))
+}
+
+fn everything(server: &Server, requester: &Requester, tail: usize) -> Value {
     let next = lock(&server.log).len() as u64;
     let (joined, invited) = {
         let user = lock(&requester.user.inner);
@@ -55,7 +64,7 @@ fn everything(server: &Server, requester: &Requester) -> Value {
     };
     let join: Map<_, _> = joined
         .into_iter()
-        .filter_map(|id| Some((id.clone(), whole_room(&*server.room(&id)?, next))))
+        .filter_map(|id| Some((id.clone(), whole_room(&*server.room(&id)?, next, tail))))
         .collect();
     let invite: Map<_, _> =
         invited.into_iter().filter_map(|id| Some((id.clone(), invitation(&*server.room(&id)?)))).collect();
@@ -73,10 +82,10 @@ fn to_json<'a>(events: impl Iterator<Item = &'a Arc<Event>>) -> Vec<Value> {
 }
 
 /// A room the client has not seen: its state and the end of its timeline, nothing of what comes after `next`.
-fn whole_room(room: &Room, next: u64) -> Value {
+fn whole_room(room: &Room, next: u64, tail: usize) -> Value {
     let inner = lock(&room.inner);
     let last = inner.timeline.partition_point(|event| event.seq < next);
-    let first = last.saturating_sub(TAIL);
+    let first = last.saturating_sub(tail);
     let timeline = to_json(inner.timeline[first..last].iter());
     let prev = inner.timeline.get(first).map_or(next, |event| event.seq);
     json!({
@@ -90,7 +99,12 @@ fn invitation(room: &Room) -> Value {
     json!({"invite_state": {"events": all_state(&inner)}})
 }
 
-fn news(server: &Server, requester: &Requester, since: u64) -> (u64, Map<String, Value>) {
+fn news(
+    server: &Server,
+    requester: &Requester,
+    since: u64,
+    limit: Option<usize>,
+) -> (u64, Map<String, Value>) {
     let (next, fresh) = {
         let log = lock(&server.log);
         let from = usize::try_from(since).unwrap_or(usize::MAX).min(log.len());
@@ -124,10 +138,10 @@ fn news(server: &Server, requester: &Requester, since: u64) -> (u64, Map<String,
                     .insert(id.to_owned(), json!({"timeline": {"events": to_json(std::iter::once(*event))}}));
             }
             Some((Membership::Join, event)) if !was_joined(event) => {
-                join.insert(id.to_owned(), whole_room(&room, next));
+                join.insert(id.to_owned(), whole_room(&room, next, limit.unwrap_or(TAIL)));
             }
             Some((Membership::Join, _)) | None => {
-                let skipped = events.len().saturating_sub(LARGEST);
+                let skipped = events.len().saturating_sub(limit.unwrap_or(LARGEST));
                 let prev = events.get(skipped).map_or(since, |event| event.seq);
                 let timeline = to_json(events[skipped..].iter().copied());
                 join.insert(

@@ -3,6 +3,7 @@ use crate::client::{ALICE, BOB, Client, options, wait_until, with_room};
 use homeserver_stub::{Fault, FaultKind, Mode, Options, start};
 use reqwest::Method;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 fn palpo(url: &str) -> Options {
     let mut options = options(Some(url));
@@ -85,6 +86,22 @@ async fn synapse_sends_at_most_a_hundred_events_at_once() {
     let sizes: Vec<_> =
         fake.transactions().iter().map(|c| c.body["events"].as_array().unwrap().len()).collect();
     assert!(sizes.contains(&100) && sizes.iter().all(|size| *size <= 100), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn the_waits_of_synapse_double() {
+    let fake = FakeBridge::start().await;
+    let mut scaled = options(Some(&fake.url));
+    scaled.retry_scale = 0.02;
+    let (stub, bridge, room) = with_room(scaled).await;
+    wait_until("the room is known", || stub.pending_pushes() == 0).await;
+    fake.answer(&[(500, "{}"); 3]);
+    let started = Instant::now();
+    bridge.acting(ALICE).text(&room, "1", "late").await;
+    wait_until("delivery", || stub.pending_pushes() == 0).await;
+    // 2, 4 and 8 seconds, scaled; sleeping is never too short.
+    assert!(started.elapsed() >= Duration::from_millis((2 + 4 + 8) * 20), "{:?}", started.elapsed());
+    assert_eq!(stub.stats()["push"]["failed"], 3);
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@
 
 mod bridge;
 mod client;
+mod control;
 mod delivery;
 mod faults;
+mod program;
 mod restart;
 mod rules;
 mod txn_ids;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{MatrixClient, found, text};
-use crate::wait_until;
+use crate::waiting::Patience;
 
 /// A room to be made: private, with the homeserver's defaults for what is not said.
 #[derive(Debug, Clone, Default)]
@@ -116,11 +116,16 @@ impl MatrixClient {
         limit: Duration,
         matches: impl Fn(&str, &[Value]) -> bool,
     ) -> anyhow::Result<String> {
-        wait_until(limit, &format!("an invitation for {}", self.user_id), async || {
-            let invitations = self.invitations().await.ok()?;
-            invitations.into_iter().find(|(room, state)| matches(room, state)).map(|(room, _)| room)
-        })
-        .await
+        let mut patience = Patience::new(limit);
+        loop {
+            // A homeserver that is away for a while is waited for, too.
+            let invitations =
+                patience.hear(async { self.invitations().await.ok() }).await.unwrap_or_default();
+            if let Some((room, _)) = invitations.into_iter().find(|(room, state)| matches(room, state)) {
+                return Ok(room);
+            }
+            patience.pause(&format!("an invitation for {}", self.user_id)).await?;
+        }
     }
 
     /// The content of a state event, if there is one.

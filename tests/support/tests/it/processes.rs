@@ -56,7 +56,7 @@ async fn a_child_dies_with_its_killed_parent() {
 #[test]
 fn the_parent_that_will_be_killed() {
     let Some(file) = std::env::var_os(CHILD_FILE).map(PathBuf::from) else { return };
-    let start = async {
+    let start = async move {
         let child = Spawn::new("sleep").arg("1000").start().await.unwrap();
         // Moved into place, so that it is never read half.
         fs::write(file.with_extension("new"), child.pid().to_string()).unwrap();
@@ -68,7 +68,7 @@ fn the_parent_that_will_be_killed() {
     let child = runtime.block_on(async { tokio::spawn(start).await.unwrap() });
     drop(runtime);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let ended = runtime.block_on(child.wait(Duration::from_secs(60)));
+    let ended = runtime.block_on(child.wait(Duration::from_mins(1)));
     panic!("the child was not to end before the parent: {ended:?}");
 }
 

@@ -108,9 +108,9 @@ async fn slow_takes_its_time() {
     timeout(LIMIT, stream.read_exact(&mut answer)).await.unwrap().unwrap();
     assert!(started.elapsed() >= Duration::from_millis(490), "{:?}", started.elapsed());
 
-    // So slow that the rest would take days: the change of the mode is what brings it.
-    proxy.set(Mode::Slow(1));
-    stream.write_all(&[7; 100_000]).await.unwrap();
+    // So slow that the rest would take hours: the change of the mode is what brings it.
+    proxy.set(Mode::Slow(10));
+    stream.write_all(&vec![7; 100_000]).await.unwrap();
     let mut first = [0; 1];
     timeout(LIMIT, stream.read_exact(&mut first)).await.unwrap().unwrap();
     proxy.set(Mode::Pass);
