@@ -228,6 +228,11 @@ impl App {
         Ok(found)
     }
 
+    /// The alias of a chat's room.
+    pub(crate) fn portal_alias(&self, chat: &ChatId) -> Option<ruma::OwnedRoomAliasId> {
+        bridge_core::portal::alias(self.config.bot.alias_prefix.as_str(), self.own.server.as_str(), chat)
+    }
+
     /// Remembers a chat's row that is being written.
     pub(crate) fn remember_chat(&self, chat: &Chat) {
         if let Some(Some(former)) = self.chats.get(&chat.id)

@@ -37,6 +37,7 @@ impl Run<'_> {
         chat.room = Some(room.clone());
         chat.synced_to = readback::newest(self.app, &room).await?;
         let title = title(&chat);
+        self.claim_alias(&chat.id, &room).await;
         // What was held comes in the chat's own lane, so that nothing newer overtakes it.
         self.stepped.commit.accept.push(Envelope {
             source: Source::Backfill,
@@ -51,6 +52,14 @@ impl Run<'_> {
         let said = Reply::RoomBridged { title }.text(self.language);
         self.say(room, &said);
         Ok(())
+    }
+
+    /// Makes the chat's alias stand for the room, so that the portal is found again even without the database.
+    async fn claim_alias(&self, chat: &ChatId, room: &RoomId) {
+        let Some(alias) = self.app.portal_alias(chat) else { return };
+        if let Err(error) = self.app.matrix.claim_alias(&alias, room).await {
+            tracing::warn!(room = room.as_str(), alias = alias.as_str(), "the portal has no alias: {error}");
+        }
     }
 
     async fn check(
@@ -122,6 +131,11 @@ impl Run<'_> {
             return Ok(());
         };
         let title = title(&chat);
+        if let Some(alias) = self.app.portal_alias(&chat.id)
+            && let Err(error) = self.app.matrix.drop_alias(&alias).await
+        {
+            tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
+        }
         let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat };
         self.app.remember_chat(&chat);
         self.stepped.commit.chats.push(chat);

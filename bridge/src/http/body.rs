@@ -62,7 +62,12 @@ impl Crowd {
     }
 
     /// Reads as [`read`] does, as long as all strangers together stay within the bound.
-    pub(crate) async fn read(&self, mut body: Body, limit: usize, patience: Duration) -> Result<Bytes, BodyError> {
+    pub(crate) async fn read(
+        &self,
+        mut body: Body,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<Bytes, BodyError> {
         let mut share = Share { crowd: self, bytes: 0 };
         let reading = async {
             let mut content = BytesMut::new();

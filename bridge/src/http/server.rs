@@ -1,7 +1,6 @@
 //! Accepts connections within bounds and ends them gracefully.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,10 +78,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
     graceful.shutdown().await;
 }
 
-async fn answer(
-    router: Router,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Withheld> {
+async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, Withheld> {
     let response: Result<Response<Body>, Infallible> = router.oneshot(request.map(Body::new)).await;
     let response = match response {
         Ok(response) => response,

@@ -3,7 +3,7 @@
 use bridge_core::content::{Document, Target};
 use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::event::{ChatMessage, RoomEvent, RoomEventKind};
-use bridge_core::id::PersonId;
+use bridge_core::id::{ChatId, PersonId};
 use bridge_matrix::error::{Class, MatrixError};
 use bridge_store::Remote;
 use ruma::{OwnedRoomId, OwnedUserId};
@@ -25,6 +25,7 @@ pub(crate) async fn for_chat_message(
     message: &ChatMessage,
 ) -> Result<from_dingtalk::Facts, StepError> {
     let chat = app.chat(&message.chat).await?;
+    let found_room = if chat.is_none() { portal_by_alias(app, &message.chat).await? } else { None };
     let mut quoted_event = None;
     if let Some(quote) = &message.quote {
         let by_id = quote.id.clone().map(Remote::Message);
@@ -42,7 +43,15 @@ pub(crate) async fn for_chat_message(
             }
         }
     }
-    Ok(from_dingtalk::Facts { chat, quoted_event, ghosts })
+    Ok(from_dingtalk::Facts { chat, found_room, quoted_event, ghosts })
+}
+
+/// The room of a chat's alias, if the bot is in it.
+async fn portal_by_alias(app: &App, chat: &ChatId) -> Result<Option<OwnedRoomId>, StepError> {
+    let Some(alias) = app.portal_alias(chat) else { return Ok(None) };
+    let Some(room) = or_default(app.matrix.resolve_alias(&alias).await)? else { return Ok(None) };
+    let members = or_default(app.matrix.joined_members(&room).await)?;
+    Ok(members.iter().any(|member| member.user == app.own.bot).then_some(room))
 }
 
 fn mentioned_people(document: &Document) -> Vec<PersonId> {

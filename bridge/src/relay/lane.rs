@@ -333,7 +333,7 @@ impl Worker {
             _ => Reply::NotDelivered { code: outcome::code(outcome).to_owned() },
         };
         let text = reply.bilingual();
-        let op = bot_says(origin.room.clone(), &text, Some(origin.event.clone()));
+        let op = bot_says(origin.room.clone(), &text, Some(&origin.event));
         let cause = format!("{}/{}", flight.key, flight.seq);
         Some(self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now()))
     }

@@ -203,9 +203,9 @@ fn render_post(
 }
 
 /// A sentence of the bot for a room, rendered.
-pub(crate) fn bot_says(room: OwnedRoomId, text: &str, reply_to: Option<OwnedEventId>) -> Rendered {
+pub(crate) fn bot_says(room: OwnedRoomId, text: &str, reply_to: Option<&OwnedEventId>) -> Rendered {
     let document = Document::plain(text);
-    let meta = MessageMeta { reply_to: reply_to.as_deref(), ..MessageMeta::default() };
+    let meta = MessageMeta { reply_to: reply_to.map(|event| &**event), ..MessageMeta::default() };
     let content = message_content(&document, Manner::Notice, &meta);
     Rendered::Matrix(MatrixSend { room, ghost: None, content, at: None, origin: None })
 }

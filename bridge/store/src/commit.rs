@@ -15,8 +15,8 @@ use crate::outbox::{OutboxItem, OutboxSeq, Settlement};
 
 /// Everything one step changes, in one transaction: after a crash all of it is there or nothing.
 ///
-/// The fields are applied in the order in which they are written here. Commits in flight at the same time may share
-/// a transaction, in the order of their calls field by field: whoever needs one before the other awaits the first.
+/// The fields are applied in the order in which they are written here. Commits in flight at the same time have no
+/// order among them: whoever needs one before the other awaits the first.
 #[derive(Default)]
 pub struct Commit {
     /// New inbox rows. A key that was seen within the retention is skipped.

@@ -124,14 +124,14 @@ impl Gate {
                 *last = seq;
                 continue;
             }
-            match self.share(&envelope) {
-                // A consumer that is gone needs nothing; the rows stay in the database.
-                Some(share) => drop(self.sender.send(Feed::Item(InboxItem { seq, envelope, share }))),
-                None => {
-                    lanes.spilled.insert(envelope.lane.clone(), seq);
-                    drop(self.sender.send(Feed::Spilled { lane: envelope.lane }));
-                }
-            }
+            let next = if let Some(share) = self.share(&envelope) {
+                Feed::Item(InboxItem { seq, envelope, share })
+            } else {
+                lanes.spilled.insert(envelope.lane.clone(), seq);
+                Feed::Spilled { lane: envelope.lane }
+            };
+            // A consumer that is gone needs nothing; the rows stay in the database.
+            let _ = self.sender.send(next);
         }
         lanes.delivered = through;
         lanes.ahead.retain(|_, read| *read > through);
@@ -166,5 +166,155 @@ impl Gate {
         }
         self.used.fetch_add(bytes, Ordering::Relaxed);
         Some(FeedShare { bytes, used: Some(Arc::clone(&self.used)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bridge_core::clock::Timestamp;
+    use bridge_core::envelope::Source;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LANES: usize = 3;
+    const PAGE: usize = 2;
+
+    fn lane(number: usize) -> Lane {
+        Lane::from_chat(&number.to_string())
+    }
+
+    fn envelope(number: usize, bytes: usize) -> Envelope {
+        let (source, key) = (Source::Callback, String::new());
+        Envelope { source, key, lane: lane(number), received_at: Timestamp(0), body: vec![0; bytes] }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A row becomes durable.
+        Commit { lane: usize, bytes: usize },
+        /// The writer hands over what is durable.
+        Deliver,
+        /// The consumer takes one thing from the feed.
+        Take,
+        /// The consumer of a lane, if it is spilled, reads a page and reports.
+        Read { lane: usize },
+        /// Everything taken so far is done with.
+        Release,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0..LANES, 0_usize..600).prop_map(|(lane, bytes)| Step::Commit { lane, bytes }),
+            2 => Just(Step::Deliver),
+            3 => Just(Step::Take),
+            3 => (0..LANES).prop_map(|lane| Step::Read { lane }),
+            1 => Just(Step::Release),
+        ];
+        prop::collection::vec(step, 0..120)
+    }
+
+    /// Plays a writer, a database and a consumer that follows the protocol.
+    struct Play {
+        gate: Gate,
+        feed: mpsc::UnboundedReceiver<Feed>,
+        rows: Vec<(usize, usize)>,
+        delivered: usize,
+        spilled: [bool; LANES],
+        taken: [Vec<usize>; LANES],
+        shares: Vec<FeedShare>,
+    }
+
+    impl Play {
+        fn new(before: Vec<(usize, usize)>) -> Self {
+            let last = |number: usize| before.iter().rposition(|(lane, _)| *lane == number);
+            let pending =
+                (0..LANES).filter_map(|number| Some((lane(number), seq(last(number)?)))).collect::<Vec<_>>();
+            let gate = Gate::new(1_500, pending, count(before.len()));
+            let feed = gate.take().unwrap();
+            let delivered = before.len();
+            let taken = std::array::from_fn(|_| Vec::new());
+            Self { gate, feed, rows: before, delivered, spilled: [false; LANES], taken, shares: Vec::new() }
+        }
+
+        fn step(&mut self, step: &Step) {
+            match step {
+                Step::Commit { lane, bytes } => self.rows.push((*lane, *bytes)),
+                Step::Deliver => {
+                    let fresh = self.rows[self.delivered..].iter().enumerate();
+                    let fresh =
+                        fresh.map(|(at, (lane, bytes))| (seq(self.delivered + at), envelope(*lane, *bytes)));
+                    self.gate.deliver(fresh, count(self.rows.len()));
+                    self.delivered = self.rows.len();
+                }
+                Step::Take => match self.feed.try_recv() {
+                    Ok(Feed::Item(item)) => {
+                        let number = (0..LANES).find(|number| lane(*number) == item.envelope.lane).unwrap();
+                        assert!(!self.spilled[number], "an item of a spilled lane");
+                        self.taken[number].push(usize::try_from(item.seq.0).unwrap() - 1);
+                        self.shares.push(item.share);
+                    }
+                    Ok(Feed::Spilled { lane: name }) => {
+                        let number = (0..LANES).find(|number| lane(*number) == name).unwrap();
+                        assert!(!self.spilled[number], "spilled twice");
+                        self.spilled[number] = true;
+                    }
+                    Err(_) => {}
+                },
+                Step::Read { lane: number } if self.spilled[*number] => {
+                    let after = self.taken[*number].last().map_or(0, |last| last + 1);
+                    let rows = (after..self.rows.len()).filter(|at| self.rows[*at].0 == *number).take(PAGE);
+                    let page: Vec<usize> = rows.collect();
+                    self.taken[*number].extend(&page);
+                    let through = self.taken[*number].last().map_or(InboxSeq(0), |last| seq(*last));
+                    if page.len() < PAGE && self.gate.resumed(&lane(*number), through) {
+                        self.spilled[*number] = false;
+                    }
+                }
+                Step::Read { .. } => {}
+                Step::Release => self.shares.clear(),
+            }
+        }
+
+        fn finish(&mut self) {
+            self.step(&Step::Deliver);
+            for _ in 0..self.rows.len() * 2 + LANES * 2 {
+                self.step(&Step::Take);
+                for lane in 0..LANES {
+                    self.step(&Step::Read { lane });
+                }
+            }
+            self.step(&Step::Release);
+        }
+    }
+
+    fn seq(at: usize) -> InboxSeq {
+        count(at + 1)
+    }
+
+    /// Numbers begin with 1: the highest of so many.
+    fn count(rows: usize) -> InboxSeq {
+        InboxSeq(i64::try_from(rows).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_comes_once_and_in_order(
+            before in prop::collection::vec((0..LANES, 0_usize..600), 0..8),
+            steps in steps(),
+        ) {
+            let mut play = Play::new(before);
+            for step in &steps {
+                play.step(step);
+                prop_assert!(play.gate.used() <= 1_500);
+            }
+            play.finish();
+            for number in 0..LANES {
+                let rows = (0..play.rows.len()).filter(|at| play.rows[*at].0 == number).collect::<Vec<_>>();
+                prop_assert_eq!(&play.taken[number], &rows, "lane {}", number);
+            }
+            prop_assert_eq!(play.gate.used(), 0);
+            prop_assert!(play.gate.lanes().ahead.is_empty());
+        }
     }
 }

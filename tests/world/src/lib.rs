@@ -77,6 +77,11 @@ pub struct World {
 impl World {
     /// Brings everything up. An error says what did not happen and where the logs are.
     pub async fn start(options: WorldOptions, progress: Progress<'_>) -> anyhow::Result<Self> {
+        // Kept apart so that it does not count into the size of every caller.
+        Box::pin(Self::bring_up(options, progress)).await
+    }
+
+    async fn bring_up(options: WorldOptions, progress: Progress<'_>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&options.dir).with_context(|| options.dir.display().to_string())?;
         let dir = options.dir.canonicalize().with_context(|| options.dir.display().to_string())?;
         let programs = match options.programs {

@@ -33,6 +33,19 @@ impl Profile {
     }
 }
 
+/// A process group that ends when this is dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // The program, since the call itself would need unsafe code. A group that has ended is what is wanted.
+            let mut kill = std::process::Command::new("kill");
+            let _ = kill.args(["-TERM", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -65,7 +78,11 @@ impl Programs {
         if profile == Profile::Release {
             build.arg("--release");
         }
-        let status = build.kill_on_drop(true).status().await.context("running cargo build")?;
+        // A group of its own, so that its compilers end with it.
+        let mut running = build.process_group(0).spawn().context("running cargo build")?;
+        let mut group = Group(running.id());
+        let status = running.wait().await.context("running cargo build")?;
+        group.0 = None;
         anyhow::ensure!(status.success(), "cargo build failed: {status}");
         let output = Command::new(&cargo)
             .args(["metadata", "--no-deps", "--format-version", "1"])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ruma::{OwnedEventId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::clock::Timestamp;
 use crate::content::{Block, Document, Inline, Target};
@@ -25,6 +25,9 @@ const QUOTE_CHARS: usize = 80;
 pub struct Facts {
     /// The chat as stored.
     pub chat: Option<Chat>,
+    /// The room that the chat's alias stands for, where the chat is not stored: the database was lost, the portal was
+    /// not.
+    pub found_room: Option<OwnedRoomId>,
     /// The event that the quoted message is.
     pub quoted_event: Option<OwnedEventId>,
     /// Ghosts of people who are mentioned.
@@ -54,6 +57,11 @@ pub struct Decision {
 /// Decides about `message`, which came under the envelope key `cause`.
 pub fn decide(facts: &Facts, message: &ChatMessage, cause: &str, now: Timestamp) -> Decision {
     let mut chat = facts.chat.clone().unwrap_or_else(|| new_chat(message, now));
+    if facts.chat.is_none()
+        && let Some(room) = &facts.found_room
+    {
+        chat = Chat { state: ChatState::Bridged, room: Some(room.clone()), announced: true, ..chat };
+    }
     let mut changed = facts.chat.is_none();
     if message.title.is_some() && message.title != chat.title {
         chat.title.clone_from(&message.title);
@@ -203,6 +211,15 @@ mod tests {
         let facts = Facts { chat: first.chat, ..Facts::default() };
         let second = decide(&facts, &message("again"), "msg:2", NOW);
         assert_eq!((second.fate, second.ops, second.chat), (Fate::Hold, vec![], None));
+    }
+
+    #[test]
+    fn a_portal_is_found_again_by_its_alias() {
+        let room: OwnedRoomId = "!r:acme.example".try_into().unwrap();
+        let facts = Facts { found_room: Some(room.clone()), ..Facts::default() };
+        let decision = decide(&facts, &message("hi"), "msg:1", NOW);
+        assert!(matches!(decision.ops.as_slice(), [Op::Say(say)] if say.room == room));
+        assert!(matches!(decision.chat, Some(Chat { state: ChatState::Bridged, .. })));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http::Method;
 use ruma::{
     EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomOrAliasId, ServerName, UserId,
 };
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 use super::path::Path;
 use super::power::PowerLevels;
 use super::send::state_path;
-use super::{Client, MAX_LIST_BYTES, Nothing};
+use super::{Client, MAX_ANSWER_BYTES, MAX_LIST_BYTES, Nothing, encode};
 use crate::error::{Class, MatrixError};
 
 /// Who may join and what is seen of the past, in one word.
@@ -162,6 +163,34 @@ impl Client {
     pub async fn resolve_alias(&self, alias: &RoomAliasId) -> Result<Option<OwnedRoomId>, MatrixError> {
         let path = Path::v3("directory/room").push(alias.as_str()).acting(&self.bot);
         found(self.get::<RoomAnswer>(path).await.map(|answer| answer.room_id))
+    }
+
+    /// Makes one of our aliases stand for a room, whatever it stood for before.
+    pub async fn claim_alias(&self, alias: &RoomAliasId, room: &RoomId) -> Result<(), MatrixError> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            room_id: &'a RoomId,
+        }
+        let path = || Path::v3("directory/room").push(alias.as_str()).acting(&self.bot);
+        let body = encode(&Body { room_id: room })?;
+        match self.put::<Nothing>(path(), body.clone()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.class == Class::Retry => Err(error),
+            Err(error) => {
+                match self.resolve_alias(alias).await? {
+                    Some(known) if known == room => return Ok(()),
+                    Some(_) => self.drop_alias(alias).await?,
+                    None => return Err(error),
+                }
+                self.put::<Nothing>(path(), body).await.map(drop)
+            }
+        }
+    }
+
+    /// Takes one of our aliases back; one that is not there is fine.
+    pub async fn drop_alias(&self, alias: &RoomAliasId) -> Result<(), MatrixError> {
+        let path = Path::v3("directory/room").push(alias.as_str()).acting(&self.bot);
+        found(self.call(Method::DELETE, path, None, MAX_ANSWER_BYTES).await).map(drop)
     }
 
     /// Takes `user` into a room; once more is fine. `via` names servers that know a room of another server.

@@ -30,18 +30,23 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Page cache of one connection, in KiB.
 const CACHE_KIB: u32 = 1_024;
 
+/// The connection that writes.
+fn writing(path: &Path) -> SqliteConnectOptions {
+    connection(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_size_limit", "16777216")
+}
+
 fn connection(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .statement_cache_capacity(256)
         .pragma("cache_size", format!("-{CACHE_KIB}"))
         .pragma("mmap_size", "0")
         .pragma("temp_store", "MEMORY")
-        .pragma("journal_size_limit", "16777216")
         .disable_statement_logging()
 }
 
@@ -87,11 +92,14 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 }
 
 async fn migrated(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let mut conn = connection(path).connect().await?;
+    let mut conn = writing(path).connect().await?;
     if version(&mut conn).await? > latest() {
         return Err(newer());
     }
-    MIGRATIONS.run(&mut conn).await.map_err(|error| StoreError::Migration(error.to_string()))?;
+    MIGRATIONS
+        .run_direct(None, &mut conn, false)
+        .await
+        .map_err(|error| StoreError::Migration(error.to_string()))?;
     Ok(conn)
 }
 

@@ -1,0 +1,235 @@
+//! Mappings, chats, people, link, settings, figures.
+
+use bridge_core::clock::Timestamp;
+use bridge_core::event::{ChatKind, Session};
+use bridge_core::id::{CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId, StaffId};
+use bridge_core::portal::{Chat, ChatState};
+use bridge_core::secret::Secret;
+use bridge_store::{
+    Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Remote, Settlement,
+};
+use ruma::{OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
+
+use super::*;
+
+fn mapping(remote: Remote, part: u16) -> MessageMapping {
+    MessageMapping {
+        room: owned_room_id!("!room:acme.example"),
+        event: owned_event_id!("$event"),
+        chat: chat_id("cid1"),
+        remote,
+        part,
+        direction: Direction::FromMatrix,
+        sender: "@alice:acme.example".to_owned(),
+        at: Timestamp(3_000),
+    }
+}
+
+pub async fn mappings_are_found_from_both_sides(database: impl Database) {
+    let store = open(&database).await;
+    let query = Remote::Query(QueryKey::parse("same").unwrap());
+    let message = Remote::Message(MessageId::parse("same").unwrap());
+    let parts = [mapping(query.clone(), 0), mapping(Remote::None, 1)];
+    let other = MessageMapping { event: owned_event_id!("$other"), ..mapping(message.clone(), 0) };
+    store.commit(Commit { map: [&parts[..], &[other.clone()]].concat(), ..Commit::default() }).await.unwrap();
+
+    assert_eq!(store.mapping_by_event(event_id!("$event")).await.unwrap(), parts);
+    assert_eq!(store.mapping_by_remote(&chat_id("cid1"), &query).await.unwrap(), [parts[0].clone()]);
+    assert_eq!(store.mapping_by_remote(&chat_id("cid1"), &message).await.unwrap(), [other]);
+    assert!(store.mapping_by_remote(&chat_id("cid2"), &message).await.unwrap().is_empty());
+    assert!(store.mapping_by_remote(&chat_id("cid1"), &Remote::None).await.unwrap().is_empty());
+
+    let replaced = MessageMapping { remote: message, ..parts[1].clone() };
+    store.commit(Commit { map: vec![replaced.clone()], ..Commit::default() }).await.unwrap();
+    assert_eq!(store.mapping_by_event(event_id!("$event")).await.unwrap(), [parts[0].clone(), replaced]);
+}
+
+fn chat(id: &str) -> Chat {
+    Chat {
+        id: chat_id(id),
+        kind: ChatKind::Direct,
+        title: Some("项目".to_owned()),
+        state: ChatState::Bridged,
+        room: None,
+        robot: Some(RobotCode::parse("ding1").unwrap()),
+        peer: Some(PersonId::Staff(StaffId::parse("u1").unwrap())),
+        announced: true,
+        first_seen: Timestamp(1),
+        last_message: Timestamp(2),
+        synced_to: Some("$event".to_owned()),
+    }
+}
+
+pub async fn chats_and_their_rooms_are_replaced_whole(database: impl Database) {
+    let store = open(&database).await;
+    let room = owned_room_id!("!room:acme.example");
+    let first = Chat { room: Some(room.clone()), ..chat("cid1") };
+    store.commit(Commit { chats: vec![first.clone(), chat("cid2")], ..Commit::default() }).await.unwrap();
+    assert_eq!(store.chat(&first.id).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.chat_by_room(&room).await.unwrap(), Some(first));
+    assert_eq!(store.chat(&chat_id("cid3")).await.unwrap(), None);
+
+    // A room belongs to one chat.
+    let thief = Chat { room: Some(room.clone()), ..chat("cid2") };
+    let error = store.commit(Commit { chats: vec![thief.clone()], ..Commit::default() }).await.unwrap_err();
+    assert_eq!(error.code(), "database_conflict");
+    let bare =
+        Chat { kind: ChatKind::Group, title: None, robot: None, peer: None, synced_to: None, ..chat("cid1") };
+    store.commit(Commit { chats: vec![bare.clone(), thief.clone()], ..Commit::default() }).await.unwrap();
+    assert_eq!(store.chats().await.unwrap(), [bare, thief.clone()]);
+    assert_eq!(store.chat_by_room(&room).await.unwrap(), Some(thief));
+}
+
+fn ghost(name: &str) -> OwnedUserId {
+    OwnedUserId::try_from(format!("@dingtalk_{name}:acme.example")).unwrap()
+}
+
+pub async fn people_are_found_by_every_name_they_have(database: impl Database) {
+    let store = open(&database).await;
+    let sender = SenderId::parse("$:LWCP_v1:$abc").unwrap();
+    let external = Person {
+        id: PersonId::External(sender.clone()),
+        mxid: ghost("x"),
+        name: "张三".to_owned(),
+        sender_id: Some(sender.clone()),
+        registered: true,
+        device: false,
+        shown_name: Some("张三 (DingTalk)".to_owned()),
+        updated_at: Timestamp(5),
+    };
+    store.commit(Commit { people: vec![external.clone()], ..Commit::default() }).await.unwrap();
+    assert_eq!(store.person_by_sender_id(&sender).await.unwrap(), Some(external.clone()));
+    let staff = Person {
+        id: PersonId::Staff(StaffId::parse("u1").unwrap()),
+        mxid: ghost("u1"),
+        shown_name: None,
+        device: true,
+        ..external.clone()
+    };
+    store.commit(Commit { people: vec![staff.clone()], ..Commit::default() }).await.unwrap();
+    assert_eq!(store.person_by_sender_id(&sender).await.unwrap(), Some(staff.clone()));
+    assert_eq!(store.person(&external.id).await.unwrap(), Some(external.clone()));
+    assert_eq!(store.person_by_mxid(&ghost("u1")).await.unwrap(), Some(staff.clone()));
+    assert_eq!(store.people_named("张三", 10).await.unwrap(), [staff.clone(), external.clone()]);
+    assert_eq!(store.people_named("张三", 1).await.unwrap().len(), 1);
+    assert!(store.people_named("张", 10).await.unwrap().is_empty());
+    // A ghost is one person's.
+    let thief = Person { id: PersonId::Staff(StaffId::parse("u2").unwrap()), ..staff };
+    assert!(store.commit(Commit { people: vec![thief], ..Commit::default() }).await.is_err());
+}
+
+pub async fn memberships_come_and_go(database: impl Database) {
+    let store = open(&database).await;
+    let (room, other) = (owned_room_id!("!room:acme.example"), room_id!("!other:acme.example"));
+    let change =
+        |joined| Commit { memberships: vec![(ghost("u1"), room.clone(), joined)], ..Commit::default() };
+    store.commit(change(true)).await.unwrap();
+    store.commit(change(true)).await.unwrap();
+    assert!(store.is_joined(&ghost("u1"), &room).await.unwrap());
+    assert!(!store.is_joined(&ghost("u1"), other).await.unwrap());
+    assert!(!store.is_joined(user_id!("@dingtalk_u2:acme.example"), &room).await.unwrap());
+    store.commit(change(false)).await.unwrap();
+    assert!(!store.is_joined(&ghost("u1"), &room).await.unwrap());
+}
+
+pub fn link_value() -> Link {
+    Link {
+        app_key: RobotCode::parse("ding1").unwrap(),
+        app_secret: Secret::new("hunter2"),
+        agent_id: u64::MAX,
+        corp: Some(CorpId::parse("corp1").unwrap()),
+        organisation: "Acme".to_owned(),
+        linked_by: ghost("admin"),
+        linked_at: Timestamp(7),
+        room: Some(owned_room_id!("!room:acme.example")),
+        source: LinkSource::Command,
+    }
+}
+
+pub fn session_value() -> Session {
+    Session { webhook: Secret::new("https://oapi.example/robot"), expires_at: Timestamp(90_000) }
+}
+
+pub async fn linking_and_unlinking(database: impl Database) {
+    let store = open(&database).await;
+    assert_eq!(store.link().await.unwrap(), None);
+    let session = vec![(chat_id("cid1"), session_value())];
+    let linked = Commit { link: Some(Some(link_value())), session, ..Commit::default() };
+    store.commit(linked).await.unwrap();
+    store.commit(accept([envelope("a", "k1")])).await.unwrap();
+    assert_eq!(store.link().await.unwrap(), Some(link_value()));
+    let again = Link { corp: None, room: None, source: LinkSource::File, ..link_value() };
+    store.commit(Commit { link: Some(Some(again.clone())), ..Commit::default() }).await.unwrap();
+    assert_eq!(store.link().await.unwrap(), Some(again));
+    store.commit(Commit { link: Some(None), ..Commit::default() }).await.unwrap();
+    assert_eq!(store.link().await.unwrap(), None);
+    assert_eq!(store.session(&chat_id("cid1")).await.unwrap(), None);
+}
+
+pub async fn settings_and_sessions(database: impl Database) {
+    let store = open(&database).await;
+    let later = Session { expires_at: Timestamp(99_000), ..session_value() };
+    let commit = Commit {
+        session: vec![(chat_id("cid1"), session_value()), (chat_id("cid1"), later.clone())],
+        settings: vec![
+            ("webhook_token".to_owned(), Some(Secret::new("t1"))),
+            ("aes_key".to_owned(), Some(Secret::new(""))),
+        ],
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
+    assert_eq!(store.session(&chat_id("cid1")).await.unwrap(), Some(later));
+    assert_eq!(store.setting("webhook_token").await.unwrap(), Some(Secret::new("t1")));
+    assert_eq!(store.setting("aes_key").await.unwrap(), Some(Secret::new("")));
+    let settings = vec![("webhook_token".to_owned(), Some(Secret::new("t2"))), ("aes_key".to_owned(), None)];
+    store.commit(Commit { settings, ..Commit::default() }).await.unwrap();
+    assert_eq!(store.setting("webhook_token").await.unwrap(), Some(Secret::new("t2")));
+    assert_eq!(store.setting("aes_key").await.unwrap(), None);
+}
+
+pub async fn depth_counts_each_direction(database: impl Database) {
+    let store = open(&database).await;
+    let at = |mut envelope: Envelope, source, at| {
+        envelope.source = source;
+        envelope.received_at = Timestamp(at);
+        envelope
+    };
+    let accepted = accept([
+        at(envelope("a", "k1"), Source::Callback, 500),
+        at(envelope("a", "k2"), Source::Event, 300),
+        at(envelope("b", "k3"), Source::Matrix, 400),
+        at(envelope("b", "k4"), Source::Callback, 100),
+    ]);
+    store.commit(accepted).await.unwrap();
+    let held = pending(&*store, "b").await[1].seq;
+    let failed = OutboxItem { network: Network::Matrix, ..outbox_item(&*store, "a", "o1") };
+    let parked = Settlement::Parked { attempts: 1, code: "c".to_owned(), at: Timestamp(1) };
+    let commit = Commit {
+        hold: vec![held],
+        settle: vec![(failed.seq, parked)],
+        enqueue: vec![failed, outbox_item(&*store, "a", "o2")],
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
+    let depth = store.depth().await.unwrap();
+    assert_eq!((depth.from_dingtalk.pending, depth.from_dingtalk.held), (2, 1));
+    assert_eq!(depth.from_dingtalk.oldest, Some(Timestamp(300)));
+    assert_eq!((depth.from_matrix.pending, depth.from_matrix.oldest), (1, Some(Timestamp(400))));
+    assert_eq!((depth.to_matrix.unfinished, depth.to_matrix.failed, depth.to_matrix.oldest), (0, 1, None));
+    assert_eq!((depth.to_dingtalk.unfinished, depth.to_dingtalk.oldest), (1, Some(Timestamp(2_000))));
+    assert!(depth.feed_bytes > 0);
+    store.check().await.unwrap();
+    assert!(store.size_bytes().await.unwrap() > 0);
+}
+
+pub async fn a_closed_store_refuses(database: impl Database) {
+    let store = open(&database).await;
+    let queued = store.commit(accept([envelope("a", "k1")]));
+    queued.await.unwrap();
+    store.close().await.unwrap();
+    let error = store.commit(accept([envelope("a", "k2")])).await.unwrap_err();
+    assert_eq!(error.code(), "database_closed");
+    assert_eq!(store.link().await.unwrap_err().code(), "database_closed");
+    store.close().await.unwrap();
+    assert_eq!(keys(&pending(&*open(&database).await, "a").await), ["k1"]);
+}
