@@ -209,3 +209,90 @@ pub(crate) fn bot_says(room: OwnedRoomId, text: &str, reply_to: Option<&OwnedEve
     let content = message_content(&document, Manner::Notice, &meta);
     Rendered::Matrix(MatrixSend { room, ghost: None, content, at: None, origin: None })
 }
+
+#[cfg(test)]
+mod tests {
+    use bridge_core::content::{Block, Inline, Mention, Target};
+    use bridge_core::delivery::key::{KeySeed, Purpose};
+    use bridge_core::portal::ChatState;
+
+    use super::*;
+
+    fn chat(kind: ChatKind, peer: Option<PersonId>) -> Chat {
+        Chat {
+            id: ChatId::parse("cidG==").unwrap(),
+            kind,
+            title: None,
+            state: ChatState::Bridged,
+            room: Some("!r:acme.example".try_into().unwrap()),
+            robot: None,
+            peer,
+            announced: true,
+            first_seen: Timestamp(0),
+            last_message: Timestamp(0),
+            synced_to: None,
+        }
+    }
+
+    fn post(body: Document, mentions: Vec<StaffId>) -> Op {
+        let cause = Some("$e".try_into().unwrap());
+        Op::Post(Post {
+            chat: ChatId::parse("cidG==").unwrap(),
+            body,
+            mentions,
+            cause,
+            key: KeySeed::new(Purpose::Relay, "$e"),
+        })
+    }
+
+    fn rendered(op: Op, chat: &Chat) -> Vec<(String, Rendered)> {
+        let robot = RobotCode::parse("dingrobot").unwrap();
+        let (room, event, sender) = (
+            "!r:acme.example".try_into().unwrap(),
+            "$e".try_into().unwrap(),
+            "@alice:acme.example".try_into().unwrap(),
+        );
+        let from = From::Room { room: &room, event: &event, sender: &sender, received_at: Timestamp(7) };
+        render(op, Some(chat), Some(&robot), &from)
+            .into_iter()
+            .map(|(key, op)| (key.to_string(), op))
+            .collect()
+    }
+
+    #[test]
+    fn what_the_outbox_keeps_never_changes_unnoticed() {
+        let staff = StaffId::parse("user0143").unwrap();
+        let person = PersonId::Staff(staff.clone());
+        let call =
+            Inline::Mention(Mention { target: Target::Person(person.clone()), name: "周桥桥".into() });
+        let call = Document { blocks: vec![Block::Paragraph(vec![Inline::Text("hi ".into()), call])] };
+        let all = [
+            rendered(post(Document::plain("hello"), vec![]), &chat(ChatKind::Group, None)),
+            rendered(post(call, vec![staff]), &chat(ChatKind::Group, None)),
+            rendered(post(Document::plain("hello"), vec![]), &chat(ChatKind::Direct, Some(person))),
+            rendered(post(Document::plain("hello"), vec![]), &chat(ChatKind::Direct, None)),
+        ];
+        insta::assert_json_snapshot!(all);
+    }
+
+    #[test]
+    fn a_long_text_becomes_parts_that_dingtalk_takes() {
+        let text = "很长的一段话。".repeat(3_000);
+        let parts = rendered(post(Document::plain(&text), vec![]), &chat(ChatKind::Group, None));
+        assert!(parts.len() > 3);
+        for (number, (key, part)) in parts.iter().enumerate() {
+            assert!(key.ends_with(&format!(".{number}")));
+            let Rendered::DingTalk(post) = part else { panic!("{part:?}") };
+            assert!(post.api_body.as_ref().unwrap().len() < 16_000);
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        for (_, op) in rendered(post(Document::plain("hello"), vec![]), &chat(ChatKind::Group, None)) {
+            let bytes = serde_json::to_vec(&op).unwrap();
+            let again: Rendered = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(format!("{op:?}"), format!("{again:?}"));
+        }
+    }
+}

@@ -138,9 +138,9 @@ pub async fn a_commit_that_contradicts_harms_no_neighbour(database: impl Databas
     accepted.sort_unstable();
     assert_eq!(accepted, good);
     assert_eq!(store.unfinished_outbox(&Lane::from_chat("a"), 1_000).await.unwrap().len(), good.len() + 1);
-    let mut fed = Vec::new();
+    let mut delivered = Vec::new();
     while let Ok(bridge_store::Feed::Item(item)) = feed.try_recv() {
-        fed.push(item);
+        delivered.push(item);
     }
-    assert_eq!(keys(&fed), keys(&rows));
+    assert_eq!(keys(&delivered), keys(&rows));
 }

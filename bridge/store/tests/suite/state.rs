@@ -31,7 +31,10 @@ pub async fn mappings_are_found_from_both_sides(database: impl Database) {
     let message = Remote::Message(MessageId::parse("same").unwrap());
     let parts = [mapping(query.clone(), 0), mapping(Remote::None, 1)];
     let other = MessageMapping { event: owned_event_id!("$other"), ..mapping(message.clone(), 0) };
-    store.commit(Commit { map: [&parts[..], &[other.clone()]].concat(), ..Commit::default() }).await.unwrap();
+    store
+        .commit(Commit { map: [&parts[..], std::slice::from_ref(&other)].concat(), ..Commit::default() })
+        .await
+        .unwrap();
 
     assert_eq!(store.mapping_by_event(event_id!("$event")).await.unwrap(), parts);
     assert_eq!(store.mapping_by_remote(&chat_id("cid1"), &query).await.unwrap(), [parts[0].clone()]);
