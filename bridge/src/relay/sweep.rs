@@ -12,7 +12,11 @@ use crate::app::App;
 use crate::relay::send;
 
 const PURGE: Duration = Duration::from_mins(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// How often DingTalk is asked while all is well.
+const DINGTALK_CHECK: Duration = Duration::from_mins(5);
 
 /// Throws away what is older than its retention.
 pub(crate) async fn purge(app: Arc<App>, stop: CancellationToken) {
@@ -100,19 +104,31 @@ async fn check(app: &App, set_up: &mut bool) -> Result<(), String> {
     app.matrix.whoami(&app.own.bot).await.map(drop).map_err(text)
 }
 
-/// Looks whether DingTalk answers, while an app is linked.
+/// Looks whether DingTalk answers, while an app is linked: seldom while all is well, for DingTalk does not like to be
+/// asked for tokens, and soon again after a failure.
 pub(crate) async fn dingtalk(app: Arc<App>, stop: CancellationToken) {
+    let mut pause = FIRST_PAUSE;
     loop {
+        let mut fine = true;
         if app.linked().is_some() {
             let problem = app.dingtalk.ping().await.err().map(|error| error.code);
             if let Some(code) = &problem {
                 tracing::warn!(code, "DingTalk is not usable");
+                fine = false;
             }
             app.health.set_dingtalk(problem);
         }
-        tokio::select! {
-            () = tokio::time::sleep(crate::app::PEER_CHECK) => {}
-            () = stop.cancelled() => return,
+        // A failed send reports itself in between: the shorter pause looks after that as well.
+        let until = app.now().plus(if fine { DINGTALK_CHECK } else { pause });
+        pause = if fine { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        while app.now() < until {
+            tokio::select! {
+                () = tokio::time::sleep(FIRST_PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+            if fine && app.health.dingtalk().is_some() {
+                break;
+            }
         }
     }
 }

@@ -1,2 +1,89 @@
-//! To be written.
-fn main() {}
+//! Measures what the product promises about speed and size.
+//!
+//! `bench relay` starts the bridge between a homeserver stub and a small DingTalk, each a process of its own, and
+//! drives both ways. It prints figures; it never fails because something was slow, only because a message was lost,
+//! doubled or out of order.
+
+mod app;
+mod forward;
+mod machine;
+mod marks;
+mod numbers;
+mod push;
+mod relay;
+mod sink;
+mod wire;
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Measures speed and size; run it from a release build
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Messages per second, latency, processor time and memory of the bridge, beside a bare forwarder
+    Relay(relay::Options),
+    /// DingTalk's sending calls; started by `relay`
+    #[command(hide = true)]
+    Sink,
+    /// People who write in DingTalk; started by `relay`
+    #[command(hide = true)]
+    Push { job: PathBuf },
+    /// The bare forwarder; started by `relay`
+    #[command(hide = true)]
+    Forward { job: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().what.unwrap_or_else(|| What::Relay(relay::Options::default())) {
+        What::Relay(options) => threads().and_then(|threads| threads.block_on(relay::run(options))),
+        What::Sink => one_thread().and_then(|thread| thread.block_on(sink::run())),
+        What::Push { job } => one_thread().and_then(|thread| thread.block_on(push::run(&job))),
+        What::Forward { job } => threads().and_then(|threads| threads.block_on(forward::run(&job))),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The runtime of the bridge: the forwarder has the same.
+fn threads() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// A runtime that takes as little of the machine as it can.
+fn one_thread() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+fn read_job<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&text).with_context(|| path.display().to_string())
+}
+
+/// Tells the starting process something, in one line of JSON.
+fn announce(what: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)?;
+    Ok(out.flush()?)
+}

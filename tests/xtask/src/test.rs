@@ -24,6 +24,9 @@ pub(crate) struct Test {
     quick: bool,
 }
 
+/// The step that runs the tests.
+const TESTS: &str = "tests";
+
 /// Something to be checked.
 struct Step {
     title: &'static str,
@@ -51,10 +54,12 @@ impl Test {
             let began = Instant::now();
             match &step.work {
                 Work::Run(words) => {
-                    let command = shown(words, &variables);
+                    // The variables are for tests; elsewhere they would only make commands longer.
+                    let variables = if step.title == TESTS { variables.as_slice() } else { &[] };
+                    let command = shown(words, variables);
                     say(&format!("$ {command}"));
                     let status =
-                        process::run(words, &repo::root(), &variables, |line| tally.read(line)).await?;
+                        process::run(words, &repo::root(), variables, |line| tally.read(line)).await?;
                     anyhow::ensure!(
                         status.success(),
                         "{} failed after {}. To repeat it alone: {command}",
@@ -97,7 +102,7 @@ fn steps() -> Vec<Step> {
         cargo("rules of the repository", "xtask tidy"),
         Step { title: "what the tests need", work: Work::Install },
         cargo("programs that the tests start", &format!("build --bins -p {}", world::PACKAGES.join(" -p "))),
-        cargo("tests", "test --workspace"),
+        cargo(TESTS, "test --workspace"),
     ];
     if without_deny().is_none() {
         steps.push(cargo("licences and advisories", "deny check"));
