@@ -1,6 +1,7 @@
 //! The worker of one lane.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
@@ -10,6 +11,7 @@ use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
 use bridge_core::portal::ChatState;
 use bridge_core::reply::Reply;
+use bridge_dingtalk::client::Gate;
 use bridge_store::{
     Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRow, OutboxSeq, OutboxState,
     Settlement, StoreError,
@@ -47,9 +49,10 @@ struct InFlight {
     attempts: u32,
     /// Not before this moment.
     due: Timestamp,
-    /// Its row is marked as being sent.
-    marked: bool,
 }
+
+/// What became of messages, not written yet.
+type Settled = Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>;
 
 /// The bridge is stopping: what is not done stays in the database.
 struct Stopped;
@@ -218,10 +221,6 @@ impl Worker {
                 flights.push(self.flight(key, op, now));
             }
         }
-        // The first is sent right after this commit: marking it now saves a commit of its own.
-        if let Some(first) = flights.first_mut() {
-            first.marked = first.op.network() == Network::DingTalk;
-        }
         for flight in &flights {
             commit.enqueue.push(self.row(flight)?);
         }
@@ -233,15 +232,7 @@ impl Worker {
     }
 
     fn flight(&self, key: OpKey, op: Rendered, now: Timestamp) -> InFlight {
-        InFlight {
-            seq: self.app.store.next_outbox_seq(),
-            key,
-            op,
-            created_at: now,
-            attempts: 0,
-            due: now,
-            marked: false,
-        }
+        InFlight { seq: self.app.store.next_outbox_seq(), key, op, created_at: now, attempts: 0, due: now }
     }
 
     fn row(&self, flight: &InFlight) -> Result<OutboxItem, step::StepError> {
@@ -254,70 +245,69 @@ impl Worker {
             op: serde_json::to_vec(&flight.op)
                 .map_err(|error| step::StepError::Unrenderable(error.to_string()))?,
             created_at: flight.created_at,
-            sending: flight.marked,
+            sending: false,
         })
     }
 
     /// Sends in order. A failure that may pass holds the lane up: order is kept.
     async fn send_all(&self, flights: &mut Vec<InFlight>) -> Result<(), Stopped> {
-        let mut queue: std::collections::VecDeque<InFlight> = std::mem::take(flights).into();
-        let mut settled: Vec<(OutboxSeq, Settlement, Option<MessageMapping>)> = Vec::new();
+        let mut queue: VecDeque<InFlight> = std::mem::take(flights).into();
+        let mut settled = Settled::new();
         while let Some(mut flight) = queue.pop_front() {
             let wait = flight.due.since(self.app.now());
             if !wait.is_zero() {
-                self.write(&mut settled, None).await?;
+                self.write(&mut settled, Vec::new()).await?;
                 self.pause(wait).await?;
             }
             if self.stop.is_cancelled() {
-                self.write(&mut settled, flight.marked.then_some(Err(flight.seq))).await?;
+                self.write(&mut settled, Vec::new()).await?;
                 return Err(Stopped);
             }
-            if flight.op.network() == Network::DingTalk && !flight.marked {
-                // One commit for what became of the one before and the mark of this one.
-                self.write(&mut settled, Some(Ok(flight.seq))).await?;
-                flight.marked = true;
-            }
             flight.attempts += 1;
-            let permit = self.permit().await?;
-            let sent = send::attempt(&self.app, &flight.key, &flight.op).await;
-            drop(permit);
+            let sent = self.attempt(&flight, &mut settled).await?;
             let now = self.app.now();
             self.app.metrics.sent(&flight.op, &sent.outcome, now);
-            let next = attempt::next(
-                &sent.outcome,
-                flight.attempts,
-                flight.created_at,
-                now,
-                self.app.chance(),
-                &self.app.policy(),
-            );
-            let network = flight.op.network();
+            let (chance, policy) = (self.app.chance(), self.app.policy());
+            let next = attempt::next(&sent.outcome, flight.attempts, flight.created_at, now, chance, &policy);
             let settlement = outcome::settlement(&next, &sent.outcome, flight.attempts, now);
             match &next {
-                attempt::Next::Done if network == Network::Matrix => {
+                attempt::Next::Done if flight.op.network() == Network::Matrix => {
                     self.app.settler.settled(flight.seq, settlement, sent.mapping).await;
                 }
                 attempt::Next::Done => settled.push((flight.seq, settlement, sent.mapping)),
                 attempt::Next::Retry(at) => {
                     log_failure(&self.lane, &flight, &sent.outcome, "will be tried again");
                     settled.push((flight.seq, settlement, None));
-                    self.write(&mut settled, None).await?;
+                    self.write(&mut settled, Vec::new()).await?;
                     flight.due = *at;
-                    flight.marked = false;
                     queue.push_front(flight);
                 }
                 attempt::Next::Park | attempt::Next::MaybeSent => {
                     log_failure(&self.lane, &flight, &sent.outcome, "was given up");
                     settled.push((flight.seq, settlement, None));
                     if let Some(notice) = self.failure_notice(&flight, &next, &sent.outcome) {
-                        let row = self.insist_row(&notice);
-                        self.write_with(&mut settled, row).await?;
+                        self.write(&mut settled, self.insist_row(&notice)).await?;
                         queue.push_front(notice);
                     }
                 }
             }
         }
-        self.write(&mut settled, None).await
+        self.write(&mut settled, Vec::new()).await
+    }
+
+    /// One attempt. A message for DingTalk is marked as being sent when its request stands and before its body
+    /// leaves; the same commit writes what became of the messages before it.
+    async fn attempt(&self, flight: &InFlight, settled: &mut Settled) -> Result<send::Sent, Stopped> {
+        let _permit = self.permit().await?;
+        if flight.op.network() == Network::Matrix {
+            return Ok(send::attempt(&self.app, &flight.key, &flight.op, &Gate::open()).await);
+        }
+        let before = Arc::new(Mutex::new(std::mem::take(settled)));
+        let gate = Gate::new(mark(Arc::clone(&self.app), flight.seq, Arc::clone(&before)));
+        let sent = send::attempt(&self.app, &flight.key, &flight.op, &gate).await;
+        // Whatever the gate did not write is still there.
+        settled.append(&mut lock(&before));
+        Ok(sent)
     }
 
     fn insist_row(&self, flight: &InFlight) -> Vec<OutboxItem> {
@@ -338,40 +328,12 @@ impl Worker {
         Some(self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now()))
     }
 
-    /// Commits what became of messages, and the mark of the next one: `Ok` sets it, `Err` takes it back.
-    async fn write(
-        &self,
-        settled: &mut Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>,
-        mark: Option<Result<OutboxSeq, OutboxSeq>>,
-    ) -> Result<(), Stopped> {
-        if settled.is_empty() && mark.is_none() {
+    /// Commits what became of messages, and new rows.
+    async fn write(&self, settled: &mut Settled, enqueue: Vec<OutboxItem>) -> Result<(), Stopped> {
+        if settled.is_empty() && enqueue.is_empty() {
             return Ok(());
         }
-        let (mut settle, map) = split(settled);
-        let mut sending = Vec::new();
-        match mark {
-            Some(Ok(seq)) => sending.push(seq),
-            Some(Err(seq)) => settle.push((
-                seq,
-                Settlement::Retry { attempts: 0, at: self.app.now(), code: "stopping".to_owned() },
-            )),
-            None => {}
-        }
-        self.commit(|| Commit {
-            settle: settle.clone(),
-            map: map.clone(),
-            sending: sending.clone(),
-            ..Commit::default()
-        })
-        .await
-    }
-
-    async fn write_with(
-        &self,
-        settled: &mut Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>,
-        enqueue: Vec<OutboxItem>,
-    ) -> Result<(), Stopped> {
-        let (settle, map) = split(settled);
+        let (settle, map) = split(std::mem::take(settled));
         self.commit(|| Commit {
             settle: settle.clone(),
             map: map.clone(),
@@ -424,7 +386,7 @@ impl Worker {
             );
             let code = "unreadable".to_owned();
             let mut settled = vec![(item.seq, Settlement::Parked { attempts, code, at: now }, None)];
-            return self.write(&mut settled, None).await;
+            return self.write(&mut settled, Vec::new()).await;
         };
         let flight = InFlight {
             seq: item.seq,
@@ -433,7 +395,6 @@ impl Worker {
             created_at: item.created_at,
             attempts,
             due: next_at.unwrap_or(now),
-            marked: false,
         };
         if state == OutboxState::Sending && flight.op.network() == Network::DingTalk {
             let unknown = Outcome::Unknown { code: outcome::MAYBE_SENT.to_owned() };
@@ -442,28 +403,45 @@ impl Worker {
             let settlement = Settlement::MaybeSent { code: outcome::MAYBE_SENT.to_owned(), at: now };
             let mut settled = vec![(flight.seq, settlement, None)];
             let Some(notice) = self.failure_notice(&flight, &attempt::Next::MaybeSent, &unknown) else {
-                return self.write(&mut settled, None).await;
+                return self.write(&mut settled, Vec::new()).await;
             };
-            let row = self.insist_row(&notice);
-            self.write_with(&mut settled, row).await?;
+            self.write(&mut settled, self.insist_row(&notice)).await?;
             return self.send_all(&mut vec![notice]).await;
         }
         self.send_all(&mut vec![flight]).await
     }
 }
 
-type Split = (Vec<(OutboxSeq, Settlement)>, Vec<MessageMapping>);
-
-fn split(settled: &mut Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>) -> Split {
+fn split(settled: Settled) -> (Vec<(OutboxSeq, Settlement)>, Vec<MessageMapping>) {
     let mut map = Vec::new();
     let settle = settled
-        .drain(..)
+        .into_iter()
         .map(|(seq, settlement, mapping)| {
             map.extend(mapping);
             (seq, settlement)
         })
         .collect();
     (settle, map)
+}
+
+fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
+    settled.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts on record that a message is about to leave, together with what became of those before it. Interrupted in
+/// between it leaves these where they are: writing them twice changes nothing.
+async fn mark(app: Arc<App>, seq: OutboxSeq, before: Arc<Mutex<Settled>>) -> bool {
+    let (settle, map) = split(lock(&before).clone());
+    match app.store.commit(Commit { settle, map, sending: vec![seq], ..Commit::default() }).await {
+        Ok(_) => {
+            lock(&before).clear();
+            true
+        }
+        Err(error) => {
+            tracing::error!(code = error.code(), "a message could not be marked and does not leave: {error}");
+            false
+        }
+    }
 }
 
 fn log_failure(lane: &Lane, flight: &InFlight, outcome: &Outcome, fate: &str) {

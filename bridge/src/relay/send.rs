@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bridge_core::delivery::attempt::Outcome;
 use bridge_core::delivery::key::OpKey;
 use bridge_core::id::PersonId;
+use bridge_dingtalk::client::Gate;
 use bridge_dingtalk::error::{ApiError, Class as DingTalkClass};
 use bridge_matrix::client::SendEvent;
 use bridge_matrix::error::{Class as MatrixClass, MatrixError};
@@ -28,8 +29,8 @@ impl Sent {
     }
 }
 
-/// Tries to send `op` under `key`.
-pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered) -> Sent {
+/// Tries to send `op` under `key`. A message for DingTalk leaves only through `gate`.
+pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered, gate: &Gate) -> Sent {
     match op {
         Rendered::Matrix(send) => match say(app, key, send).await {
             Ok(mapping) => Sent { outcome: Outcome::Sent, mapping },
@@ -39,7 +40,7 @@ pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered) -> Sent {
             let joined = app.matrix.join((&**room).into(), &app.own.bot, &[]).await;
             Sent::without_mapping(joined.map_or_else(|error| outcome::of_matrix(&error), |_| Outcome::Sent))
         }
-        Rendered::DingTalk(post) => post_to_chat(app, post).await,
+        Rendered::DingTalk(post) => post_to_chat(app, post, gate).await,
     }
 }
 
@@ -180,20 +181,20 @@ async fn enter(app: &App, room: &OwnedRoomId, user: &UserId) -> Result<(), Outco
     app.matrix.join((&**room).into(), user, &[]).await.map(drop).map_err(|error| outcome::of_matrix(&error))
 }
 
-async fn post_to_chat(app: &App, post: &DingTalkPost) -> Sent {
+async fn post_to_chat(app: &App, post: &DingTalkPost, gate: &Gate) -> Sent {
     if app.linked().is_none() {
         return Sent::without_mapping(Outcome::Refused { code: "not_linked".to_owned() });
     }
     let mut result = None;
     if let Some(body) = &post.session_body {
-        result = through_session(app, post, body).await;
+        result = through_session(app, post, body, gate).await;
     }
     let result = match (result, &post.api_body) {
         (Some(Err(error)), Some(body)) if error.class == DingTalkClass::SessionGone => {
-            through_api(app, post, body).await
+            through_api(app, post, body, gate).await
         }
         (Some(result), _) => result,
-        (None, Some(body)) => through_api(app, post, body).await,
+        (None, Some(body)) => through_api(app, post, body, gate).await,
         (None, None) => return Sent::without_mapping(Outcome::Refused { code: "session_gone".to_owned() }),
     };
     note_health(app, result.as_ref().err());
@@ -215,19 +216,24 @@ async fn post_to_chat(app: &App, post: &DingTalkPost) -> Sent {
 }
 
 /// Posts to the chat's reply address; `None` when there is none that lives.
-async fn through_session(app: &App, post: &DingTalkPost, body: &str) -> Option<Result<Remote, ApiError>> {
+async fn through_session(
+    app: &App,
+    post: &DingTalkPost,
+    body: &str,
+    gate: &Gate,
+) -> Option<Result<Remote, ApiError>> {
     let session = app.store.session(&post.chat).await.ok().flatten()?;
     if session.expires_at <= app.now() || !app.dingtalk.allowed(session.webhook.expose()) {
         return None;
     }
-    Some(app.dingtalk.post_session(&session.webhook, body.as_bytes()).await.map(|()| Remote::None))
+    Some(app.dingtalk.post_session(&session.webhook, body.as_bytes(), gate).await.map(|()| Remote::None))
 }
 
-async fn through_api(app: &App, post: &DingTalkPost, body: &str) -> Result<Remote, ApiError> {
+async fn through_api(app: &App, post: &DingTalkPost, body: &str, gate: &Gate) -> Result<Remote, ApiError> {
     let Some(staff) = &post.peer else {
-        return app.dingtalk.send_group(body.as_bytes()).await.map(Remote::Query);
+        return app.dingtalk.send_group(body.as_bytes(), gate).await.map(Remote::Query);
     };
-    let sent = app.dingtalk.send_direct(body.as_bytes()).await?;
+    let sent = app.dingtalk.send_direct(body.as_bytes(), gate).await?;
     match sent.failure_for(staff) {
         Some(error) => Err(error),
         None => Ok(Remote::Query(sent.key)),

@@ -159,6 +159,7 @@ struct Transaction<'a> {
 struct Event<'a> {
     room_id: Cow<'a, str>,
     sender: Cow<'a, str>,
+    #[serde(borrow)]
     content: Content<'a>,
 }
 
@@ -173,13 +174,14 @@ async fn transaction(State(forwarder): State<Arc<Forwarder>>, body: Bytes) -> im
         return (StatusCode::BAD_REQUEST, "{}");
     };
     for event in transaction.events {
-        let (Some(chat), Some(text)) = (forwarder.chats.get(&*event.room_id), &event.content.body) else { continue };
+        let (Some(chat), Some(text)) = (forwarder.chats.get(&*event.room_id), &event.content.body) else {
+            continue;
+        };
         if !forwarder.job.people.iter().any(|person| *person == event.sender) {
             continue;
         }
         let param = json!({"content": format!("[@{} via Matrix] {text}", event.sender)}).to_string();
-        let body =
-            json!({"robotCode": APP_KEY, "openConversationId": chat, "msgKey": "sampleText", "msgParam": param});
+        let body = json!({"robotCode": APP_KEY, "openConversationId": chat, "msgKey": "sampleText", "msgParam": param});
         let request = forwarder
             .dingtalk
             .post(format!("{}/v1.0/robot/groupMessages/send", forwarder.job.dingtalk))

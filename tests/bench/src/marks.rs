@@ -99,8 +99,7 @@ mod tests {
     #[test]
     fn every_fault_is_counted() {
         let arrivals = [(0, 0), (0, 2), (0, 1), (0, 1), (1, 0)];
-        let arrivals =
-            arrivals.map(|(chat, number)| Arrival { mark: Mark { run: 1, chat, number }, at: 0 });
+        let arrivals = arrivals.map(|(chat, number)| Arrival { mark: Mark { run: 1, chat, number }, at: 0 });
         let faults = Faults::of(&arrivals, 2, 3);
         assert_eq!(faults, Faults { lost: 2, doubled: 1, out_of_order: 1 });
         assert!(!faults.none() && Faults::of(&[], 0, 0).none());

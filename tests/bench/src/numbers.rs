@@ -17,6 +17,7 @@ pub(crate) fn float(count: u64) -> f64 {
 }
 
 /// Median and tail of some durations, in milliseconds.
+#[expect(clippy::struct_field_names, reason = "the unit belongs into the JSON")]
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Quantiles {
     pub(crate) p50_ms: f64,
@@ -56,6 +57,9 @@ mod tests {
         assert!(Quantiles::of(Vec::new()).is_none());
         let quantiles = Quantiles::of((1..=100).map(|ms| ms * 1000).collect()).unwrap();
         assert!((quantiles.p50_ms - 51.0).abs() < 0.001 && (quantiles.max_ms - 100.0).abs() < 0.001);
-        assert_eq!(["1", "999", "1,000", "1,234,567"].map(str::to_owned), [1.0, 999.0, 1e3, 1_234_567.4].map(thousands));
+        assert_eq!(
+            ["1", "999", "1,000", "1,234,567"].map(str::to_owned),
+            [1.0, 999.0, 1e3, 1_234_567.4].map(thousands)
+        );
     }
 }

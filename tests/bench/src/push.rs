@@ -70,8 +70,15 @@ async fn write(job: &Job, chat: u32, begin: Instant) -> anyhow::Result<(Vec<u64>
             "第一条消息 (first contact)".to_owned()
         };
         let start = now_us();
-        let callback =
-            Callback { run: job.run, chat, number, text: &text, now_us: start, dingtalk: &job.dingtalk, host: &host };
+        let callback = Callback {
+            run: job.run,
+            chat,
+            number,
+            text: &text,
+            now_us: start,
+            dingtalk: &job.dingtalk,
+            host: &host,
+        };
         let request = callback.request();
         let mut tries = 0;
         loop {

@@ -1,13 +1,12 @@
 //! A small DingTalk: it answers what the bridge asks as DingTalk does, and remembers when each message came.
 //!
-//! The sandbox is strict and keeps all it hears, which costs more processor time than the bridge itself; here the
-//! machine is left to what is measured.
+//! The sandbox would be quick enough (70,000 sends a second, 14 µs each, where this takes 5 to 10), but it tells times
+//! in milliseconds only and keeps 1.3 KiB of every message. What this one leaves of the machine makes the bare
+//! forwarder quicker, so the ratio to it is the harder one.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use serde_json::json;
@@ -70,10 +69,14 @@ impl Sink {
             }
             ("GET", "/counts") => {
                 let marked = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).len();
-                http(200, &json!({"marked": marked, "others": self.others.load(Ordering::Relaxed)}).to_string())
+                http(
+                    200,
+                    &json!({"marked": marked, "others": self.others.load(Ordering::Relaxed)}).to_string(),
+                )
             }
             ("POST", "/take") => {
-                let taken = std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
+                let taken =
+                    std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
                 http(200, &serde_json::to_string(&taken).unwrap_or_default())
             }
             _ => refuse(404, "resource.not.found"),

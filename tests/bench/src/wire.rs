@@ -45,7 +45,11 @@ impl Wire {
                 return Ok(Some(Message { bytes: self.read.split_to(whole), head }));
             }
             if self.stream.read_buf(&mut self.read).await? == 0 {
-                return if self.read.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if self.read.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
         }
     }

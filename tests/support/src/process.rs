@@ -26,7 +26,9 @@ const AFTER_KILL: Duration = Duration::from_secs(10);
 /// It is killed when the [`Process`] is dropped, and also when this process dies, even by SIGKILL: it is started
 /// through `setpriv --pdeathsig KILL` of util-linux, which replaces itself by the program, so the process id is the
 /// program's. On a machine without that `setpriv` the program is started directly and outlives a killed parent.
-/// What the program itself starts is not covered in either case.
+///
+/// What the program itself starts is killed with it by [`Process::kill`] and by dropping the [`Process`], but not when
+/// the program ends by itself or this process is killed.
 #[derive(Debug, Clone)]
 pub struct Spawn {
     program: OsString,
@@ -228,9 +230,9 @@ impl Process {
         }
     }
 
-    /// Kills the program (SIGKILL) and waits until it is gone.
+    /// Kills the program and what it has started (SIGKILL), and waits until the program is gone.
     pub async fn kill(&self) -> anyhow::Result<ExitStatus> {
-        self.child().kill().with_context(|| format!("killing {}", self.name))?;
+        self.kill_group().with_context(|| format!("killing {}", self.name))?;
         self.wait(AFTER_KILL).await
     }
 
@@ -260,6 +262,19 @@ impl Process {
         format!("; the end of {}:\n{last}", log.display())
     }
 
+    /// SIGKILL for the program's group, if the program has not ended before.
+    fn kill_group(&self) -> io::Result<()> {
+        let mut child = self.child();
+        // While the end of the program has not been asked for, no other process gets its id.
+        if child.try_wait()?.is_none() && dies_with_parent() {
+            let mut command = Command::new("kill");
+            command.args(["-s", "KILL", "--", &format!("-{}", self.pid)]).stderr(Stdio::null());
+            // The program itself is killed below in any case.
+            let _ = command.status();
+        }
+        child.kill()
+    }
+
     fn child(&self) -> MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -267,10 +282,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let mut child = self.child();
-        // Errors say that it has ended already.
-        let _ = child.kill();
-        let _ = child.wait();
+        // Nobody is left to be told of an error.
+        let _ = self.kill_group();
+        let _ = self.child().wait();
     }
 }
 

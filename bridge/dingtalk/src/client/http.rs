@@ -3,9 +3,11 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Method, Response};
 use url::{Host, Url};
 
+use super::gate::Gate;
 use crate::error::{ApiError, Class, Effect, code};
 
 /// Largest answer that is read, in bytes.
@@ -120,9 +122,12 @@ pub struct HttpClient {
 }
 
 /// What an exchange sends.
+#[derive(Clone, Copy)]
 pub(super) enum Payload<'a> {
     None,
     Json(&'a [u8]),
+    /// A message, behind its gate.
+    Message(&'a [u8], &'a Gate),
 }
 
 /// An answer: status and body.
@@ -203,7 +208,7 @@ impl HttpClient {
     pub(super) async fn post_to(
         &self,
         address: &str,
-        body: &[u8],
+        payload: Payload<'_>,
         effect: Effect,
     ) -> Result<Answer, ApiError> {
         if !self.allowed(address) {
@@ -213,7 +218,7 @@ impl HttpClient {
                 "the reply address is not DingTalk's",
             ));
         }
-        self.exchange(address, None, Payload::Json(body), effect).await
+        self.exchange(address, None, payload, effect).await
     }
 
     async fn exchange(
@@ -223,13 +228,21 @@ impl HttpClient {
         payload: Payload<'_>,
         effect: Effect,
     ) -> Result<Answer, ApiError> {
+        let post = || {
+            let request = self.inner.request(Method::POST, address);
+            request.header(reqwest::header::CONTENT_TYPE, "application/json")
+        };
+        let mut gate = None;
         let mut request = match payload {
             Payload::None => self.inner.request(Method::GET, address),
-            Payload::Json(body) => self
-                .inner
-                .request(Method::POST, address)
-                .header(reqwest::header::CONTENT_TYPE, "application/json")
-                .body(body.to_vec()),
+            Payload::Json(body) => post().body(body.to_vec()),
+            Payload::Message(body, behind) => {
+                gate = Some(behind);
+                // The length is known, so DingTalk sees an ordinary request, not a stream.
+                post()
+                    .header(reqwest::header::CONTENT_LENGTH, body.len())
+                    .body(behind.body(Bytes::copy_from_slice(body)))
+            }
         };
         request = request.header(reqwest::header::ACCEPT, "application/json");
         if let Some(token) = token {
@@ -239,7 +252,12 @@ impl HttpClient {
             value.set_sensitive(true);
             request = request.header(TOKEN_HEADER, value);
         }
-        let response = request.send().await.map_err(|error| transport(&error, effect))?;
+        let response = request.send().await.map_err(|error| match gate {
+            Some(gate) if !gate.was_opened() => {
+                ApiError::own(code::NOT_CONNECTED, Class::Retry, reason(&error))
+            }
+            _ => transport(&error, effect),
+        })?;
         let status = response.status().as_u16();
         Ok(Answer { status, body: read(response, effect).await? })
     }

@@ -4,6 +4,7 @@
 use bridge_core::id::{CorpId, RobotCode};
 use bridge_core::secret::Secret;
 
+use super::http::Payload;
 use super::{Api, Client, Credentials};
 use crate::error::{ApiError, Class, Effect};
 use crate::wire::json;
@@ -120,7 +121,7 @@ impl Client {
 
     async fn organisation(&self, token: &Secret) -> Result<String, LoginError> {
         let best = self
-            .call_with(Api::New, AUTH_INFOS, token, None, Effect::Reads, |text| {
+            .call_with(Api::New, AUTH_INFOS, token, Payload::None, Effect::Reads, |text| {
                 name(json::pick_any(text, &["orgName"])[0])
             })
             .await;
@@ -131,10 +132,17 @@ impl Client {
             Err(error) => return Err(LoginError::from_api(error, ORGANISATION)),
         };
         let root = self
-            .call_with(Api::Old, "/topapi/v2/department/get", token, Some(ROOT), Effect::Reads, |text| {
-                let [result] = json::pick_any(text, &["result"]);
-                name(json::pick_any(&json::object(result), &["name"])[0])
-            })
+            .call_with(
+                Api::Old,
+                "/topapi/v2/department/get",
+                token,
+                Payload::Json(ROOT),
+                Effect::Reads,
+                |text| {
+                    let [result] = json::pick_any(text, &["result"]);
+                    name(json::pick_any(&json::object(result), &["name"])[0])
+                },
+            )
             .await;
         match root {
             Ok(name) => Ok(name),
@@ -149,7 +157,9 @@ impl Client {
     /// A list that is not to be had leaves the AgentID unproven; only work notices need it (API.md section 1.4).
     async fn agent(&self, token: &Secret, agent_id: u64, robot: &RobotCode) -> Result<Agent, LoginError> {
         let read = |text: &str| judge_agent(text, agent_id, robot);
-        match self.call_with(Api::New, "/v1.0/microApp/allInnerApps", token, None, Effect::Reads, read).await
+        match self
+            .call_with(Api::New, "/v1.0/microApp/allInnerApps", token, Payload::None, Effect::Reads, read)
+            .await
         {
             Ok(agent) => Ok(agent),
             Err(error) if error.is_address_not_allowed() => Err(LoginError::IpNotAllowed),

@@ -1,5 +1,6 @@
 //! Calls to DingTalk (API.md sections 1 and 5 to 7). One client serves one app.
 
+mod gate;
 mod http;
 mod login;
 mod send;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use crate::error::{ApiError, Class, Effect, code, judge};
 use crate::wire::json;
 
+pub use gate::Gate;
 pub use http::{Allowed, ClientOptions, HttpClient, MAX_ANSWER_BYTES, OptionsError};
 pub use login::{LoginError, LoginInfo};
 pub use send::DirectSent;
@@ -98,18 +100,18 @@ impl Client {
         &self,
         api: Api,
         path: &str,
-        body: Option<&[u8]>,
+        payload: http::Payload<'_>,
         effect: Effect,
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<T, ApiError> {
         let fetch = |credentials| self.fetch_token(credentials);
         let token = self.tokens.get(fetch).await?;
-        let outcome = self.call_with(api, path, &token, body, effect, &read).await;
+        let outcome = self.call_with(api, path, &token, payload, effect, &read).await;
         match outcome {
             Err(error) if error.class == Class::TokenExpired => {
                 self.tokens.invalidate(&token);
                 let token = self.tokens.get(fetch).await?;
-                self.call_with(api, path, &token, body, effect, &read).await
+                self.call_with(api, path, &token, payload, effect, &read).await
             }
             outcome => outcome,
         }
@@ -121,11 +123,10 @@ impl Client {
         api: Api,
         path: &str,
         token: &Secret,
-        body: Option<&[u8]>,
+        payload: http::Payload<'_>,
         effect: Effect,
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<T, ApiError> {
-        let payload = body.map_or(http::Payload::None, http::Payload::Json);
         let token = Some(token.expose());
         let answer = match api {
             Api::Old => self.http.old(path, token, payload, effect).await?,

@@ -4,6 +4,8 @@ use bridge_core::id::{QueryKey, StaffId};
 use bridge_core::secret::Secret;
 use serde_json::value::RawValue;
 
+use super::gate::Gate;
+use super::http::Payload;
 use super::{Api, Client};
 use crate::error::{ApiError, Class, Effect, SHORT_THROTTLE, judge};
 use crate::wire::json;
@@ -40,14 +42,21 @@ impl DirectSent {
 
 impl Client {
     /// Sends to a group; `body` from [`crate::wire::render::group_request`].
-    pub async fn send_group(&self, body: &[u8]) -> Result<QueryKey, ApiError> {
+    pub async fn send_group(&self, body: &[u8], gate: &Gate) -> Result<QueryKey, ApiError> {
         let read = |text: &str| query_key(json::pick_any(text, &["processQueryKey"])[0]);
-        self.call(Api::New, "/v1.0/robot/groupMessages/send", Some(body), Effect::Sends, read).await
+        self.call(
+            Api::New,
+            "/v1.0/robot/groupMessages/send",
+            Payload::Message(body, gate),
+            Effect::Sends,
+            read,
+        )
+        .await
     }
 
     /// Sends to people; `body` from [`crate::wire::render::direct_request`]. Look into
     /// [`DirectSent::failure_for`] afterwards.
-    pub async fn send_direct(&self, body: &[u8]) -> Result<DirectSent, ApiError> {
+    pub async fn send_direct(&self, body: &[u8], gate: &Gate) -> Result<DirectSent, ApiError> {
         const NAMES: [&str; 4] =
             ["processQueryKey", "invalidStaffIdList", "flowControlledStaffIdList", "filteredStaffIdList"];
         let read = |text: &str| {
@@ -59,12 +68,19 @@ impl Client {
                 filtered: staff_list(filtered),
             })
         };
-        self.call(Api::New, "/v1.0/robot/oToMessages/batchSend", Some(body), Effect::Sends, read).await
+        self.call(
+            Api::New,
+            "/v1.0/robot/oToMessages/batchSend",
+            Payload::Message(body, gate),
+            Effect::Sends,
+            read,
+        )
+        .await
     }
 
     /// Posts to a reply address; `body` from [`crate::wire::render::session_request`]. Such a message has no handle.
-    pub async fn post_session(&self, webhook: &Secret, body: &[u8]) -> Result<(), ApiError> {
-        let answer = self.http.post_to(webhook.expose(), body, Effect::Sends).await?;
+    pub async fn post_session(&self, webhook: &Secret, body: &[u8], gate: &Gate) -> Result<(), ApiError> {
+        let answer = self.http.post_to(webhook.expose(), Payload::Message(body, gate), Effect::Sends).await?;
         judge(answer.status, &answer.body, Effect::Sends, true).map(drop)
     }
 }

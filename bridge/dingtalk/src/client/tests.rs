@@ -61,7 +61,7 @@ async fn with_tokens(
 #[tokio::test]
 async fn concurrent_calls_share_one_token() {
     let (server, client, _) = with_tokens(|_| ok(SENT)).await;
-    let sent = join_all((0..20).map(|_| client.send_group(b"{}"))).await;
+    let sent = join_all((0..20).map(|_| async { client.send_group(b"{}", &Gate::open()).await })).await;
     assert!(sent.iter().all(|key| key.as_ref().unwrap().as_str() == "mAdEuPpQkEyGroup0001=="));
     assert_eq!((server.seen("accessToken").len(), server.seen("groupMessages/send").len()), (1, 20));
     let request = &server.seen("groupMessages/send")[0];
@@ -77,7 +77,7 @@ async fn a_failed_token_request_fails_all_who_waited() {
     let refused = include_str!("../../samples/api-accesstoken.400.json");
     let server = Server::start(|_| Reply::Json(400, refused.to_owned())).await;
     let (client, _) = client_at(&server.base);
-    let outcomes = join_all((0..20).map(|_| client.send_group(b"{}"))).await;
+    let outcomes = join_all((0..20).map(|_| async { client.send_group(b"{}", &Gate::open()).await })).await;
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().unwrap_err().class == Class::BadCredentials));
     assert_eq!(server.seen("").len(), 1);
     assert_eq!(client.ping().await.unwrap_err().class, Class::BadCredentials);
@@ -96,23 +96,23 @@ async fn tokens_are_replaced_before_they_end() {
     .await;
     let (client, clock) = client_at(&server.base);
     let forward = |seconds: i64| clock.0.fetch_add(seconds * 1000, Ordering::SeqCst);
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     forward(7200 - 301);
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     assert_eq!(server.seen("accessToken").len(), 1);
     forward(2);
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     assert_eq!(server.seen("accessToken").len(), 2);
 
     // One that cannot be replaced early still serves, and is not asked for on every call.
     broken.store(1, Ordering::SeqCst);
     forward(7200 - 200);
-    client.send_group(b"{}").await.unwrap();
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     assert_eq!(server.seen("accessToken").len(), 3);
     assert_eq!(client.ping().await.unwrap_err().class, Class::Retry);
     forward(300);
-    assert_eq!(client.send_group(b"{}").await.unwrap_err().class, Class::Retry);
+    assert_eq!(client.send_group(b"{}", &Gate::open()).await.unwrap_err().class, Class::Retry);
 }
 
 #[tokio::test]
@@ -123,31 +123,31 @@ async fn a_refused_token_is_replaced_once() {
         _ => Reply::Json(400, BAD_TOKEN.to_owned()),
     })
     .await;
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     assert_eq!((server.seen("accessToken").len(), server.seen("send").len()), (2, 2));
-    assert_eq!(client.send_group(b"{}").await.unwrap_err().class, Class::TokenExpired);
+    assert_eq!(client.send_group(b"{}", &Gate::open()).await.unwrap_err().class, Class::TokenExpired);
     assert_eq!((server.seen("accessToken").len(), server.seen("send").len()), (3, 4));
 }
 
 #[tokio::test]
 async fn other_credentials_bring_another_token() {
     let (server, client, _) = with_tokens(|_| ok(SENT)).await;
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     client.set_credentials(Some(credentials()));
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     assert_eq!(server.seen("accessToken").len(), 1);
     client.set_credentials(None);
-    let error = client.send_group(b"{}").await.unwrap_err();
+    let error = client.send_group(b"{}", &Gate::open()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.class), (code::NO_CREDENTIALS, Class::BadCredentials));
     client.set_credentials(Some(credentials()));
-    client.send_group(b"{}").await.unwrap();
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
     assert_eq!(server.seen("accessToken").len(), 2);
 }
 
 /// The class of a send and of a read that meet `answer`, and how often each arrived.
 async fn outcomes(answer: fn() -> Reply) -> (Class, Class, usize) {
     let (server, client, _) = with_tokens(move |_| answer()).await;
-    let send = client.send_group(b"{}").await.unwrap_err().class;
+    let send = client.send_group(b"{}", &Gate::open()).await.unwrap_err().class;
     let read = client.user(&StaffId::parse("user0142").unwrap()).await.unwrap_err().class;
     (send, read, server.seen("groupMessages/send").len())
 }
@@ -177,13 +177,13 @@ async fn a_connection_that_never_stood_sent_nothing() {
     let base = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
     let (other, _) = client_at(&base);
-    let error = other.send_group(b"{}").await.unwrap_err();
+    let error = other.send_group(b"{}", &Gate::open()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.class), (code::NOT_CONNECTED, Class::Retry));
     assert_eq!(error.message, "connection refused");
 
     // The same for a reply address, which needs no token.
     let gone = Secret::new(format!("{base}/robot/sendBySession?session=0a1b"));
-    let error = other.post_session(&gone, b"{}").await.unwrap_err();
+    let error = other.post_session(&gone, b"{}", &Gate::open()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.class), (code::NOT_CONNECTED, Class::Retry));
     assert!(!format!("{error:?}").contains("0a1b"));
     drop(server);
@@ -195,8 +195,8 @@ async fn a_reused_connection_that_dies_is_unclear() {
     let (server, client, _) =
         with_tokens(move |_| if calls.fetch_add(1, Ordering::SeqCst) == 0 { ok(SENT) } else { Reply::Close })
             .await;
-    client.send_group(b"{}").await.unwrap();
-    assert_eq!(client.send_group(b"{}").await.unwrap_err().class, Class::MaybeSent);
+    client.send_group(b"{}", &Gate::open()).await.unwrap();
+    assert_eq!(client.send_group(b"{}", &Gate::open()).await.unwrap_err().class, Class::MaybeSent);
     assert_eq!(server.seen("send").len(), 2);
 }
 
@@ -209,7 +209,7 @@ async fn redirects_are_not_followed() {
         Reply::Raw("HTTP/1.1 307 X\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n".into())
     })
     .await;
-    let error = client.send_group(b"{}").await.unwrap_err();
+    let error = client.send_group(b"{}", &Gate::open()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.class), ("http.307", Class::WrongData));
     assert!(server.seen("elsewhere").is_empty());
 }
@@ -218,7 +218,7 @@ async fn redirects_are_not_followed() {
 async fn a_direct_send_tells_who_got_nothing() {
     let answer = include_str!("../../samples/api-otomessages-batchsend.ok.json");
     let (_server, client, _) = with_tokens(move |_| ok(answer)).await;
-    let sent = client.send_direct(b"{}").await.unwrap();
+    let sent = client.send_direct(b"{}", &Gate::open()).await.unwrap();
     let failure = |id: &str| sent.failure_for(&StaffId::parse(id).unwrap()).map(|error| error.class);
     assert_eq!(failure("user0142"), None);
     assert_eq!(failure("nobody"), Some(Class::UserGone));
@@ -232,7 +232,9 @@ async fn reply_addresses_are_dingtalks_own() {
         if seen.line.contains("session=new") { ok(r#"{"errcode":0,"errmsg":"ok"}"#) } else { ok(expired) }
     })
     .await;
-    let post = async |address: String| client.post_session(&Secret::new(address), br#"{"a":1}"#).await;
+    let post = async |address: String| {
+        client.post_session(&Secret::new(address), br#"{"a":1}"#, &Gate::open()).await
+    };
     post(format!("{}/robot/sendBySession?session=new", server.base)).await.unwrap();
     let error = post(format!("{}/robot/sendBySession?session=old", server.base)).await.unwrap_err();
     assert_eq!(error.class, Class::SessionGone);
@@ -327,4 +329,32 @@ async fn a_login_that_cannot_succeed_says_why() {
 #[test]
 fn credentials_do_not_print() {
     assert!(!format!("{:?}", credentials()).contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn a_message_whose_gate_stays_shut_was_not_sent() {
+    let (server, client, _) = with_tokens(|_| ok(SENT)).await;
+    let shut = Gate::new(async { false });
+    let error = client.send_group(b"{\"a\":1}", &shut).await.unwrap_err();
+    assert_eq!(error.class, Class::Retry);
+    // Longer than the client waits: the time runs out before anything was sent.
+    let slow = Gate::new(std::future::pending());
+    let error = client.send_group(b"{\"a\":1}", &slow).await.unwrap_err();
+    assert_eq!(error.class, Class::Retry);
+    assert!(!slow.was_opened());
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_gate_asks_once_for_all_tries() {
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&calls);
+    let (_server, client, _) = with_tokens(|_| ok(SENT)).await;
+    let gate = Gate::new(async move {
+        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        true
+    });
+    client.send_group(b"{\"a\":1}", &gate).await.unwrap();
+    client.send_group(b"{\"a\":1}", &gate).await.unwrap();
+    assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 1);
 }

@@ -2,6 +2,7 @@
 
 use bridge_core::id::StaffId;
 
+use super::http::Payload;
 use super::{Api, Client};
 use crate::error::{ApiError, Effect};
 use crate::wire::json;
@@ -34,6 +35,7 @@ impl Client {
                     .filter(|address| address.len() <= MAX_ADDRESS_BYTES),
             })
         };
-        self.call(Api::Old, "/topapi/v2/user/get", Some(request.as_bytes()), Effect::Reads, read).await
+        self.call(Api::Old, "/topapi/v2/user/get", Payload::Json(request.as_bytes()), Effect::Reads, read)
+            .await
     }
 }

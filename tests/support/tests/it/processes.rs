@@ -73,12 +73,14 @@ fn the_parent_that_will_be_killed() {
 }
 
 #[tokio::test]
-async fn a_dropped_process_is_gone() {
-    let process = shell("sleep 1000 & wait").start().await.unwrap();
+async fn a_dropped_process_is_gone_with_what_it_started() {
+    let (process, started) = shell("sleep 1000 & echo $!; wait").start_ready(LIMIT).await.unwrap();
     let pid = process.pid();
-    assert!(process.is_running() && running(pid));
+    let started = u32::try_from(started.as_u64().unwrap()).unwrap();
+    assert!(process.is_running() && running(pid) && running(started));
     drop(process);
     assert!(!running(pid));
+    gone(started).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+//! What hostile and broken peers send to the running bridge; the suites are in `tests/`.

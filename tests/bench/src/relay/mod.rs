@@ -1,0 +1,211 @@
+//! `bench relay`.
+
+mod measure;
+mod report;
+mod rig;
+
+use std::{io::Write as _, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use test_support::usage;
+
+use crate::machine::Machine;
+use measure::{Load, Way};
+use report::{Memory, Report};
+use rig::{Between, Rig};
+
+/// What is told while it goes on.
+pub(crate) type Progress<'a> = &'a (dyn Fn(&str) + Sync);
+
+/// How long the bridge is left alone before its idle memory is read.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// Messages per second of the loads that are paced.
+const STEADY: u32 = 200;
+const ACKS: u32 = 500;
+
+/// Messages that warm up and tell how many go through in the time wanted.
+const WARM_UP: u32 = 2_000;
+/// Most messages of one measurement; the stub keeps them all.
+const MOST: f64 = 100_000.0;
+
+/// Messages per second, latency, processor time and memory of the bridge, beside a bare forwarder
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How long each measurement takes, about; none has more than 100,000 messages
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600), conflicts_with = "messages")]
+    seconds: u32,
+    /// Messages of each measurement that is not paced
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    messages: Option<u32>,
+    /// Chats that are bridged
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    chats: u32,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Measure only these; may be given several times or as a list with commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
+    only: Vec<Part>,
+    /// Folder of the programs to measure; otherwise the one this program is in
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+    /// Folder in which the database is made; a disk, or the figures mean nothing
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seconds: 5,
+            messages: None,
+            chats: 50,
+            json: false,
+            only: Vec::new(),
+            programs: None,
+            dir: None,
+        }
+    }
+}
+
+/// A part of the measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// DingTalk to Matrix, all chats, as fast as it goes
+    D2m,
+    /// Matrix to DingTalk, all chats, as fast as it goes
+    M2d,
+    /// Both ways with a single chat
+    OneChat,
+    /// Both ways at 200 messages a second
+    Latency,
+    /// The webhook's answers at 500 messages a second
+    Ack,
+    /// Memory and start
+    Idle,
+    /// The bare forwarder under the loads of d2m and m2d
+    Bare,
+}
+
+/// Measures and prints; answers whether everything crossed once and in order.
+pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
+    test_support::install_crypto();
+    let work = tokio::select! {
+        report = measure(&options) => report,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let report = work?;
+    let mut out = std::io::stdout().lock();
+    if options.json {
+        serde_json::to_writer(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    out.flush()?;
+    Ok(report.correct)
+}
+
+async fn measure(options: &Options) -> anyhow::Result<Report> {
+    let progress: Progress<'_> = &|line| {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    };
+    if cfg!(debug_assertions) {
+        progress("This is a debug build: the figures say nothing. Use: cargo xtask bench relay");
+    }
+    let own = std::env::current_exe().context("this program has no path")?;
+    let beside = own.parent().context("this program lies in no folder")?;
+    let programs = options.programs.as_deref().unwrap_or(beside);
+    for program in ["dingtalk-bridge", "homeserver-stub"] {
+        let path = programs.join(program);
+        let remedy = "build it with: cargo build --release -p dingtalk-bridge -p homeserver-stub";
+        anyhow::ensure!(path.is_file(), "there is no {}; {remedy}", path.display());
+    }
+    // Beside the build, because the folder for temporary files may be in memory.
+    let dir = tempfile::Builder::new()
+        .prefix("bench-relay-")
+        .tempdir_in(options.dir.as_deref().unwrap_or(beside))
+        .context("making a folder for the database")?;
+    let machine = Machine::look(dir.path())?;
+    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
+
+    progress("Starting the homeserver stub, a small DingTalk and the bridge.");
+    let mut rig = Rig::start(programs, dir.path(), options.chats, progress).await?;
+    let mut report = Report::new(machine, options.chats);
+    report.binary_bytes = std::fs::metadata(programs.join("dingtalk-bridge"))?.len();
+
+    // Started again, so that memory is that of a bridge which only ever served.
+    rig.stop_between().await?;
+    report.start_ms = rig.start_bridge().await?.as_secs_f64() * 1e3;
+    tokio::time::sleep(IDLE).await;
+    let bridge = rig.pids()[0];
+    progress(&format!("The bridge is process {bridge}."));
+    let idle_kib = usage(bridge)?.resident_kib;
+
+    let (d2m, m2d) = (Way::DingTalkToMatrix, Way::MatrixToDingTalk);
+    let load = |name, way, chats, rate: Option<u32>| Load {
+        name,
+        between: Between::Bridge,
+        way,
+        chats,
+        messages: rate.map_or(WARM_UP, |rate| rate * options.seconds),
+        rate: rate.map(f64::from),
+    };
+    let chats = options.chats;
+    let loads = [
+        (Part::D2m, load("DingTalk → Matrix", d2m, chats, None)),
+        (Part::M2d, load("Matrix → DingTalk", m2d, chats, None)),
+        (Part::OneChat, load("DingTalk → Matrix, one chat", d2m, 1, None)),
+        (Part::OneChat, load("Matrix → DingTalk, one chat", m2d, 1, None)),
+        (Part::Latency, load("DingTalk → Matrix at 200/s", d2m, chats, Some(STEADY))),
+        (Part::Latency, load("Matrix → DingTalk at 200/s", m2d, chats, Some(STEADY))),
+        (Part::Ack, load("DingTalk → Matrix at 500/s", d2m, chats, Some(ACKS))),
+    ];
+    for (_, load) in loads.iter().filter(|(part, _)| wanted(*part)) {
+        carry(&mut rig, *load, options, &mut report, progress).await?;
+    }
+    let after = usage(bridge)?;
+    if wanted(Part::Idle) {
+        report.memory = Some(Memory { idle_kib, after_kib: after.resident_kib, peak_kib: after.peak_kib });
+    }
+    report.complaints = rig.complaints();
+
+    if wanted(Part::Bare) {
+        rig.start_bare().await?;
+        for (_, load) in loads.iter().filter(|(part, _)| matches!(part, Part::D2m | Part::M2d)) {
+            let load = Load { between: Between::Bare, ..*load };
+            carry(&mut rig, load, options, &mut report, progress).await?;
+        }
+    }
+    rig.stop_between().await?;
+    report.judge();
+    Ok(report)
+}
+
+/// Carries a load, after a small one where it is not paced.
+async fn carry(
+    rig: &mut Rig,
+    mut load: Load,
+    options: &Options,
+    report: &mut Report,
+    progress: Progress<'_>,
+) -> anyhow::Result<()> {
+    if load.rate.is_none() {
+        let warm_up = measure::run(rig, load).await.with_context(|| rig.last_words())?;
+        rig.settle().await?;
+        let fitting = (warm_up.per_second * f64::from(options.seconds)).clamp(f64::from(WARM_UP), MOST);
+        #[expect(clippy::cast_sign_loss, reason = "between two positive bounds")]
+        let fitting = fitting as u32;
+        load.messages = options.messages.unwrap_or(fitting);
+        if !warm_up.faults.none() {
+            report.runs.push(warm_up);
+        }
+    }
+    let through = if load.between == Between::Bare { " through the bare forwarder" } else { "" };
+    progress(&format!("{}{through}: {} messages.", load.name, load.messages));
+    let run = measure::run(rig, load).await.with_context(|| rig.last_words())?;
+    report.runs.push(run);
+    rig.settle().await
+}

@@ -1,0 +1,274 @@
+//! Targets, figures, verdicts.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    machine::Machine,
+    numbers::{float, thousands},
+    relay::{
+        measure::{Run, Way},
+        rig::Between,
+    },
+};
+
+/// Everything that was found out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) database: &'static str,
+    pub(crate) chats: u32,
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) start_ms: f64,
+    pub(crate) binary_bytes: u64,
+    /// Lines that the bridge logged as warnings or errors.
+    pub(crate) complaints: usize,
+    /// Nothing was lost, doubled or out of order.
+    pub(crate) correct: bool,
+}
+
+/// Resident memory of the bridge.
+#[expect(clippy::struct_field_names, reason = "the unit belongs into the JSON")]
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) idle_kib: u64,
+    pub(crate) after_kib: u64,
+    pub(crate) peak_kib: u64,
+}
+
+/// One promise and what came of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) target: String,
+    pub(crate) measured: String,
+    pub(crate) value: f64,
+    pub(crate) verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// As promised.
+    Met,
+    /// Above what is needed today, below what is promised.
+    Floor,
+    Missed,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Met => "met",
+            Self::Floor => "floor only",
+            Self::Missed => "missed",
+        })
+    }
+}
+
+/// What the bridge must do today, in messages per second.
+const FLOOR: f64 = 1_000.0;
+
+impl Report {
+    pub(crate) fn new(machine: Machine, chats: u32) -> Self {
+        Self {
+            machine,
+            database: "SQLite, WAL, synchronous=FULL, group commit",
+            chats,
+            figures: Vec::new(),
+            runs: Vec::new(),
+            memory: None,
+            start_ms: 0.0,
+            binary_bytes: 0,
+            complaints: 0,
+            correct: true,
+        }
+    }
+
+    fn run(&self, between: Between, way: Way, name_ends: &str) -> Option<&Run> {
+        let same = |run: &&Run| run.between == between && run.way == way;
+        self.runs.iter().filter(same).find(|run| match name_ends {
+            "" => run.rate.is_none() && !run.name.contains("one chat"),
+            ends => run.name.ends_with(ends),
+        })
+    }
+
+    /// Compares what was measured with what is promised.
+    pub(crate) fn judge(&mut self) {
+        let mut figures = Vec::new();
+        let mut add = |what: String, target: &str, measured: String, value: f64, verdict| {
+            figures.push(Figure { what, target: target.to_owned(), measured, value, verdict });
+        };
+        let at_least = |value: f64, target: f64, floor: f64| match value {
+            value if value >= target => Verdict::Met,
+            value if value >= floor => Verdict::Floor,
+            _ => Verdict::Missed,
+        };
+        let at_most = |value: f64, target: f64| if value <= target { Verdict::Met } else { Verdict::Missed };
+        let ways =
+            [(Way::DingTalkToMatrix, "DingTalk → Matrix"), (Way::MatrixToDingTalk, "Matrix → DingTalk")];
+        for (way, name) in ways {
+            if let Some(run) = self.run(Between::Bridge, way, "") {
+                let speed = run.per_second;
+                let verdict = at_least(speed, 2_000.0, FLOOR);
+                let what = format!("{name}, {} chats", run.chats);
+                add(what, "≥ 2,000/s (floor 1,000)", format!("{}/s", thousands(speed)), speed, verdict);
+                if let Some(bare) = self.run(Between::Bare, way, "").filter(|bare| bare.per_second > 0.0) {
+                    let ratio = speed / bare.per_second;
+                    let measured = format!("{ratio:.2} of {}/s", thousands(bare.per_second));
+                    let what = format!("{name}, ratio to bare forwarder");
+                    add(what, "≥ 0.4", measured, ratio, at_least(ratio, 0.4, 0.4));
+                }
+            }
+        }
+        for (way, name) in ways {
+            if let Some(run) = self.run(Between::Bridge, way, "one chat") {
+                let speed = run.per_second;
+                let verdict = at_least(speed, 600.0, 600.0);
+                add(
+                    format!("{name}, one chat"),
+                    "≥ 600/s",
+                    format!("{}/s", thousands(speed)),
+                    speed,
+                    verdict,
+                );
+            }
+        }
+        for (way, name) in ways {
+            if let Some(times) = self.run(Between::Bridge, way, "200/s").and_then(|run| run.delivery) {
+                let (p50, p99) = (times.p50_ms, times.p99_ms);
+                add(
+                    format!("{name} at 200/s, p50"),
+                    "≤ 5 ms",
+                    format!("{p50:.1} ms"),
+                    p50,
+                    at_most(p50, 5.0),
+                );
+                add(
+                    format!("{name} at 200/s, p99"),
+                    "≤ 30 ms",
+                    format!("{p99:.1} ms"),
+                    p99,
+                    at_most(p99, 30.0),
+                );
+            }
+        }
+        if let Some(ack) = self.run(Between::Bridge, Way::DingTalkToMatrix, "500/s").and_then(|run| run.ack) {
+            let p99 = ack.p99_ms;
+            add(
+                "webhook answer at 500/s, p99".into(),
+                "≤ 20 ms",
+                format!("{p99:.1} ms"),
+                p99,
+                at_most(p99, 20.0),
+            );
+        }
+        if let Some(memory) = self.memory {
+            for (what, target, kib) in
+                [("memory, idle", 12.0, memory.idle_kib), ("memory, most under load", 40.0, memory.peak_kib)]
+            {
+                let mib = float(kib) / 1024.0;
+                let verdict = at_most(mib, target);
+                add(what.into(), &format!("≤ {target} MiB"), format!("{mib:.1} MiB"), mib, verdict);
+            }
+            let start = self.start_ms;
+            add("start to ready".into(), "≤ 300 ms", format!("{start:.0} ms"), start, at_most(start, 300.0));
+            let size = float(self.binary_bytes) / 1e6;
+            add("program".into(), "≤ 20 MB", format!("{size:.1} MB"), size, at_most(size, 20.0));
+        }
+        let faulty = self.runs.iter().map(|run| run.faults);
+        let faulty: u32 = faulty.map(|faults| faults.lost + faults.doubled + faults.out_of_order).sum();
+        let crossed: u32 = self.runs.iter().map(|run| run.messages).sum();
+        let measured = format!("{faulty} of {}", thousands(f64::from(crossed)));
+        let verdict = at_most(f64::from(faulty), 0.0);
+        add("lost, doubled or out of order".into(), "0", measured, f64::from(faulty), verdict);
+        self.correct = faulty == 0;
+        self.figures = figures;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { cores, processor, kernel, file_system, fsync } = &self.machine;
+        writeln!(
+            f,
+            "{cores} cores ({processor}), Linux {kernel}; database: {}, on {file_system}",
+            self.database
+        )?;
+        if let Some(fsync) = fsync {
+            writeln!(f, "fsync of 4 KiB there: p50 {:.2} ms, p99 {:.2} ms", fsync.p50_ms, fsync.p99_ms)?;
+        }
+        let disturbed = self.runs.iter().map(|run| run.disturbance).fold(0.0, f64::max);
+        writeln!(
+            f,
+            "other processes took up to {:.0} % of the machine during a measurement\n",
+            disturbed * 100.0
+        )?;
+
+        let rows = self.figures.iter().map(|figure| {
+            [&figure.what, &figure.target, &figure.measured, &figure.verdict.to_string()].map(String::clone)
+        });
+        table(f, ["what", "target", "measured", "verdict"], rows.collect())?;
+        writeln!(f)?;
+
+        let ms = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.1}"));
+        let rows = self.runs.iter().map(|run| {
+            let through = if run.between == Between::Bridge { "" } else { " (bare)" };
+            let faults = run.faults;
+            [
+                format!("{}{through}", run.name),
+                thousands(f64::from(run.messages)),
+                thousands(run.per_second),
+                format!("{}/{}", ms(run.ack.map(|t| t.p50_ms)), ms(run.ack.map(|t| t.p99_ms))),
+                format!("{}/{}", ms(run.delivery.map(|t| t.p50_ms)), ms(run.delivery.map(|t| t.p99_ms))),
+                format!("{:.0}", run.cpu_us.between),
+                format!("{:.0}/{:.0}", run.cpu_us.homeserver, run.cpu_us.dingtalk),
+                format!("{:.1}", float(run.resident_kib) / 1024.0),
+                format!("{:.0} %", run.disturbance * 100.0),
+                format!("{}/{}/{}", faults.lost, faults.doubled, faults.out_of_order),
+            ]
+        });
+        let heads = [
+            "load",
+            "messages",
+            "per s",
+            "ack p50/p99 ms",
+            "delivery p50/p99 ms",
+            "CPU µs",
+            "stub/DingTalk µs",
+            "MiB",
+            "others",
+            "lost/doubled/disordered",
+        ];
+        table(f, heads, rows.collect())?;
+        let refused: u32 = self.runs.iter().map(|run| run.refused).sum();
+        if refused > 0 {
+            writeln!(f, "\n{refused} callbacks were not answered with 200 and were repeated.")?;
+        }
+        if self.complaints > 0 {
+            writeln!(f, "\nThe bridge logged {} lines of warnings.", self.complaints)?;
+        }
+        Ok(())
+    }
+}
+
+/// Columns as wide as they must be; all but the first are flush right.
+fn table<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    heads: [&str; N],
+    rows: Vec<[String; N]>,
+) -> fmt::Result {
+    let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    for row in &rows {
+        for (column, cell) in row.iter().enumerate() {
+            let width = width(column);
+            if column == 0 { write!(f, "{cell:<width$}")? } else { write!(f, "  {cell:>width$}")? }
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}

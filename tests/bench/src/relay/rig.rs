@@ -1,0 +1,434 @@
+//! The homeserver stub, the small DingTalk and the bridge between them, each a process of its own, with chats that
+//! were bridged by the commands an admin gives.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use test_support::{Process, Spawn, free_port, wait_until};
+
+use crate::{
+    app::{AGENT_ID, APP_KEY, APP_SECRET, CORP_ID, PEOPLE_PER_CHAT, chat_id, staff_id},
+    forward,
+    marks::Mark,
+    push,
+    relay::Progress,
+};
+
+const SERVER: &str = "bench.localhost";
+const BOT: &str = "@dingtalkbot:bench.localhost";
+const ADMIN: &str = "@admin:bench.localhost";
+/// Who writes on the Matrix side.
+pub(crate) const PEOPLE: [&str; 2] = ["@alice:bench.localhost", "@bob:bench.localhost"];
+
+const STEP: Duration = Duration::from_mins(1);
+const END: Duration = Duration::from_secs(12);
+
+/// What stands between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Between {
+    Bridge,
+    Bare,
+}
+
+/// The programs, running.
+pub(crate) struct Rig {
+    // Dropped in this order.
+    between: Option<Process>,
+    stub: Process,
+    sink: Process,
+    dir: PathBuf,
+    bridge: PathBuf,
+    http: reqwest::Client,
+    address: SocketAddr,
+    health: SocketAddr,
+    pub(crate) homeserver: String,
+    pub(crate) dingtalk: String,
+    /// The room of each chat.
+    pub(crate) rooms: Vec<String>,
+    runs: u32,
+}
+
+/// One event of the stub.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) room_id: String,
+    pub(crate) sender: String,
+    pub(crate) content: Value,
+    pub(crate) received_us: u64,
+}
+
+impl Event {
+    pub(crate) fn text(&self) -> &str {
+        self.content["body"].as_str().unwrap_or_default()
+    }
+}
+
+impl Rig {
+    /// Starts everything and bridges `chats`.
+    pub(crate) async fn start(
+        programs: &Path,
+        dir: &Path,
+        chats: u32,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<Self> {
+        let own = std::env::current_exe().context("this program has no path")?;
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (address, health) = (local(free_port()?), local(free_port()?));
+        let stub_address = local(free_port()?);
+        let homeserver = format!("http://{stub_address}");
+
+        let (sink, ready) = Spawn::new(&own).arg("sink").log(dir.join("sink.log")).start_ready(STEP).await?;
+        let dingtalk = ready["url"].as_str().context("the small DingTalk names no address")?.to_owned();
+        let config = write_config(dir, &homeserver, &dingtalk, address, health)?;
+        let bridge = programs.join("dingtalk-bridge");
+        run(&bridge, &["registration", "generate", "--config", &config]).await?;
+        let (stub, _) = Spawn::new(programs.join("homeserver-stub"))
+            .args(["--listen", &stub_address.to_string(), "--server-name", SERVER, "--registration"])
+            .arg(dir.join("registration.yaml"))
+            .log(dir.join("homeserver-stub.log"))
+            .start_ready(STEP)
+            .await?;
+        let http = reqwest::Client::builder().no_proxy().timeout(STEP).build()?;
+        let mut rig = Self {
+            between: None,
+            stub,
+            sink,
+            dir: dir.to_owned(),
+            bridge,
+            http,
+            address,
+            health,
+            homeserver,
+            dingtalk,
+            rooms: Vec::new(),
+            runs: 0,
+        };
+        rig.start_bridge().await?;
+        progress(&format!("Bridging {chats} chats."));
+        let rooms = rig.bridge_chats(chats).await;
+        rig.rooms = rooms.with_context(|| rig.last_words())?;
+        Ok(rig)
+    }
+
+    /// Starts the bridge, with the database as it is; answers with how long it took until it was ready.
+    pub(crate) async fn start_bridge(&mut self) -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        let spawn = Spawn::new(&self.bridge).args(["run", "--config"]).arg(self.dir.join("bridge.toml"));
+        let process = spawn.log(self.dir.join("bridge.log")).start().await?;
+        let url = format!("http://{}/readyz", self.health);
+        let process = self.between.insert(process);
+        loop {
+            let answer = self.http.get(&url).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(start.elapsed());
+            }
+            let waits = process.is_running() && start.elapsed() < STEP;
+            anyhow::ensure!(waits, "the bridge is not ready; {}", tail(&self.dir.join("bridge.log")));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Ends the bridge as a service manager would.
+    pub(crate) async fn stop_between(&mut self) -> anyhow::Result<()> {
+        match self.between.take() {
+            Some(process) => process.terminate(END).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the bare forwarder in the bridge's place.
+    pub(crate) async fn start_bare(&mut self) -> anyhow::Result<()> {
+        self.stop_between().await?;
+        let registration = std::fs::read_to_string(self.dir.join("registration.yaml"))?;
+        let as_token = registration.lines().find_map(|line| line.strip_prefix("as_token:"));
+        let as_token = as_token.context("the registration has no as_token")?.trim().trim_matches(['"', '\'']);
+        let mut ghosts = HashMap::new();
+        for event in self.events(0).await? {
+            if let Some(mark) = Mark::find(event.text().as_bytes())
+                && !PEOPLE.contains(&&*event.sender)
+            {
+                ghosts.insert(staff_id(mark.chat, mark.number), event.sender);
+            }
+        }
+        let rooms = self.rooms.iter().zip(0..).map(|(room, chat)| (chat_id(chat), room.clone())).collect();
+        let job = forward::Job {
+            listen: self.address,
+            homeserver: self.homeserver.clone(),
+            as_token: as_token.to_owned(),
+            dingtalk: self.dingtalk.clone(),
+            rooms,
+            ghosts,
+            people: PEOPLE.map(str::to_owned).to_vec(),
+        };
+        let path = self.write_job("forward", &job)?;
+        let own = std::env::current_exe()?;
+        let spawn = Spawn::new(own).arg("forward").arg(path).log(self.dir.join("forward.log"));
+        self.between = Some(spawn.start_ready(STEP).await?.0);
+        Ok(())
+    }
+
+    /// A number no other run has.
+    pub(crate) fn next_run(&mut self) -> u32 {
+        self.runs += 1;
+        self.runs
+    }
+
+    /// Lets people write in DingTalk.
+    pub(crate) async fn push(&self, job: PushJob) -> anyhow::Result<push::Outcome> {
+        let PushJob { run, chats, each, rate, marked } = job;
+        let job = push::Job {
+            address: self.address,
+            dingtalk: self.dingtalk.clone(),
+            run,
+            chats,
+            each,
+            rate,
+            marked,
+        };
+        let path = self.write_job("push", &job)?;
+        let own = std::env::current_exe()?;
+        let spawn = Spawn::new(own).arg("push").arg(path).log(self.dir.join("push.log"));
+        let (_process, outcome) = spawn.start_ready(Duration::from_mins(15)).await?;
+        serde_json::from_value(outcome).context("reading what the writers said")
+    }
+
+    fn write_job(&self, name: &str, job: &impl serde::Serialize) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join(format!("{name}.json"));
+        std::fs::write(&path, serde_json::to_vec(job)?)?;
+        Ok(path)
+    }
+
+    /// A control call of the stub.
+    pub(crate) async fn stub(&self, call: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("{}/_stub/{call}", self.homeserver);
+        let request = if body.is_null() { self.http.get(&url) } else { self.http.post(&url).json(body) };
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        anyhow::ensure!(status.is_success(), "the homeserver stub answers {call} with {status}: {text}");
+        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
+    }
+
+    /// How many events the stub has, which is also the next position.
+    pub(crate) async fn position(&self) -> anyhow::Result<u64> {
+        self.stub("stats", &Value::Null).await?["events"].as_u64().context("the stub counts no events")
+    }
+
+    pub(crate) async fn events(&self, since: u64) -> anyhow::Result<Vec<Event>> {
+        #[derive(Deserialize)]
+        struct Events {
+            events: Vec<Event>,
+        }
+        let answer = self.http.get(format!("{}/_stub/events?since={since}", self.homeserver)).send().await?;
+        let events: Events = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
+        Ok(events.events)
+    }
+
+    /// Messages that have come to the small DingTalk since the last [`Rig::take_arrivals`]: with a mark, without.
+    pub(crate) async fn counts(&self) -> anyhow::Result<(u64, u64)> {
+        let answer = self.http.get(format!("{}/counts", self.dingtalk)).send().await?;
+        let counts: Value = serde_json::from_slice(&answer.bytes().await?)?;
+        Ok((counts["marked"].as_u64().unwrap_or_default(), counts["others"].as_u64().unwrap_or_default()))
+    }
+
+    pub(crate) async fn take_arrivals(&self) -> anyhow::Result<Vec<crate::marks::Arrival>> {
+        let answer = self.http.post(format!("{}/take", self.dingtalk)).send().await?;
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+
+    /// The processes in the order bridge (or forwarder), homeserver, DingTalk.
+    pub(crate) fn pids(&self) -> [u32; 3] {
+        [self.between.as_ref().map_or(0, Process::pid), self.stub.pid(), self.sink.pid()]
+    }
+
+    /// Lines of the bridge's log; it logs warnings and errors only.
+    pub(crate) fn complaints(&self) -> usize {
+        std::fs::read_to_string(self.dir.join("bridge.log")).map_or(0, |text| text.lines().count())
+    }
+
+    /// How the bridge's log ends, to be added to an error.
+    pub(crate) fn last_words(&self) -> String {
+        tail(&self.dir.join("bridge.log"))
+    }
+
+    /// Waits until nothing is on its way any more.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        let mut last = (0, (0, 0), 0);
+        let mut quiet = 0;
+        for _ in 0..600 {
+            let stub = self.stub("stats", &Value::Null).await?;
+            let state = (
+                stub["events"].as_u64().unwrap_or_default(),
+                self.counts().await?,
+                stub["push"]["pending"].as_u64().unwrap_or_default(),
+            );
+            quiet = if state == last && state.2 == 0 { quiet + 1 } else { 0 };
+            if quiet == 5 {
+                return Ok(());
+            }
+            last = state;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::bail!("messages are still on their way after a minute")
+    }
+
+    /// An admin bridges each chat after its first message, and everybody writes once, so that all ghosts are there.
+    async fn bridge_chats(&mut self, chats: u32) -> anyhow::Result<Vec<String>> {
+        for human in [ADMIN, PEOPLE[0], PEOPLE[1]] {
+            let localpart = human.trim_start_matches('@').split(':').next();
+            self.stub("humans", &json!({"localpart": localpart})).await?;
+        }
+        let direct = self.room(json!({"creator": ADMIN, "is_direct": true, "invite": [BOT]})).await?;
+        let mut rooms = Vec::new();
+        for chat in 0..chats {
+            let wish = json!({
+                "creator": ADMIN,
+                "name": format!("Chat {chat}"),
+                "invite": [BOT],
+                "join": PEOPLE,
+                "power_level_content_override": {"users": {BOT: 50}},
+            });
+            rooms.push(self.room(wish).await?);
+        }
+        wait_until(STEP, "the bot to join every room", async || {
+            let listed = self.stub("rooms", &Value::Null).await.ok()?;
+            let listed = listed["rooms"].as_array()?;
+            listed.iter().all(|room| room["members"][BOT] == "join").then_some(())
+        })
+        .await?;
+
+        let run = self.next_run();
+        self.push(PushJob { run, chats, each: 1, rate: None, marked: false }).await?;
+        wait_until(STEP, "a confirmation in every chat", async || {
+            self.counts().await.is_ok_and(|(_, others)| others >= u64::from(chats)).then_some(())
+        })
+        .await?;
+        let since = self.position().await?;
+        let commands = rooms.iter().zip(0..).map(|(room, chat)| format!("bridge {room} {}", chat_id(chat)));
+        let commands: Vec<Value> = commands.map(|text| message(&direct, ADMIN, &text)).collect();
+        self.stub("send", &Value::from(commands)).await?;
+        let mut answers = Vec::new();
+        let done = wait_until(STEP, "every chat to be bridged", async || {
+            let events = self.events(since).await.ok()?;
+            let said = events.iter().filter(|event| event.room_id == direct && event.sender == BOT);
+            answers = said.map(|event| event.text().to_owned()).collect();
+            let wrong = answers.iter().any(|answer| !answer.starts_with("Bridged"));
+            (wrong || answers.len() >= chats as usize).then_some(())
+        });
+        let done = done.await;
+        if let Some(wrong) = answers.iter().find(|answer| !answer.starts_with("Bridged")) {
+            anyhow::bail!("the bot answered `bridge` with: {wrong}");
+        }
+        done?;
+        self.settle().await?;
+
+        let run = self.next_run();
+        self.push(PushJob { run, chats, each: PEOPLE_PER_CHAT, rate: None, marked: true }).await?;
+        let greetings = rooms.iter().flat_map(|room| PEOPLE.map(|person| message(room, person, "hello")));
+        self.stub("send", &Value::from(greetings.collect::<Vec<_>>())).await?;
+        self.settle().await?;
+        let (_, others) = self.counts().await?;
+        let expected = u64::from(chats) * 3;
+        anyhow::ensure!(
+            others == expected,
+            "{others} of {expected} messages came to DingTalk while bridging"
+        );
+        Ok(rooms)
+    }
+
+    async fn room(&self, wish: Value) -> anyhow::Result<String> {
+        let answer = self.stub("rooms", &wish).await?;
+        Ok(answer["room_id"].as_str().context("the stub names no room")?.to_owned())
+    }
+}
+
+/// What people are to write.
+pub(crate) struct PushJob {
+    pub(crate) run: u32,
+    pub(crate) chats: u32,
+    pub(crate) each: u32,
+    pub(crate) rate: Option<f64>,
+    pub(crate) marked: bool,
+}
+
+/// A text for the stub's `send`.
+pub(crate) fn message(room: &str, sender: &str, text: &str) -> Value {
+    json!({"room": room, "sender": sender, "content": {"msgtype": "m.text", "body": text}})
+}
+
+fn write_config(
+    dir: &Path,
+    homeserver: &str,
+    dingtalk: &str,
+    address: SocketAddr,
+    health: SocketAddr,
+) -> anyhow::Result<String> {
+    let secret = |name: &str, content: &str| -> anyhow::Result<String> {
+        let path = dir.join(name);
+        std::fs::write(&path, content).with_context(|| path.display().to_string())?;
+        Ok(path.display().to_string())
+    };
+    let app_secret = secret("app-secret", APP_SECRET)?;
+    let token = secret("webhook-token", "bench0123456789abcdefghij")?;
+    let aes_key = secret("webhook-aes-key", &format!("{}A", "b".repeat(42)))?;
+    let sealing_key = secret("sealing-key", &"5e".repeat(32))?;
+    let folder = dir.display();
+    let config = format!(
+        r#"[workspace]
+id = "bench"
+[homeserver]
+url = "{homeserver}"
+server_name = "{SERVER}"
+registration = "{folder}/registration.yaml"
+[appservice]
+listen = "{address}"
+url = "http://{address}"
+webhook_url = "http://{address}/bridges/dingtalk/webhook"
+[dingtalk]
+api_base = "{dingtalk}"
+oapi_base = "{dingtalk}"
+corp_id = "{CORP_ID}"
+[dingtalk.credentials]
+app_key = "{APP_KEY}"
+app_secret_file = "{app_secret}"
+agent_id = "{AGENT_ID}"
+[dingtalk.webhook]
+token_file = "{token}"
+aes_key_file = "{aes_key}"
+[database]
+url = "sqlite://{folder}/bridge.db"
+[security]
+sealing_key_file = "{sealing_key}"
+[permissions]
+admins = ["{ADMIN}"]
+[health]
+listen = "{health}"
+[log]
+filter = "warn"
+"#
+    );
+    secret("bridge.toml", &config)
+}
+
+async fn run(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    let output = tokio::process::Command::new(program).args(arguments).kill_on_drop(true).output().await;
+    let output = output.with_context(|| format!("starting {}", program.display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "`{}` failed: {}", arguments.join(" "), said.trim_end());
+    Ok(())
+}
+
+/// How a log ends.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    format!("{} ends with:\n{}", log.display(), lines[lines.len().saturating_sub(15)..].join("\n"))
+}

@@ -1,0 +1,178 @@
+//! What was sent against what arrived. Knows nothing of the bridge.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+/// A message as it has to arrive.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    /// Occurs in no other message.
+    pub(crate) token: String,
+    pub(crate) chat: usize,
+    pub(crate) text: String,
+    /// Who has to be seen as its sender.
+    pub(crate) sender: String,
+    /// Its place among the chat's messages is known; without this it may come late.
+    pub(crate) in_order: bool,
+    /// The room was told that it may have been sent.
+    pub(crate) doubtful: bool,
+}
+
+/// A message as it arrived, in the order of arrival within a chat.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) token: String,
+    pub(crate) chat: usize,
+    pub(crate) text: String,
+    pub(crate) sender: String,
+}
+
+/// What is wrong, by token.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) lost: Vec<String>,
+    pub(crate) doubled: Vec<String>,
+    pub(crate) reordered: Vec<String>,
+    pub(crate) altered: Vec<String>,
+    pub(crate) unknown: Vec<String>,
+    /// Those that may have been sent, and the ones of them that did arrive.
+    pub(crate) doubtful: usize,
+    pub(crate) doubtful_arrived: usize,
+    pub(crate) late: usize,
+    pub(crate) expected: usize,
+}
+
+impl Count {
+    pub(crate) fn is_perfect(&self) -> bool {
+        [&self.lost, &self.doubled, &self.reordered, &self.altered, &self.unknown]
+            .iter()
+            .all(|list| list.is_empty())
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} sent: {} lost, {} doubled, {} reordered, {} altered, {} unknown; {} may have been sent ({} were), {} \
+             delivered late by the homeserver",
+            self.expected,
+            self.lost.len(),
+            self.doubled.len(),
+            self.reordered.len(),
+            self.altered.len(),
+            self.unknown.len(),
+            self.doubtful,
+            self.doubtful_arrived,
+            self.late,
+        )?;
+        let lists = [
+            ("lost", &self.lost),
+            ("doubled", &self.doubled),
+            ("reordered", &self.reordered),
+            ("altered", &self.altered),
+            ("unknown", &self.unknown),
+        ];
+        for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            write!(f, "\n  {name}: {}", list.iter().take(20).cloned().collect::<Vec<_>>().join("\n    "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts. `expected` is in the order of sending within each chat.
+pub(crate) fn count(expected: &[Expected], arrived: &[Arrived]) -> Count {
+    let mut count = Count { expected: expected.len(), ..Count::default() };
+    let places: HashMap<&str, (usize, &Expected)> =
+        expected.iter().enumerate().map(|(place, message)| (message.token.as_str(), (place, message))).collect();
+    let mut seen = HashSet::new();
+    let mut furthest: BTreeMap<usize, usize> = BTreeMap::new();
+    for message in arrived {
+        let Some((place, wanted)) = places.get(message.token.as_str()) else {
+            count.unknown.push(format!("{message:?}"));
+            continue;
+        };
+        if !seen.insert(message.token.as_str()) {
+            count.doubled.push(message.token.clone());
+            continue;
+        }
+        if (message.chat, &message.text, &message.sender) != (wanted.chat, &wanted.text, &wanted.sender) {
+            count.altered.push(format!("{message:?} instead of {wanted:?}"));
+        }
+        if !wanted.in_order {
+            count.late += 1;
+            continue;
+        }
+        let furthest = furthest.entry(wanted.chat).or_default();
+        if *place < *furthest {
+            count.reordered.push(format!("{} after {}", message.token, expected[*furthest].token));
+        }
+        *furthest = (*furthest).max(*place);
+    }
+    for message in expected {
+        let here = seen.contains(message.token.as_str());
+        count.doubtful += usize::from(message.doubtful);
+        count.doubtful_arrived += usize::from(message.doubtful && here);
+        if !here && !message.doubtful {
+            count.lost.push(message.token.clone());
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected(number: usize) -> Expected {
+        Expected {
+            token: format!("t{number}"),
+            chat: number % 2,
+            text: format!("text {number}"),
+            sender: "ada".to_owned(),
+            in_order: true,
+            doubtful: false,
+        }
+    }
+
+    fn arrived(number: usize) -> Arrived {
+        let Expected { token, chat, text, sender, .. } = expected(number);
+        Arrived { token, chat, text, sender }
+    }
+
+    #[test]
+    fn every_fault_is_counted_and_nothing_else() {
+        let all: Vec<Expected> = (0..6).map(expected).collect();
+        let came = |numbers: &[usize]| numbers.iter().map(|number| arrived(*number)).collect::<Vec<_>>();
+        // Chats are independent of each other.
+        assert!(count(&all, &came(&[1, 3, 5, 0, 2, 4])).is_perfect());
+        assert_eq!(count(&all, &came(&[0, 1, 2, 4, 5])).lost, ["t3"]);
+        assert_eq!(count(&all, &came(&[0, 1, 2, 3, 4, 5, 0])).doubled, ["t0"]);
+        assert_eq!(count(&all, &came(&[2, 1, 0, 3, 4, 5])).reordered, ["t0 after t2"]);
+        let mut wrong = came(&[0, 1, 2, 3, 4, 5]);
+        wrong[1].sender = "eve".to_owned();
+        wrong[2].text.push('!');
+        wrong[3].chat = 0;
+        assert_eq!(count(&all, &wrong).altered.len(), 3);
+        wrong.push(Arrived { token: "t9".to_owned(), ..arrived(0) });
+        assert_eq!(count(&all, &wrong).unknown.len(), 1);
+    }
+
+    #[test]
+    fn what_may_have_been_sent_may_be_missing_but_not_doubled() {
+        let mut all: Vec<Expected> = (0..2).map(expected).collect();
+        all[0].doubtful = true;
+        let missing = count(&all, &[arrived(1)]);
+        assert!(missing.is_perfect() && missing.doubtful == 1 && missing.doubtful_arrived == 0);
+        assert_eq!(count(&all, &[arrived(0), arrived(1), arrived(0)]).doubled, ["t0"]);
+    }
+
+    #[test]
+    fn what_the_homeserver_delivers_late_may_come_late() {
+        let mut all: Vec<Expected> = (0..5).map(expected).collect();
+        all[0].in_order = false;
+        let numbers = [2, 0, 4, 1, 3];
+        let late = count(&all, &numbers.map(arrived));
+        assert!(late.is_perfect() && late.late == 1, "{late}");
+    }
+}

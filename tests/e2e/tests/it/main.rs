@@ -1,0 +1,17 @@
+//! The promises of the bridge, one file per promise, and what happens to bad input.
+
+mod bad_input;
+mod browser;
+mod commands;
+mod crossing;
+mod database;
+mod direct;
+mod encrypted;
+mod first_contact;
+mod logout;
+mod lost_answer;
+mod page;
+mod parking;
+mod readback;
+mod restart;
+mod stage;

@@ -1,0 +1,130 @@
+//! The worlds the promises are tried in. A world outlives the test that needs it first: all tests share a runtime.
+
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use test_support::wait_until;
+use tokio::{runtime::Runtime, sync::OnceCell};
+use world::{BridgedChat, HomeserverKind, Profile, Programs, Sent, StubMode, World, WorldOptions};
+
+/// How long anything may take that has to happen.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Runs a test on the runtime of all.
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(test)
+}
+
+async fn start(mut options: WorldOptions) -> World {
+    static PROGRAMS: OnceCell<Programs> = OnceCell::const_new();
+    let programs = PROGRAMS.get_or_init(async || Programs::build(Profile::Debug, &|_| {}).await.unwrap());
+    options.programs = Some(programs.await.clone());
+    World::start(options, &|_| {}).await.unwrap()
+}
+
+/// The world with Synapse. Its tests run side by side: each keeps to its own chat and rooms.
+pub(crate) async fn synapse() -> &'static World {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    WORLD
+        .get_or_init(async || {
+            let mut options = e2e::options("it-synapse", HomeserverKind::synapse());
+            // Reply addresses have to outlive the suite.
+            options.sandbox_flags = ["--session-seconds", "5400", "--groups", "4"].map(str::to_owned).to_vec();
+            start(options).await
+        })
+        .await
+}
+
+/// A world of one test or one file, with the stub.
+pub(crate) async fn stub(name: &str, change: impl FnOnce(&mut WorldOptions)) -> World {
+    let flags = vec!["--retry-scale".to_owned(), "0.05".to_owned()];
+    let kind = HomeserverKind::Stub { mode: StubMode::Synapse, flags };
+    let mut options = e2e::options(&format!("it-{name}"), kind);
+    options.sandbox_flags = ["--session-seconds", "5400"].map(str::to_owned).to_vec();
+    options.bridge_settings = "[queue]\nfirst_pause = \"100ms\"\nlongest_pause = \"1s\"".to_owned();
+    change(&mut options);
+    start(options).await
+}
+
+/// A text that nobody has written before.
+pub(crate) fn unique(text: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{text} {:x}", now.as_nanos())
+}
+
+/// Everything that was sent to a chat and says this.
+pub(crate) async fn sent(world: &World, chat: &BridgedChat, text: &str) -> Vec<Sent> {
+    let mut all = world.sandbox().sent(0).await.unwrap();
+    all.retain(|sent| sent.chat_id == chat.chat_id && sent.says(text));
+    all
+}
+
+/// Waits until a chat has it.
+pub(crate) async fn wait_sent(world: &World, chat: &BridgedChat, text: &str) -> Sent {
+    world
+        .sandbox()
+        .wait_sent(text, 0, LIMIT, |sent| sent.chat_id == chat.chat_id && sent.says(text))
+        .await
+        .unwrap()
+}
+
+/// Messages of a room with this text in them, the oldest first.
+pub(crate) async fn messages(world: &World, room: &str, text: &str) -> Vec<Value> {
+    let mut all = world.admin().messages(room, 1_000).await.unwrap();
+    all.retain(|event| body(event).contains(text));
+    all
+}
+
+/// Waits until a room has a message with this text.
+pub(crate) async fn wait_message(world: &World, room: &str, text: &str) -> Value {
+    world.admin().wait_for_event(room, LIMIT, |event| body(event).contains(text)).await.unwrap()
+}
+
+/// Waits until a room is told by the bot about an event, in words that contain these.
+pub(crate) async fn wait_told(world: &World, room: &str, event_id: &str, words: &str) -> Value {
+    let bot = world.bot_user_id();
+    let told = |event: &Value| {
+        event["sender"] == bot.as_str() && answers(event) == Some(event_id) && body(event).contains(words)
+    };
+    world.admin().wait_for_event(room, LIMIT, told).await.unwrap()
+}
+
+pub(crate) fn body(event: &Value) -> &str {
+    event["content"]["body"].as_str().unwrap_or_default()
+}
+
+/// The event that a message answers.
+pub(crate) fn answers(event: &Value) -> Option<&str> {
+    event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"].as_str()
+}
+
+/// The ghost of a person; the sandbox's ids need no escapes.
+pub(crate) fn ghost(world: &World, person: usize) -> String {
+    let server = world.admin().user_id().split_once(':').unwrap().1;
+    format!("@dingtalk_{}:{server}", world.info().people[person].staff_id)
+}
+
+/// A new group of the sandbox that the bot is in.
+pub(crate) async fn new_group(world: &World, name: &str) -> String {
+    let group: Value = world.sandbox().post("groups", &json!({"name": name})).await.unwrap();
+    group["chat_id"].as_str().unwrap().to_owned()
+}
+
+/// A sample of the bridge's metrics; none counts as zero.
+pub(crate) async fn metric(world: &World, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let page = test_support::Metrics::fetch(&world.bridge().metrics_url()).await.unwrap();
+    page.value(&format!("dingtalk_bridge_{name}"), labels).unwrap_or_default()
+}
+
+/// Waits until nothing is on its way.
+pub(crate) async fn wait_quiet(world: &World) {
+    let quiet = wait_until(LIMIT, "the queues to be empty", async || {
+        (metric(world, "waiting", &[]).await == 0.0).then_some(())
+    });
+    quiet.await.unwrap();
+}
