@@ -54,6 +54,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, world: Arc<Worl
             let connection = hyper::server::conn::http1::Builder::new()
                 // Idle connections stay: one closed just as it is reused would look like a lost answer.
                 .header_read_timeout(None)
+                // What arrived whole is carried out, also when its caller has died meanwhile.
+                .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");

@@ -27,8 +27,12 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// How long a statement waits for another connection. There is one writer, so this is for checkpoints.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Page cache of one connection, in KiB.
-const CACHE_KIB: u32 = 1_024;
+/// Page cache of a reading connection, in KiB.
+const READ_CACHE_KIB: u32 = 512;
+
+/// Page cache of the writing connection, in KiB: as large as what it changes between two checkpoints, so that it
+/// does not read back what it wrote. Filled under load only.
+const WRITE_CACHE_KIB: u32 = 6_144;
 
 /// The connection that writes.
 fn writing(path: &Path) -> SqliteConnectOptions {
@@ -36,6 +40,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("journal_size_limit", "16777216")
+        .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
 }
 
 fn connection(path: &Path) -> SqliteConnectOptions {
@@ -44,7 +49,7 @@ fn connection(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .statement_cache_capacity(256)
-        .pragma("cache_size", format!("-{CACHE_KIB}"))
+        .pragma("cache_size", format!("-{READ_CACHE_KIB}"))
         .pragma("mmap_size", "0")
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()

@@ -83,8 +83,11 @@ impl fmt::Display for Count {
 /// Counts. `expected` is in the order of sending within each chat.
 pub(crate) fn count(expected: &[Expected], arrived: &[Arrived]) -> Count {
     let mut count = Count { expected: expected.len(), ..Count::default() };
-    let places: HashMap<&str, (usize, &Expected)> =
-        expected.iter().enumerate().map(|(place, message)| (message.token.as_str(), (place, message))).collect();
+    let places: HashMap<&str, (usize, &Expected)> = expected
+        .iter()
+        .enumerate()
+        .map(|(place, message)| (message.token.as_str(), (place, message)))
+        .collect();
     let mut seen = HashSet::new();
     let mut furthest: BTreeMap<usize, usize> = BTreeMap::new();
     for message in arrived {

@@ -15,8 +15,20 @@ use crate::{chance::Chance, kill::PATIENCE};
 const MARK: &str = "tok-";
 
 const WORDS: [&str; 14] = [
-    "lunch", "明天见", "🙂", "naïve", "1 < 2 && 3 > 2", "<b>bold?</b>", "“quoted”", "it's", "a_b_c", "C:\\temp",
-    "50%", "ok", "好的，没问题。", "https://example.org/?a=1&b=2",
+    "lunch",
+    "明天见",
+    "🙂",
+    "naïve",
+    "1 < 2 && 3 > 2",
+    "<b>bold?</b>",
+    "“quoted”",
+    "it's",
+    "a_b_c",
+    "C:\\temp",
+    "50%",
+    "ok",
+    "好的，没问题。",
+    "https://example.org/?a=1&b=2",
 ];
 
 #[derive(Clone, Debug)]
@@ -91,9 +103,7 @@ pub(crate) async fn write(
                     tokio::time::sleep(chance.span(0, 400)).await;
                 }
                 let what = format!("{} to be taken", message.token);
-                let id = wait_until(PATIENCE, &what, async || {
-                    write_one(world, message, way).await.ok()
-                });
+                let id = wait_until(PATIENCE, &what, async || write_one(world, message, way).await.ok());
                 ids.push((message.token.clone(), id.await?));
             }
             anyhow::Ok(ids)

@@ -24,7 +24,10 @@ fn every_command_answers_and_every_wrong_input_says_what_to_do() {
             ("help".into(), vec!["login <AppKey> <AppSecret> <AgentID>", "unbridge", "help zh"]),
             ("帮助".into(), vec!["命令", "登录"]),
             ("help bridge".into(), vec!["bridge <matrix-room> <dingtalk-chat-id>", "power level"]),
-            ("status".into(), vec!["Homeserver: ok", "Database: ok", "DingTalk: ", "Last event", "To Matrix", "Failed"]),
+            (
+                "status".into(),
+                vec!["Homeserver: ok", "Database: ok", "DingTalk: ", "Last event", "To Matrix", "Failed"],
+            ),
             ("groups".into(), vec![chat_id, room_id, "bridged"]),
             ("webhook".into(), vec!["/bridges/dingtalk/webhook", "Token: ", "AES key: "]),
             ("retry".into(), vec!["Nothing to send again"]),
@@ -37,7 +40,10 @@ fn every_command_answers_and_every_wrong_input_says_what_to_do() {
             ("login 钥匙 secret 5".into(), vec!["copy them again"]),
             ("bridge".into(), vec!["Please write: bridge"]),
             (format!("bridge room {chat_id}"), vec!["must be an id (!…) or an alias (#name:server)"]),
-            (format!("bridge !no:{} {chat_id}", "demo.localhost"), vec!["I am not in this room", "power level 50"]),
+            (
+                format!("bridge !no:{} {chat_id}", "demo.localhost"),
+                vec!["I am not in this room", "power level 50"],
+            ),
             (format!("bridge #no:demo.localhost {chat_id}"), vec!["I am not in this room"]),
             (format!("bridge {} {chat_id}", direct.room), vec!["This is our direct chat"]),
             (format!("bridge {room_id} cidNobodyKnows=="), vec!["is bridged to", "already"]),
@@ -80,10 +86,19 @@ fn bridge_says_what_is_missing_in_the_room() {
         let secret = room(true).await;
         direct.expect(&format!("bridge {secret} {chat_id}"), &["encrypted", "unencrypted room"]).await;
         let plain = room(false).await;
-        direct.expect(&format!("bridge {plain} cidNobodyKnows=="), &["No message came from the chat", "mention"]).await;
-        direct.expect(&format!("bridge {plain} {chat_id}"), &["My power level in this room is 0", "50"]).await;
+        direct
+            .expect(&format!("bridge {plain} {chat_id}"), &["My power level in this room is 0", "50"])
+            .await;
         admin.set_power(&plain, &bot, 50).await.unwrap();
-        direct.expect(&format!("bridge {plain} {}", world.chats()[0].chat_id), &["This chat is bridged to"]).await;
+        direct
+            .expect(
+                &format!("bridge {plain} cidNobodyKnows=="),
+                &["No message came from the chat", "mention"],
+            )
+            .await;
+        direct
+            .expect(&format!("bridge {plain} {}", world.chats()[0].chat_id), &["This chat is bridged to"])
+            .await;
         direct.expect(&format!("bridge {plain} {chat_id}"), &["Bridged: 没有房间的群"]).await;
         direct.expect(&format!("bridge {plain} {chat_id}"), &["This room is bridged to", "unbridge"]).await;
         direct.expect(&format!("unbridge {plain}"), &["No longer bridged: 没有房间的群"]).await;
@@ -129,6 +144,34 @@ fn who_is_no_admin_is_refused_and_told_who_may() {
     });
 }
 
+/// Whoever wrote it and whatever is wrong with it.
+async fn does_not_stay_readable(commands: &[&str]) {
+    let world = stage::synapse().await;
+    let alice = &world.users()[0];
+    let direct = Direct::open(world, alice).await;
+    for command in commands {
+        let (asked, _) = direct.say(command).await;
+        let event = alice.event(&direct.room, &asked).await.unwrap();
+        assert!(!event.to_string().contains("s3cret"), "`{command}` stays readable: {event}");
+    }
+}
+
+#[test]
+fn a_refused_or_incomplete_login_does_not_stay_readable() {
+    run(does_not_stay_readable(&[
+        "login key s3cret 5",
+        "login key s3cret",
+        "login key s3cret five",
+        "登录 key s3cret 5",
+    ]));
+}
+
+#[test]
+#[ignore = "the bridge takes out messages only when the word is exactly login"]
+fn a_misspelt_login_does_not_stay_readable() {
+    run(does_not_stay_readable(&["logn key s3cret 5"]));
+}
+
 #[test]
 fn login_answers_each_failure_with_its_own_sentence_and_removes_the_secret() {
     run(async {
@@ -138,26 +181,41 @@ fn login_answers_each_failure_with_its_own_sentence_and_removes_the_secret() {
         let direct = Direct::open(&world, world.admin()).await;
         direct.expect("status", &["not linked", "login <AppKey>"]).await;
         direct.expect("logout", &["No DingTalk app is linked"]).await;
-        direct.expect(&format!("login {key} {secret}x {agent}"), &["Invalid AppKey/AppSecret", "case-sensitive"]).await;
+        direct
+            .expect(
+                &format!("login {key} {secret}x {agent}"),
+                &["Invalid AppKey/AppSecret", "case-sensitive"],
+            )
+            .await;
         direct.expect(&format!("login {key}x {secret} {agent}"), &["Invalid AppKey/AppSecret"]).await;
-        direct.expect(&format!("login {key} {secret} 12345"), &["AgentID belongs to another app or to none"]).await;
+        direct
+            .expect(&format!("login {key} {secret} 12345"), &["AgentID belongs to another app or to none"])
+            .await;
 
         let scopes = format!("apps/{key}/scopes");
         let names = ["Contact.Org.Read", "qyapi_get_department_list"];
         let _: Value = world.sandbox().post(&scopes, &json!({"withdraw": names})).await.unwrap();
         direct
-            .expect(&format!("login {key} {secret} {agent}"), &["lacks the permission Contact.Org.Read", "log in again"])
+            .expect(
+                &format!("login {key} {secret} {agent}"),
+                &["lacks the permission Contact.Org.Read", "log in again"],
+            )
             .await;
         let _: Value = world.sandbox().post(&scopes, &json!({"grant": names})).await.unwrap();
 
         let settings = format!("apps/{key}/settings");
         let _: Value = world.sandbox().post(&settings, &json!({"address_allowed": false})).await.unwrap();
-        direct.expect(&format!("login {key} {secret} {agent}"), &["refuses calls from this server's address"]).await;
+        direct
+            .expect(&format!("login {key} {secret} {agent}"), &["refuses calls from this server's address"])
+            .await;
         let _: Value = world.sandbox().post(&settings, &json!({"address_allowed": true})).await.unwrap();
 
         world.sandbox().stop().await.unwrap();
         direct
-            .expect(&format!("login {key} {secret} {agent}"), &["DingTalk could not be reached", "Nothing was changed"])
+            .expect(
+                &format!("login {key} {secret} {agent}"),
+                &["DingTalk could not be reached", "Nothing was changed"],
+            )
             .await;
         world.sandbox().resume().await.unwrap();
         direct.expect("status", &["not linked"]).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use world::{BridgedChat, World};
 
-use crate::stage::{self, LIMIT, answers, body, ghost, run, unique, wait_message, wait_sent};
+use crate::stage::{self, LIMIT, answers, body, ghost, run, unique, wait_message, wait_sent, whole};
 
 /// The chat of these tests.
 async fn scene() -> (&'static World, &'static BridgedChat) {
@@ -50,7 +50,7 @@ fn a_matrix_text_comes_from_the_bot_with_its_writers_name() {
         let text = unique("1 < 2 && *no* _markup_ 你好");
         world.users()[0].send_text(&chat.room_id, &text).await.unwrap();
         let sent = wait_sent(world, chat, &text).await;
-        assert_eq!(sent.body["msgKey"], "sampleText");
+        assert_eq!(whole(world, &sent).await.msg_key, "sampleText");
         assert_eq!(sent.text(), format!("[@Alice via Matrix] {text}"));
     });
 }
@@ -68,7 +68,7 @@ fn formatted_text_becomes_markdown_and_markdown_becomes_html() {
         });
         world.users()[0].send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
         let sent = wait_sent(world, chat, &mark).await;
-        assert_eq!(sent.body["msgKey"], "sampleMarkdown");
+        assert_eq!(whole(world, &sent).await.msg_key, "sampleMarkdown");
         let text = sent.text();
         assert!(text.starts_with("[@Alice via Matrix]"), "{text}");
         assert!(text.contains(&format!("**bold{mark}**")), "{text}");
@@ -85,7 +85,10 @@ fn formatted_text_becomes_markdown_and_markdown_becomes_html() {
         write(world, &message).await;
         let event = wait_message(world, &chat.room_id, &mark).await;
         let html = event["content"]["formatted_body"].as_str().unwrap_or_default();
-        assert!(html.contains(&format!("<strong>fett{mark}</strong>")) && html.contains("<em>slanted</em>"), "{event}");
+        assert!(
+            html.contains(&format!("<strong>fett{mark}</strong>")) && html.contains("<em>slanted</em>"),
+            "{event}"
+        );
     });
 }
 
@@ -94,9 +97,7 @@ fn a_quote_answers_the_quoted_message_when_it_is_known_and_repeats_its_words_els
     run(async {
         let (world, chat) = scene().await;
         let people = &world.info().people;
-        let quote = |text: &str, of: &str| {
-            json!({"chat_id": chat.chat_id, "staff_id": people[1].staff_id, "text": text, "quote": of})
-        };
+        let quote = |text: &str, of: &str| json!({"chat_id": chat.chat_id, "staff_id": people[1].staff_id, "text": text, "quote": of});
         // A person quotes a person.
         let (first, second) = (unique("asked"), unique("answered"));
         let asked = world.sandbox().write(&chat.chat_id, &people[0].staff_id, &first).await.unwrap();
@@ -108,10 +109,8 @@ fn a_quote_answers_the_quoted_message_when_it_is_known_and_repeats_its_words_els
         // A person quotes what came from Matrix.
         let (third, fourth) = (unique("from Matrix"), unique("back to Matrix"));
         let event_id = world.users()[0].send_text(&chat.room_id, &third).await.unwrap();
-        wait_sent(world, chat, &third).await;
-        let all: Vec<Value> = world.sandbox().get("sent").await.unwrap();
-        let sent = all.iter().find(|sent| sent["body"].to_string().contains(&third)).unwrap();
-        write(world, &quote(&fourth, sent["msg_id"].as_str().unwrap())).await;
+        let sent = wait_sent(world, chat, &third).await;
+        write(world, &quote(&fourth, &whole(world, &sent).await.msg_id)).await;
         let answer = wait_message(world, &chat.room_id, &fourth).await;
         assert_eq!(answers(&answer), Some(event_id.as_str()));
 
@@ -131,7 +130,10 @@ fn a_quote_answers_the_quoted_message_when_it_is_known_and_repeats_its_words_els
         let answer = wait_message(world, &chat.room_id, &sixth).await;
         assert_eq!(answers(&answer), None);
         let lines: Vec<&str> = body(&answer).lines().filter(|line| !line.is_empty()).collect();
-        assert!(matches!(lines.as_slice(), [quoted, own] if quoted.contains(&fifth) && *own == sixth), "{answer}");
+        assert!(
+            matches!(lines.as_slice(), [quoted, own] if quoted.contains(&fifth) && *own == sixth),
+            "{answer}"
+        );
     });
 }
 
@@ -141,7 +143,11 @@ fn a_reply_from_matrix_quotes_one_line() {
         let (world, chat) = scene().await;
         let person = &world.info().people[2];
         let (first, second) = (unique("what time?"), unique("at noon"));
-        world.sandbox().write(&chat.chat_id, &person.staff_id, &format!("{first}\nsecond line")).await.unwrap();
+        world
+            .sandbox()
+            .write(&chat.chat_id, &person.staff_id, &format!("{first}\nsecond line"))
+            .await
+            .unwrap();
         let asked = wait_message(world, &chat.room_id, &first).await;
         let content = json!({
             "msgtype": "m.text",
@@ -177,8 +183,8 @@ fn a_mentioned_ghost_is_mentioned_in_dingtalk() {
         world.users()[0].send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
         let sent = wait_sent(world, chat, &mark).await;
         assert_eq!(sent.channel, "session");
-        let all: Vec<Value> = world.sandbox().get(&format!("sent?since={}", sent.index)).await.unwrap();
-        assert_eq!(all[0]["mentions"], json!([person.staff_id]), "{}", all[0]);
+        let whole = whole(world, &sent).await;
+        assert_eq!(whole.mentions, [person.staff_id.as_str()], "{whole:?}");
     });
 }
 
@@ -230,8 +236,12 @@ fn a_kind_that_does_not_cross_is_visible() {
         let event = world.admin().wait_for_event(&chat.room_id, LIMIT, notice).await.unwrap();
         assert!(body(&event).contains("holographicCard"), "{event}");
 
-        let content = json!({"msgtype": "m.location", "body": "here", "geo_uri": "geo:1,2"});
+        let content = json!({"msgtype": "m.audio", "body": "voice.ogg", "url": "mxc://demo.localhost/voice"});
         world.users()[0].send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
-        wait_message(world, &chat.room_id, "do not cross to DingTalk yet").await;
+        let notice = wait_message(world, &chat.room_id, "do not cross to DingTalk yet").await;
+        assert!(
+            body(&notice).contains("m.audio") && notice["sender"] == world.bot_user_id().as_str(),
+            "{notice}"
+        );
     });
 }

@@ -15,8 +15,7 @@ impl<'a> Direct<'a> {
     /// Starts a chat and waits for the bot's greeting.
     pub(crate) async fn open(world: &World, user: &'a User) -> Self {
         let bot = world.bot_user_id();
-        let options =
-            RoomOptions { is_direct: true, invite: vec![bot.clone()], ..RoomOptions::default() };
+        let options = RoomOptions { is_direct: true, invite: vec![bot.clone()], ..RoomOptions::default() };
         let room = user.create_room(options).await.unwrap();
         let direct = Self { user, room, bot };
         let greeted = |event: &serde_json::Value| body(event).contains("login <AppKey>");

@@ -22,11 +22,14 @@ fn what_was_written_before_bridging_follows_with_its_time_before_what_is_newer()
             sandbox.write(&chat_id, &person.staff_id, text).await.unwrap();
         }
         let all_held = wait_until(LIMIT, "five held messages", async || {
-            (stage::metric(world, "held", &[]).await >= held + 5.0).then_some(())
+            (stage::metric(world, "held", &[]).await >= held + 5).then_some(())
         });
         all_held.await.unwrap();
         for text in &texts {
-            assert!(!database::contains(world, text), "{text} stands in the database as people could read it");
+            assert!(
+                !database::contains(world, text),
+                "{text} stands in the database as people could read it"
+            );
         }
         let told = |sent: &world::Sent| sent.chat_id == chat_id;
         let confirmation = sandbox.wait_sent("the confirmation", 0, LIMIT, told).await.unwrap();
@@ -49,7 +52,8 @@ fn what_was_written_before_bridging_follows_with_its_time_before_what_is_newer()
         sandbox.write(&chat_id, &person.staff_id, &newer).await.unwrap();
         stage::wait_message(world, &room, &newer).await;
 
-        let written: Vec<Value> = sandbox.get(&format!("messages?chat_id={}", urlencoded(&chat_id))).await.unwrap();
+        let written: Vec<Value> =
+            sandbox.get(&format!("messages?chat_id={}", urlencoded(&chat_id))).await.unwrap();
         let events = admin.messages(&room, 100).await.unwrap();
         let arrived: Vec<(&str, i64)> = events
             .iter()

@@ -1,6 +1,11 @@
 //! After `logout` nothing of the app is left, and what DingTalk still pushes is refused.
 
-use crate::{bad_input::callback, database, direct::Direct, stage::{self, run, unique}};
+use crate::{
+    bad_input::callback,
+    database,
+    direct::Direct,
+    stage::{self, run, unique},
+};
 
 #[test]
 fn later_pushes_are_refused_and_the_secrets_are_gone() {
@@ -21,11 +26,13 @@ fn later_pushes_are_refused_and_the_secrets_are_gone() {
         assert_eq!(database::rows(&world, "link").await, 0);
         assert_eq!(database::rows(&world, "session").await, 0, "reply addresses are the app's, too");
         let received = stage::metric(&world, "received_total", &[("source", "callback")]).await;
-        let refused = stage::metric(&world, "refused_total", &[("door", "webhook"), ("code", "not_linked")]).await;
+        let refused =
+            stage::metric(&world, "refused_total", &[("door", "webhook"), ("code", "not_linked")]).await;
         let answer = callback(&world, &unique("after")).send().await.unwrap();
         assert_eq!(answer.status(), 403);
         assert_eq!(stage::metric(&world, "received_total", &[("source", "callback")]).await, received);
-        let now = stage::metric(&world, "refused_total", &[("door", "webhook"), ("code", "not_linked")]).await;
+        let now =
+            stage::metric(&world, "refused_total", &[("door", "webhook"), ("code", "not_linked")]).await;
         assert!(now > refused);
 
         // The other way says that it cannot cross.
@@ -38,7 +45,9 @@ fn later_pushes_are_refused_and_the_secrets_are_gone() {
         assert_eq!(callback(&world, &unique("after")).send().await.unwrap().status(), 403);
 
         // Bridged chats go on after the next login.
-        direct.expect(&format!("login {} {} {}", info.app_key, info.app_secret, info.agent_id), &["Logged in"]).await;
+        direct
+            .expect(&format!("login {} {} {}", info.app_key, info.app_secret, info.agent_id), &["Logged in"])
+            .await;
         let again = unique("again");
         world.sandbox().write(&chat.chat_id, &info.people[0].staff_id, &again).await.unwrap();
         stage::wait_message(&world, &chat.room_id, &again).await;

@@ -26,7 +26,10 @@ fn a_message_whose_answer_was_lost_is_not_repeated_and_the_room_is_told() {
         wait_sent(&world, chat, &next).await;
         stage::wait_quiet(&world).await;
         assert_eq!(sent(&world, chat, &text).await.len(), 1);
-        assert_eq!(stage::messages(&world, &chat.room_id, "may or may not have reached DingTalk").await.len(), 1);
+        assert_eq!(
+            stage::messages(&world, &chat.room_id, "may or may not have reached DingTalk").await.len(),
+            1
+        );
 
         // Only a person may decide that it be sent again.
         direct.expect("retry", &["Sending 1 failed messages again"]).await;

@@ -1,5 +1,7 @@
 //! The promises of the bridge, one file per promise, and what happens to bad input.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
+
 mod bad_input;
 mod browser;
 mod commands;

@@ -30,14 +30,19 @@ fn it_ends_in_time_with_traffic_under_way_and_loses_and_doubts_nothing() {
         let took = began.elapsed();
         assert!(took < PROMISED, "the end took {took:?}");
         let log = std::fs::read_to_string(world.bridge().log()).unwrap();
-        assert!(log.trim_end().ends_with("stopped"), "it did not end by itself: {}", world.bridge().log().display());
+        assert!(
+            log.trim_end().ends_with("stopped"),
+            "it did not end by itself: {}",
+            world.bridge().log().display()
+        );
         world.bridge().resume().await.unwrap();
 
         let chat = |number: usize| &world.chats()[number % world.chats().len()];
         let arrived = wait_until(2 * LIMIT, "everything to arrive", async || {
             for number in 0..40 {
                 let matrix = messages(&world, &chat(number).room_id, &text(number)).await;
-                let ghosts = matrix.iter().filter(|event| event["sender"].as_str().unwrap().starts_with("@dingtalk_"));
+                let ghosts =
+                    matrix.iter().filter(|event| event["sender"].as_str().unwrap().starts_with("@dingtalk_"));
                 if ghosts.count() == 0 || sent(&world, chat(number), &text(number)).await.is_empty() {
                     return None;
                 }
@@ -49,7 +54,12 @@ fn it_ends_in_time_with_traffic_under_way_and_loses_and_doubts_nothing() {
         for number in 0..40 {
             assert_eq!(sent(&world, chat(number), &text(number)).await.len(), 1, "{}", text(number));
             // Once as written by Alice or by a ghost, each.
-            assert_eq!(messages(&world, &chat(number).room_id, &text(number)).await.len(), 2, "{}", text(number));
+            assert_eq!(
+                messages(&world, &chat(number).room_id, &text(number)).await.len(),
+                2,
+                "{}",
+                text(number)
+            );
         }
         for chat in world.chats() {
             let told = messages(&world, &chat.room_id, "DingTalk").await;

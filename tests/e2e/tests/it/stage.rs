@@ -34,7 +34,8 @@ pub(crate) async fn synapse() -> &'static World {
         .get_or_init(async || {
             let mut options = e2e::options("it-synapse", HomeserverKind::synapse());
             // Reply addresses have to outlive the suite.
-            options.sandbox_flags = ["--session-seconds", "5400", "--groups", "4"].map(str::to_owned).to_vec();
+            options.sandbox_flags =
+                ["--session-seconds", "5400", "--groups", "4"].map(str::to_owned).to_vec();
             start(options).await
         })
         .await
@@ -46,7 +47,7 @@ pub(crate) async fn stub(name: &str, change: impl FnOnce(&mut WorldOptions)) -> 
     let kind = HomeserverKind::Stub { mode: StubMode::Synapse, flags };
     let mut options = e2e::options(&format!("it-{name}"), kind);
     options.sandbox_flags = ["--session-seconds", "5400"].map(str::to_owned).to_vec();
-    options.bridge_settings = "[queue]\nfirst_pause = \"100ms\"\nlongest_pause = \"1s\"".to_owned();
+    options.bridge_settings.push_str("[queue]\nfirst_pause = \"100ms\"\nlongest_pause = \"1s\"");
     change(&mut options);
     start(options).await
 }
@@ -71,6 +72,13 @@ pub(crate) async fn wait_sent(world: &World, chat: &BridgedChat, text: &str) -> 
         .wait_sent(text, 0, LIMIT, |sent| sent.chat_id == chat.chat_id && sent.says(text))
         .await
         .unwrap()
+}
+
+/// All that the sandbox knows about something sent.
+pub(crate) async fn whole(world: &World, sent: &Sent) -> dingtalk_sandbox::Sent {
+    let call = format!("sent?since={}&limit=1", sent.index);
+    let mut all: Vec<dingtalk_sandbox::Sent> = world.sandbox().get(&call).await.unwrap();
+    all.remove(0)
 }
 
 /// Messages of a room with this text in them, the oldest first.
@@ -116,15 +124,15 @@ pub(crate) async fn new_group(world: &World, name: &str) -> String {
 }
 
 /// A sample of the bridge's metrics; none counts as zero.
-pub(crate) async fn metric(world: &World, name: &str, labels: &[(&str, &str)]) -> f64 {
+pub(crate) async fn metric(world: &World, name: &str, labels: &[(&str, &str)]) -> i64 {
     let page = test_support::Metrics::fetch(&world.bridge().metrics_url()).await.unwrap();
-    page.value(&format!("dingtalk_bridge_{name}"), labels).unwrap_or_default()
+    page.value(&format!("dingtalk_bridge_{name}"), labels).unwrap_or_default().round() as i64
 }
 
 /// Waits until nothing is on its way.
 pub(crate) async fn wait_quiet(world: &World) {
     let quiet = wait_until(LIMIT, "the queues to be empty", async || {
-        (metric(world, "waiting", &[]).await == 0.0).then_some(())
+        (metric(world, "waiting", &[]).await == 0).then_some(())
     });
     quiet.await.unwrap();
 }

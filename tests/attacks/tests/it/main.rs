@@ -1,0 +1,18 @@
+//! What hostile and broken peers send to the running bridge, and what a person does in a browser.
+
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod callbacks;
+#[cfg(test)]
+mod crowd;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod injection;
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod transactions;
