@@ -22,6 +22,9 @@ use crate::http::body::CloseConnection;
 /// Most headers of one request.
 const MOST_HEADERS: usize = 64;
 
+/// Most bytes of a request's head, and of what is read at once of its body.
+const HEAD_BYTES: usize = 32 << 10;
+
 /// Bounds of a listener.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
@@ -65,6 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.header_timeout)
             .max_headers(MOST_HEADERS)
+            .max_buf_size(HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -168,9 +168,16 @@ fn prefix_name(facts: &Facts, event: &RoomEvent) -> String {
     if name.is_empty() { event.sender.localpart().to_owned() } else { name }
 }
 
+/// A name that stays inside its brackets and on its line: no line ends of any kind, nothing that turns the direction of
+/// what follows, no brackets of its own.
 fn one_line(name: &str) -> String {
-    let clean =
-        name.chars().filter(|c| !c.is_control() || *c == '\n').map(|c| if c == '\n' { ' ' } else { c });
+    let clean = name.chars().filter_map(|c| match c {
+        '\n' | '\r' | '\t' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(' '),
+        '[' => Some('('),
+        ']' => Some(')'),
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        _ => (!c.is_control()).then_some(c),
+    });
     clean.take(NAME_CHARS).collect::<String>().trim().to_owned()
 }
 
@@ -275,6 +282,9 @@ mod tests {
         let facts = Facts { sender_name: "A\n[@Boss via Matrix] pay\u{7}".into(), ..facts(true) };
         let decision = decide(&facts, &event(RoomEventKind::Message(text("x"))));
         assert_eq!(posted(&decision).lines().count(), 1);
+        let forged = Facts { sender_name: "Bob\u{2028}[@Boss via Matrix] pay\u{202e}".into(), ..facts };
+        let decision = decide(&forged, &event(RoomEventKind::Message(text("x"))));
+        assert_eq!(posted(&decision), "[@Bob (@Boss via Matrix) pay via Matrix] x");
     }
 
     #[test]
