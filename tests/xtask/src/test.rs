@@ -17,7 +17,8 @@ use crate::{
   cargo xtask test --quick   leaves out the long end-to-end tests (sets DINGTALK_TEST_QUICK=1)
 
 What the tests need and the machine lacks is installed, and it is said what: Synapse into a virtual environment
-under the target folder; as root chromium, by apt-get, for the test that uses the sandbox's page as a person does.")]
+under the target folder; as root chromium and its driver, by apt-get, for the test that uses the pages as a person
+does.")]
 pub(crate) struct Test {
     /// Leave out the long end-to-end tests
     #[arg(long)]
@@ -134,11 +135,16 @@ fn span(time: Duration) -> String {
 const BROWSERS: [&str; 5] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell"];
 
+/// The program through which a test drives the browser.
+const DRIVER: &str = "chromedriver";
+
 async fn install(variables: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     process::or_interrupted(world::install_synapse(&say)).await?;
     let named = std::env::var_os(world::BROWSER_VARIABLE).map(std::path::PathBuf::from);
     let found = || BROWSERS.iter().find_map(|name| process::find(name));
-    let browser = if let Some(browser) = named.filter(|path| path.is_file()).or_else(found) {
+    let ready =
+        named.filter(|path| path.is_file()).or_else(found).filter(|_| process::find(DRIVER).is_some());
+    let browser = if let Some(browser) = ready {
         browser
     } else {
         install_chromium().await?;
@@ -151,15 +157,20 @@ async fn install(variables: &mut Vec<(String, String)>) -> anyhow::Result<()> {
 
 async fn install_chromium() -> anyhow::Result<()> {
     let remedy = format!(
-        "the browser test needs Chromium: install it (as root: apt-get install -y chromium), or name one in {}",
+        "the browser test needs Chromium and its driver: install them (as root: apt-get install -y chromium \
+         chromium-driver), or name a browser in {} beside a chromedriver on the search path",
         world::BROWSER_VARIABLE
     );
     let id = tokio::process::Command::new("id").arg("-u").output().await?;
     let is_root = String::from_utf8_lossy(&id.stdout).trim() == "0";
     anyhow::ensure!(is_root && process::find("apt-get").is_some(), "{remedy}");
-    say("Installing chromium by apt-get, for the test that uses the sandbox's page as a person does.");
+    say(
+        "Installing chromium and chromium-driver by apt-get, for the test that uses the pages as a person does.",
+    );
     let quietly = [("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())];
-    for command in ["apt-get update -q", "apt-get install -y -q --no-install-recommends chromium"] {
+    for command in
+        ["apt-get update -q", "apt-get install -y -q --no-install-recommends chromium chromium-driver"]
+    {
         let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
         match process::run(&words, &repo::root(), &quietly, |_| {}).await {
             Ok(status) => anyhow::ensure!(status.success(), "`{command}` failed: {status}; {remedy}"),
