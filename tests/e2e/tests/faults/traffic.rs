@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::wait_until;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use world::World;
 
 use crate::{chance::Chance, kill::PATIENCE};
@@ -82,12 +82,13 @@ pub(crate) fn token(text: &str) -> Option<&str> {
     text.split_whitespace().find(|word| word.starts_with(MARK))
 }
 
-/// Writes everything, each chat and way on its own, as the rounds go by. Answers with the events' ids by token.
+/// Writes everything, each chat and way on its own, as the rounds go by and while it is `open`. Answers with the events' ids by token.
 pub(crate) async fn write(
     world: &World,
     plan: &[Message],
     way: Way,
     rounds: &watch::Receiver<usize>,
+    open: &RwLock<()>,
     chance: &mut Chance,
 ) -> anyhow::Result<HashMap<String, String>> {
     let writers = (0..world.chats().len()).map(|chat| {
@@ -103,7 +104,10 @@ pub(crate) async fn write(
                     tokio::time::sleep(chance.span(0, 400)).await;
                 }
                 let what = format!("{} to be taken", message.token);
-                let id = wait_until(PATIENCE, &what, async || write_one(world, message, way).await.ok());
+                let id = wait_until(PATIENCE, &what, async || {
+                    let _open = open.read().await;
+                    write_one(world, message, way).await.ok()
+                });
                 ids.push((message.token.clone(), id.await?));
             }
             anyhow::Ok(ids)

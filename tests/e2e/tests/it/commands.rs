@@ -137,8 +137,8 @@ fn who_is_no_admin_is_refused_and_told_who_may() {
             format!("bridge {} {}", chat.room_id, chat.chat_id),
             format!("unbridge {}", chat.room_id),
         ] {
-            let word = command.split(' ').next().unwrap();
-            let expected = format!("You may not use {word}.");
+            let name = command.split(' ').next().unwrap();
+            let expected = format!("You may not use {name}.");
             direct.expect(&command, &[&expected, world.admin().user_id()]).await;
         }
     });

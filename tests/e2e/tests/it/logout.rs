@@ -1,11 +1,45 @@
 //! After `logout` nothing of the app is left, and what DingTalk still pushes is refused.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dingtalk_sandbox::sign;
+use reqwest::{Client, RequestBuilder};
+use serde_json::json;
+use world::World;
+
 use crate::{
-    bad_input::callback,
     database,
     direct::Direct,
     stage::{self, run, unique},
 };
+
+/// A callback that DingTalk could have sent, signed with the app's secret.
+fn callback(world: &World, text: &str) -> RequestBuilder {
+    test_support::install_crypto();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let (info, time) = (world.info(), now.to_string());
+    let person = &info.people[0];
+    let body = json!({
+        "msgtype": "text",
+        "msgId": format!("msg{}==", unique("m").replace(' ', "")),
+        "createAt": u64::try_from(now).unwrap(),
+        "conversationType": "2",
+        "conversationId": info.chats[0].chat_id,
+        "conversationTitle": info.chats[0].title,
+        "senderId": "$:LWCP_v1:$known",
+        "senderNick": person.name,
+        "senderStaffId": person.staff_id,
+        "chatbotUserId": "$:LWCP_v1:$bot",
+        "robotCode": info.robot_code,
+        "text": {"content": format!(" {text}")},
+    });
+    Client::new()
+        .post(world.description().webhook_url)
+        .header("content-type", "application/json")
+        .header("sign", sign(&info.app_secret, &time))
+        .header("timestamp", time)
+        .body(body.to_string())
+}
 
 #[test]
 fn later_pushes_are_refused_and_the_secrets_are_gone() {

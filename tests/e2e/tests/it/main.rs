@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
-mod bad_input;
-mod browser;
 mod commands;
 mod crossing;
 mod database;
@@ -12,7 +10,6 @@ mod encrypted;
 mod first_contact;
 mod logout;
 mod lost_answer;
-mod page;
 mod parking;
 mod readback;
 mod restart;
