@@ -6,7 +6,7 @@ pub(crate) mod link;
 mod status;
 
 use bridge_core::clock::Timestamp;
-use bridge_core::command::{Command, Language, Name, Parsed};
+use bridge_core::command::{Command, CommandError, Language, Name, Parsed};
 use bridge_core::content::Document;
 use bridge_core::delivery::key::{KeySeed, Purpose};
 use bridge_core::event::{Manner, RoomEvent};
@@ -67,7 +67,11 @@ pub(crate) async fn run(
     let permitted = parsed.name.is_none_or(bridge_core::command::Name::open_to_everybody)
         || app.config.permissions.is_admin(event.sender.as_str());
     // Whoever wrote it and however it is misspelt: a secret may be in it.
-    let redacted = if parsed.name == Some(Name::Login) { run.redact().await } else { false };
+    let meant = match parsed.command {
+        Err(CommandError::Unknown(nearest)) => nearest,
+        _ => parsed.name,
+    };
+    let redacted = if meant == Some(Name::Login) { run.redact().await } else { false };
     if let (false, Some(command)) = (permitted, parsed.name) {
         let admins = app.config.permissions.admins.iter().map(ToString::to_string).collect();
         run.answer(&Reply::NotAllowed { command, admins });

@@ -65,9 +65,10 @@ pub async fn start(options: Options) -> anyhow::Result<Sandbox> {
         .merge(control::router())
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(Arc::clone(&world));
-    let server = tokio::spawn(serve::serve(listener, router, Arc::clone(&world)));
+    // What is owed goes first: a new message must not overtake it.
     push::resume(&world);
     world.resume_events();
+    let server = tokio::spawn(serve::serve(listener, router, Arc::clone(&world)));
     Ok(Sandbox::new(world, server, address))
 }
 

@@ -1,4 +1,4 @@
-//! The promises of the bridge, one file per promise, and what happens to bad input.
+//! The promises of the bridge, one file per promise.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
