@@ -192,6 +192,7 @@ impl Worker {
             drop(permit);
             match decided {
                 Ok(flights) => break flights,
+                Err(error) if !error.is_retryable() => return self.set_aside(batch, &error).await,
                 Err(error) => {
                     tracing::warn!(
                         lane = self.lane.as_str(),
@@ -206,6 +207,33 @@ impl Worker {
         };
         drop(batch);
         self.send_all(&mut flights).await
+    }
+
+    /// A step that will never work must not stop the lane: the rows of a batch are tried one by one, and the one to
+    /// blame is kept under its code.
+    async fn set_aside(
+        &mut self,
+        batch: Vec<(InboxItem, Decoded)>,
+        error: &step::StepError,
+    ) -> Result<(), Stopped> {
+        self.app.forget();
+        if let [(item, _)] = batch.as_slice() {
+            let (seq, code) = (item.seq, error.code());
+            tracing::error!(
+                lane = self.lane.as_str(),
+                seq = seq.0,
+                code,
+                "an inbox row is kept aside: {error}"
+            );
+            self.app.metrics.unreadable(code);
+            return self
+                .commit(|| Commit { park_inbox: vec![(seq, code.to_owned())], ..Commit::default() })
+                .await;
+        }
+        for one in batch {
+            Box::pin(self.carry_out(vec![one])).await?;
+        }
+        Ok(())
     }
 
     async fn decide(&self, batch: &[(InboxItem, Decoded)]) -> Result<Vec<InFlight>, step::StepError> {

@@ -36,6 +36,16 @@ pub(crate) enum StepError {
 }
 
 impl StepError {
+    /// Whether the same step may work later.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            // A closed store ends with the process: what waits is found again.
+            Self::Store(error) => error.is_retryable() || matches!(error, StoreError::Closed),
+            Self::Homeserver(_) => true,
+            Self::Unrenderable(_) => false,
+        }
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Store(error) => error.code(),

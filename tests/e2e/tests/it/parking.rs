@@ -69,3 +69,22 @@ fn a_failure_that_passes_is_tried_again_without_a_word_and_in_order() {
         world.stop().await.unwrap();
     });
 }
+
+#[test]
+fn a_step_that_can_never_be_made_does_not_stop_its_room() {
+    run(async {
+        let world = stage::stub("aside", |_| ()).await;
+        let (chat, other, alice) = (&world.chats()[0], &world.chats()[1], &world.users()[0]);
+        // A room belongs to one chat: this move contradicts what the bridge knows.
+        let moved = json!({"body": "moved", "replacement_room": other.room_id});
+        world.admin().put_state(&chat.room_id, "m.room.tombstone", "", &moved).await.unwrap();
+        let (after, beside) = (unique("after"), unique("beside"));
+        alice.send_text(&chat.room_id, &after).await.unwrap();
+        alice.send_text(&other.room_id, &beside).await.unwrap();
+        wait_sent(&world, chat, &after).await;
+        wait_sent(&world, other, &beside).await;
+        let aside = stage::metric(&world, "unreadable_total", &[("code", "database_conflict")]).await;
+        assert_eq!(aside, 1);
+        world.stop().await.unwrap();
+    });
+}
