@@ -273,7 +273,6 @@ impl Worker {
             op: serde_json::to_vec(&flight.op)
                 .map_err(|error| step::StepError::Unrenderable(error.to_string()))?,
             created_at: flight.created_at,
-            sending: false,
         })
     }
 

@@ -166,6 +166,5 @@ fn gap_notice(app: &App, room: &OwnedRoomId, now: Timestamp) -> Result<Option<Ou
         cause: None,
         op: serde_json::to_vec(&op).map_err(|error| StepError::Unrenderable(error.to_string()))?,
         created_at: now,
-        sending: false,
     }))
 }

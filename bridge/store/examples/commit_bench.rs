@@ -103,7 +103,6 @@ async fn live(
                 cause: Some(key.clone()),
                 op: vec![b'y'; BODY],
                 created_at: Timestamp(1_700_000_000_000),
-                sending: true,
             }],
             ..Commit::default()
         };

@@ -54,8 +54,6 @@ pub struct OutboxItem {
     pub op: Vec<u8>,
     /// When it was decided.
     pub created_at: Timestamp,
-    /// Inserted as already being sent, which saves the commit of [`crate::Commit::sending`].
-    pub sending: bool,
 }
 
 impl fmt::Debug for OutboxItem {
@@ -64,7 +62,6 @@ impl fmt::Debug for OutboxItem {
             .field("seq", &self.seq)
             .field("network", &self.network)
             .field("bytes", &self.op.len())
-            .field("sending", &self.sending)
             .finish_non_exhaustive()
     }
 }
@@ -145,7 +142,7 @@ impl OutboxState {
 /// An outbox row with its operation opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRow {
-    /// What is sent. `sending` in it equals `state == Sending`.
+    /// What is sent.
     pub item: OutboxItem,
     /// Where it stands.
     pub state: OutboxState,

@@ -158,7 +158,6 @@ async fn insert_outbox(
     }
     let head = "INSERT INTO outbox (seq, lane, network, key, cause, created_at, state, op) VALUES";
     insert(conn, head, 8, "", &rows, |statement, (item, op)| {
-        let state = if item.sending { OutboxState::Sending } else { OutboxState::Queued };
         statement
             .bind(item.seq.0)
             .bind(item.lane.as_str())
@@ -166,7 +165,7 @@ async fn insert_outbox(
             .bind(&item.key)
             .bind(item.cause.as_deref())
             .bind(item.created_at.0)
-            .bind(state as u8)
+            .bind(OutboxState::Queued as u8)
             .bind(op)
     })
     .await

@@ -69,7 +69,6 @@ pub(super) fn outbox(row: &SqliteRow, sealer: &Sealer) -> Result<OutboxRow> {
             cause: row.try_get("cause")?,
             op,
             created_at: Timestamp(row.try_get("created_at")?),
-            sending: state == OutboxState::Sending,
         },
         state,
         attempts: row.try_get("attempts")?,

@@ -75,7 +75,6 @@ pub fn outbox_item(store: &dyn Store, lane: &str, key: &str) -> OutboxItem {
         cause: Some(format!("cause of {key}")),
         op: format!("op of {key}").into_bytes(),
         created_at: Timestamp(2_000),
-        sending: false,
     }
 }
 
