@@ -233,7 +233,7 @@ impl App {
         bridge_core::portal::alias(self.config.bot.alias_prefix.as_str(), self.own.server.as_str(), chat)
     }
 
-    /// Remembers a chat's row that is being written.
+    /// Remembers a chat's row that was written. Never before: another lane would act on what may not come.
     pub(crate) fn remember_chat(&self, chat: &Chat) {
         if let Some(Some(former)) = self.chats.get(&chat.id)
             && let Some(room) = former.room

@@ -46,7 +46,6 @@ impl Run<'_> {
             received_at: self.now,
             body: chat.id.as_str().as_bytes().to_vec(),
         });
-        self.app.remember_chat(&chat);
         self.stepped.commit.chats.push(chat);
         self.answer(&Reply::Bridged { title: title.clone(), room: room.clone(), held });
         let said = Reply::RoomBridged { title }.text(self.language);
@@ -137,7 +136,6 @@ impl Run<'_> {
             tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
         }
         let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat };
-        self.app.remember_chat(&chat);
         self.stepped.commit.chats.push(chat);
         self.answer(&Reply::Unbridged { title });
         Ok(())

@@ -166,15 +166,16 @@ impl Worker {
             chat.state = ChatState::Bridged;
             chat
         });
-        if let Some(chat) = &bridged {
-            self.app.remember_chat(chat);
-        }
         self.commit(|| Commit {
             done: vec![seq],
             chats: bridged.iter().cloned().collect(),
             ..Commit::default()
         })
-        .await
+        .await?;
+        if let Some(chat) = &bridged {
+            self.app.remember_chat(chat);
+        }
+        Ok(())
     }
 
     /// Decides about rows, commits what follows in one transaction, then sends it.
@@ -182,8 +183,9 @@ impl Worker {
         if batch.is_empty() {
             return Ok(());
         }
+        let mut batch = batch;
         let mut pause = Duration::from_millis(100);
-        let mut flights = loop {
+        while !batch.is_empty() {
             if self.stop.is_cancelled() {
                 return Err(Stopped);
             }
@@ -191,7 +193,11 @@ impl Worker {
             let decided = self.decide(&batch).await;
             drop(permit);
             match decided {
-                Ok(flights) => break flights,
+                Ok((decided, mut flights)) => {
+                    batch.drain(..decided);
+                    self.send_all(&mut flights).await?;
+                    continue;
+                }
                 Err(error) if !error.is_retryable() => return self.set_aside(batch, &error).await,
                 Err(error) => {
                     tracing::warn!(
@@ -204,9 +210,8 @@ impl Worker {
             }
             self.pause(pause).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
-        };
-        drop(batch);
-        self.send_all(&mut flights).await
+        }
+        Ok(())
     }
 
     /// A step that will never work must not stop the lane: the rows of a batch are tried one by one, and the one to
@@ -236,27 +241,41 @@ impl Worker {
         Ok(())
     }
 
-    async fn decide(&self, batch: &[(InboxItem, Decoded)]) -> Result<Vec<InFlight>, step::StepError> {
+    /// Decides about as many rows as need nothing of one another, and commits what follows. A row that changes a chat
+    /// ends them: others may know of the change only when it is durable. Answers how many it were.
+    async fn decide(
+        &self,
+        batch: &[(InboxItem, Decoded)],
+    ) -> Result<(usize, Vec<InFlight>), step::StepError> {
         let mut commit = Commit::default();
         let mut flights: Vec<InFlight> = Vec::new();
         let mut again = std::collections::HashSet::new();
         let now = self.app.now();
+        let mut decided = 0;
         for (item, decoded) in batch {
             let stepped = step::step(&self.app, item, decoded, now).await?;
+            decided += 1;
             step::merge(&mut commit, stepped.commit);
             again.extend(stepped.wake);
             for (key, op) in stepped.ops {
                 flights.push(self.flight(key, op, now));
             }
+            if !commit.chats.is_empty() {
+                break;
+            }
         }
         for flight in &flights {
             commit.enqueue.push(self.row(flight)?);
         }
+        let chats = commit.chats.clone();
         self.app.store.commit(commit).await?;
+        for chat in &chats {
+            self.app.remember_chat(chat);
+        }
         if !again.is_empty() {
             self.lanes.recover(again);
         }
-        Ok(flights)
+        Ok((decided, flights))
     }
 
     fn flight(&self, key: OpKey, op: Rendered, now: Timestamp) -> InFlight {

@@ -223,10 +223,7 @@ async fn chat_message(
         app.set_link(Some(link.clone()));
         stepped.commit.link = Some(Some(link));
     }
-    if let Some(chat) = decision.chat {
-        app.remember_chat(&chat);
-        stepped.commit.chats.push(chat);
-    }
+    stepped.commit.chats.extend(decision.chat);
     Ok(stepped)
 }
 
@@ -332,10 +329,7 @@ async fn room_event(
     for op in decision.ops {
         stepped.ops.extend(render(op, portal, robot, &from));
     }
-    if let Some(chat) = decision.chat {
-        app.remember_chat(&chat);
-        stepped.commit.chats.push(chat);
-    }
+    stepped.commit.chats.extend(decision.chat);
     if let Some(what) = decision.remember {
         stepped
             .commit
