@@ -24,8 +24,6 @@ pub enum Purpose {
     Announce,
     /// Enters a room.
     Join,
-    /// The second try that a person asked for.
-    Again(u32),
 }
 
 /// The key of one operation: at most 64 characters of `a-z0-9.-`.
@@ -42,12 +40,11 @@ impl KeySeed {
     /// The seed of what `cause` (the key of an envelope, an event id, a room) leads to for one purpose.
     pub fn new(purpose: Purpose, cause: &str) -> Self {
         let word = match purpose {
-            Purpose::Relay => "relay".to_owned(),
-            Purpose::Reply => "reply".to_owned(),
-            Purpose::Notice => "notice".to_owned(),
-            Purpose::Announce => "announce".to_owned(),
-            Purpose::Join => "join".to_owned(),
-            Purpose::Again(number) => format!("again{number}"),
+            Purpose::Relay => "relay",
+            Purpose::Reply => "reply",
+            Purpose::Notice => "notice",
+            Purpose::Announce => "announce",
+            Purpose::Join => "join",
         };
         Self(format!("{word}.{}", hex(&Sha256::digest(cause)[..16])))
     }

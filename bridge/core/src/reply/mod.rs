@@ -8,7 +8,7 @@ mod zh;
 
 use std::time::Duration;
 
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::OwnedRoomId;
 
 use crate::command::{CommandError, Language, Name};
 use crate::id::ChatId;
@@ -280,11 +280,6 @@ fn age(span: Duration) -> String {
 /// Who may use commands, named for a person who may not.
 fn names(users: &[String]) -> String {
     if users.is_empty() { "–".to_owned() } else { users.join(", ") }
-}
-
-/// A user's name for the prefix when the homeserver knows none.
-pub fn fallback_name(user: &OwnedUserId) -> &str {
-    user.localpart()
 }
 
 #[cfg(test)]
