@@ -1,0 +1,3 @@
+//! The program `dingtalk-operator`.
+
+fn main() {}
