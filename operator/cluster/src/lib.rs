@@ -13,7 +13,8 @@ mod request;
 
 pub mod apply;
 pub mod client;
-
+pub mod events;
+pub mod lease;
 pub mod project;
 pub mod watch;
 
