@@ -80,7 +80,13 @@ impl Writer {
         why: &'static str,
     ) -> Result<Value, Failure> {
         let condition = ("resourceVersion", NO_VERSION);
-        self.patch(resource, wanted, None, condition, false, why).await.map_err(Failure::stale_is_taken)
+        match self.patch(resource, wanted, None, condition, false, why).await {
+            // Fields that are in the way are found before the version is looked at.
+            Err(Failure::Stale { message } | Failure::Conflict { message, .. }) => {
+                Err(Failure::Taken { message })
+            }
+            other => other,
+        }
     }
 
     /// Applies an object to the one with this UID: [`Failure::Taken`] when that is not there. With `force`, fields that

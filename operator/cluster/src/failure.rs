@@ -146,6 +146,10 @@ impl Status {
                 Failure::Taken { message }
             }
             403 => Failure::Refused { denied: lacks_rights(&message), message },
+            // Told as an error of the server, but it is the object that does not fit its schema.
+            500 if message.starts_with("failed to create typed patch object") => {
+                Failure::Refused { denied: false, message }
+            }
             401 | 408 | 425 | 429 | 500.. => Failure::Unavailable {
                 retry_after: retry_after.or_else(|| {
                     let seconds = self.details.as_ref()?.retry_after_seconds?;
@@ -252,6 +256,9 @@ mod tests {
         for code in [401, 408, 500, 502, 503, 504] {
             assert!(matches!(classify(code, &json!({})), Failure::Unavailable { .. }), "{code}");
         }
+        let misfit =
+            "failed to create typed patch object (ns/a; /v1, Kind=ConfigMap): .data.x: expected string";
+        assert!(matches!(classify(500, &json!({"message": misfit})), Failure::Refused { denied: false, .. }));
         for code in [400, 405, 413, 415, 422] {
             assert!(matches!(classify(code, &json!({})), Failure::Refused { denied: false, .. }), "{code}");
         }

@@ -15,7 +15,6 @@ pub mod apply;
 pub mod client;
 pub mod events;
 pub mod lease;
-
 pub mod project;
 pub mod watch;
 

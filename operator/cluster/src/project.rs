@@ -12,8 +12,14 @@
 //!
 //! # What the wanted object has to look like
 //!
-//! It is compared with what the server stored, so it has to be spelt as the server spells it: quantities in canonical
-//! form (`1Gi`, `500m`), `data` instead of `stringData`, no empty map or list where the kind's Go type omits empty ones.
+//! It is compared with what the server stored, so it has to be spelt as the server spells it:
+//!
+//! - quantities in canonical form: `1Gi` and `500m`, not `1024Mi` and `0.5`;
+//! - `data` instead of `stringData`;
+//! - no empty map, list or text where the kind's Go type omits empty ones: `labels: {}`, the `value` of a container's `env`
+//!   (but `emptyDir: {}` and empty texts in a `ConfigMap` stay);
+//! - within lists that one manager owns as a whole, also what the server would fill in: the `protocol` of a
+//!   `NetworkPolicy`'s ports, `group`, `kind` and `weight` of an `HTTPRoute`'s references.
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};

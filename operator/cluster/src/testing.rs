@@ -139,9 +139,13 @@ impl Server {
 pub(crate) struct FakeBody(mpsc::UnboundedReceiver<Piece>);
 
 impl FakeBody {
-    fn of(text: String) -> Self {
+    pub(crate) fn of(text: String) -> Self {
         let (pieces, body) = mpsc::unbounded_channel();
         pieces.send(Ok(text)).unwrap();
+        Self(body)
+    }
+
+    pub(crate) fn stream(body: mpsc::UnboundedReceiver<Piece>) -> Self {
         Self(body)
     }
 }

@@ -57,6 +57,18 @@ fn only_our_applied_fields_count() {
 }
 
 #[test]
+fn what_a_real_server_made_of_objects_is_what_was_wanted() {
+    let recorded: Vec<Value> = serde_json::from_str(include_str!("recorded.json")).unwrap();
+    assert_eq!(recorded.len(), 3);
+    for pair in recorded {
+        let (wanted, live) = (&pair["wanted"], &pair["live"]);
+        assert_eq!(canonical_text(&project(live, US, None)), canonical_text(wanted));
+        // Somebody else is in there, too, and the server's defaults are.
+        assert!(!managers(live, US).is_empty() && canonical(live).len() > canonical(wanted).len());
+    }
+}
+
+#[test]
 fn list_items_are_found_by_key_value_and_index() {
     let object = live(
         json!({"metadata": {"finalizers": ["x/y", "a/b", "c/d"],
