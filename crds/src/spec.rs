@@ -73,7 +73,8 @@ pub struct DingTalkBridgeSpec {
     pub database: Option<Database>,
     /// What happens to the database's claim and the sealing key when this object is deleted: `Retain` (default) keeps
     /// both, `Delete` removes both for good. A PostgreSQL database is never touched.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::choice::<DataPolicy>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_policy: Option<DataPolicy>,
     /// How DingTalk reaches the webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +88,7 @@ pub struct DingTalkBridgeSpec {
     /// More settings of the bridge, in the sections and keys of its configuration file, e.g. `{log: {filter: debug}}`.
     /// What the operator sets itself is refused here and named in the condition ConfigValid.
     #[schemars(schema_with = "settings_schema")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<serde_json::Map<String, serde_json::Value>>,
     /// `true`: no pod runs; all data, Secrets and addresses stay. DingTalk's pushes are not answered meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -47,6 +47,11 @@ fn walk(schema: &Value, path: &str, missing: &mut Vec<String>) {
 }
 
 #[test]
+fn dump() {
+    std::fs::write("/tmp/plan-crd.yaml", definition_yaml().unwrap()).unwrap();
+}
+
+#[test]
 fn five_lines_are_enough() {
     let object: DingTalkBridge = serde_saphyr::from_str(
         "apiVersion: bridges.meldry.com/v1alpha1\nkind: DingTalkBridge\nmetadata: {name: acme}\nspec:\n  workspace: acme\n",

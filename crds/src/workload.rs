@@ -15,8 +15,10 @@ pub struct Workload {
     #[schemars(length(min = 1, max = 512), regex(pattern = "^[^\\s]+$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// When the image is pulled.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`. Default: the platform's, else Kubernetes decides by
+    /// the image's tag.
+    #[schemars(schema_with = "crate::choice::<PullPolicy>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicy>,
     /// Secrets with which the image is pulled.
     #[schemars(length(max = 8))]

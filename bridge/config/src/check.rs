@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use toml::Spanned;
@@ -14,14 +15,17 @@ use crate::{Config, document, rules, value};
 /// Words this alike are taken for a slip of the pen.
 const ALIKE: f64 = 0.72;
 
+/// The operator reads a file per bridge, thousands of times; the schema is always the same.
+static SCHEMA: LazyLock<Value> = LazyLock::new(document::schema);
+
 pub(crate) fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
     let (table, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         return Err(syntax.iter().map(|error| syntax_error(text, error)).collect());
     }
-    let schema = document::schema();
-    let mut walk = Walk { text, errors: Vec::new(), places: BTreeMap::new(), known: all_keys("", &schema) };
-    walk.table("", &schema, table.get_ref(), &(0..0));
+    let schema = &*SCHEMA;
+    let mut walk = Walk { text, errors: Vec::new(), places: BTreeMap::new(), known: all_keys("", schema) };
+    walk.table("", schema, table.get_ref(), &(0..0));
     walk.errors.sort_by_key(|error| (error.line, error.column));
     if !walk.errors.is_empty() {
         return Err(walk.errors);

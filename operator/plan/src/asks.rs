@@ -97,7 +97,7 @@ pub(crate) fn order_at(facts: &Facts<'_>, workspace: &Workspace, order: AdminOrd
     let admin = workspace.homeserver.admin.as_ref()?;
     Some(Ask::Admin {
         url: admin.url.to_string(),
-        token: trimmed(value(facts, RefKey::Secret(admin.token.name.clone()), &admin.token)?),
+        token: trimmed(value(facts, &RefKey::Secret(admin.token.name.clone()), &admin.token)?),
         ca: certificates(facts, &workspace.homeserver)?,
         id: workspace.config.appservice.id.to_string(),
         order,
@@ -146,12 +146,12 @@ fn report(facts: &Facts<'_>) -> Option<Ask> {
 fn certificates(facts: &Facts<'_>, homeserver: &Homeserver) -> Option<Option<Secret>> {
     match &homeserver.ca {
         None => Some(None),
-        Some(ca) => value(facts, RefKey::ConfigMap(ca.name.clone()), ca).map(|value| Some(value.clone())),
+        Some(ca) => value(facts, &RefKey::ConfigMap(ca.name.clone()), ca).map(|value| Some(value.clone())),
     }
 }
 
-fn value<'a>(facts: &'a Facts<'_>, object: RefKey, key: &KeyOf) -> Option<&'a Secret> {
-    match facts.references.get(&object)? {
+fn value<'a>(facts: &'a Facts<'_>, object: &RefKey, key: &KeyOf) -> Option<&'a Secret> {
+    match facts.references.get(object)? {
         ReferenceFact::Present { values, .. } => {
             values.get(&key.key).filter(|value| !value.expose().trim().is_empty())
         }

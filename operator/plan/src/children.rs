@@ -81,6 +81,11 @@ impl ChildKind {
         }
     }
 
+    /// Whether its content is made by chance where there is none yet.
+    pub(crate) const fn is_secret(self) -> bool {
+        matches!(self, Self::RegistrationSecret | Self::TokensSecret | Self::SealingSecret)
+    }
+
     /// Whether it holds data of the user's, or what opens it. Such a child has no owner, so that it is not collected
     /// with the `DingTalkBridge`.
     pub const fn is_user_data(self) -> bool {

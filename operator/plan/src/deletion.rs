@@ -81,15 +81,11 @@ fn unregistered(facts: &Facts<'_>, visit: &Visit) -> Unregistered {
         AdminFact::TokenRefused => "the admin's token was refused",
         AdminFact::Refused(words) | AdminFact::Unreachable(words) => words,
         AdminFact::Unknown | AdminFact::Absent | AdminFact::Present { .. } => {
-            return match asks::order_at(facts, workspace, AdminOrder::Remove) {
-                Some(ask) => Unregistered::Asks(vec![ask]),
-                None => {
-                    let trouble = visit.troubles.iter().find(|trouble| trouble.is_admin_token);
-                    let message =
-                        trouble.map_or("a token or a certificate is missing", |trouble| &trouble.message);
-                    Unregistered::Stuck(message.to_owned())
-                }
-            };
+            if let Some(ask) = asks::order_at(facts, workspace, AdminOrder::Remove) {
+                return Unregistered::Asks(vec![ask]);
+            }
+            let trouble = visit.troubles.iter().find(|trouble| trouble.is_admin_token);
+            trouble.map_or("a token or a certificate is missing", |trouble| &trouble.message)
         }
     };
     Unregistered::Stuck(words.to_owned())

@@ -29,7 +29,10 @@ impl<'a> Child<'a> {
             kind,
             standing: Standing::of(kind, facts.seen.get(kind).as_ref(), me),
             wanted,
-            refused: refused.filter(|refusal| wanted.is_some_and(|wanted| wanted.digest == refusal.digest)),
+            // A Secret that is made anew differs each time, so any refusal of one counts.
+            refused: refused.filter(|refusal| {
+                wanted.is_some_and(|wanted| kind.is_secret() || wanted.digest == refusal.digest)
+            }),
         }
     }
 
@@ -72,11 +75,16 @@ const fn wave(kind: ChildKind) -> u8 {
 
 /// Children that differ. `hold` keeps the Deployment back.
 pub(crate) fn writes(facts: &Facts<'_>, children: &[Child<'_>], hold: bool) -> Vec<Change> {
+    // Nor is a claim made whose key could not be written.
+    let keyless = children.iter().any(|child| {
+        child.kind == ChildKind::SealingSecret && child.seen().is_none() && !child.due(facts.now)
+    });
     let mut writes: Vec<Change> = children
         .iter()
         .filter(|child| child.due(facts.now))
         .filter(|child| match child.kind {
             ChildKind::Deployment => !hold,
+            ChildKind::Claim => !keyless || child.seen().is_some(),
             // The cluster would not know the kind.
             ChildKind::HttpRoute => facts.operator.has_http_routes,
             _ => true,

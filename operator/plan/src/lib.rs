@@ -46,3 +46,6 @@ pub use crate::{
     },
     template::Template,
 };
+
+#[cfg(test)]
+mod tests;

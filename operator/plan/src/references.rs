@@ -1,7 +1,7 @@
 //! The Secrets and `ConfigMap`s that `spec` or the platform names: which keys are needed of them, what is not known yet
 //! and what is wrong with them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use dingtalk_crds::{Reason, names::keys};
 
@@ -152,12 +152,25 @@ impl Needed {
     pub(crate) fn troubles(&self, known: &References) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         for (object, needs) in &self.0 {
+            let Some(fact) = known.get(object) else { continue };
+            let who = |needs: &[Need]| {
+                let admin = needs.iter().any(|need| need.for_ == User::Admin);
+                (needs.iter().any(|need| need.for_ == User::Pod), admin)
+            };
+            if let Some((reason, message)) = absent(object, needs, fact) {
+                let (pod, is_admin_token) = who(needs);
+                troubles.push(Trouble { reason, message, pod, is_admin_token });
+                continue;
+            }
             for need in needs {
-                if let Some((reason, message)) =
-                    known.get(object).and_then(|fact| trouble(object, need, fact))
-                {
-                    let is_admin_token = need.for_ == User::Admin;
-                    troubles.push(Trouble { reason, message, pod: !is_admin_token, is_admin_token });
+                if let Some(message) = lacking(object, need, fact) {
+                    let (pod, is_admin_token) = who(std::slice::from_ref(need));
+                    troubles.push(Trouble {
+                        reason: Reason::ReferenceKeyMissing,
+                        message,
+                        pod,
+                        is_admin_token,
+                    });
                 }
             }
         }
@@ -175,44 +188,68 @@ impl Needed {
                     }
                     ReferenceFact::Missing | ReferenceFact::Denied => None,
                 };
-                text.push_str(&format!("{object:?} {} {digest:?}\n", need.key));
+                let _ = writeln!(text, "{object:?} {} {digest:?}", need.key);
             }
         }
         Some(Digest::of_bytes(text.as_bytes()))
     }
 }
 
-fn trouble(object: &RefKey, need: &Need, fact: &ReferenceFact) -> Option<(Reason, String)> {
+/// Kind and name, with the fields that name it.
+fn described(object: &RefKey, needs: &[Need]) -> String {
     let (kind, name) = match object {
         RefKey::Secret(name) => ("Secret", name),
         RefKey::ConfigMap(name) => ("ConfigMap", name),
     };
-    let Need { key, field, length, .. } = need;
+    format!("the {kind} {name}, named by {},", distinct(needs.iter().map(|need| need.field)))
+}
+
+/// Texts in order, each once.
+fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut list: Vec<&str> = Vec::new();
+    for text in texts {
+        if !list.contains(&text) {
+            list.push(text);
+        }
+    }
+    list.join(" and ")
+}
+
+/// An object that is not there, or may not be read.
+fn absent(object: &RefKey, needs: &[Need], fact: &ReferenceFact) -> Option<(Reason, String)> {
+    let what = described(object, needs);
     match fact {
-        ReferenceFact::Missing => Some((
-            Reason::ReferenceMissing,
-            format!(
-                "the {kind} {name}, named by {field}, does not exist: create it with the key {key}, or correct the field"
-            ),
-        )),
+        ReferenceFact::Missing => {
+            let keys = distinct(needs.iter().map(|need| need.key.as_str()));
+            Some((
+                Reason::ReferenceMissing,
+                format!("{what} does not exist: create it with {keys}, or correct the field"),
+            ))
+        }
         ReferenceFact::Denied => Some((
             Reason::AccessDenied,
             format!(
-                "the operator may not read the {kind} {name}, named by {field}: give its ServiceAccount the right to get it in this namespace"
+                "{what} may not be read by the operator: give its ServiceAccount the right to get it in this namespace"
             ),
         )),
-        ReferenceFact::Present { keys, .. } => {
-            let problem = match keys.get(key) {
-                None => format!("has no key {key}: add it, or correct the field"),
-                Some((_, 0)) => format!("has an empty value under {key}: put the value there"),
-                Some((_, found)) if length.is_some_and(|length| !(length..=length + 2).contains(found)) => {
-                    format!(
-                        "has a value of {found} characters under {key}: it must have {AES_KEY_LENGTH}, copy it again"
-                    )
-                }
-                Some(_) => return None,
-            };
-            Some((Reason::ReferenceKeyMissing, format!("the {kind} {name}, named by {field}, {problem}")))
-        }
+        ReferenceFact::Present { .. } => None,
     }
+}
+
+/// A key that is not there or cannot be right.
+fn lacking(object: &RefKey, need: &Need, fact: &ReferenceFact) -> Option<String> {
+    let ReferenceFact::Present { keys, .. } = fact else { return None };
+    let Need { key, length, .. } = need;
+    let problem = match keys.get(key) {
+        None => format!("has no key {key}: add it, or correct the field"),
+        Some((_, 0)) => format!("has an empty value under {key}: put the value there"),
+        // With or without the line end that a file has.
+        Some((_, found)) if length.is_some_and(|length| !(length..=length + 2).contains(found)) => {
+            format!(
+                "has a value of {found} characters under {key}: it must have {AES_KEY_LENGTH}, copy it again"
+            )
+        }
+        Some(_) => return None,
+    };
+    Some(format!("{} {problem}", described(object, std::slice::from_ref(need))))
 }

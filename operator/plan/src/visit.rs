@@ -121,7 +121,7 @@ impl Visit {
             mounted(child.kind)
                 && (matches!(child.standing, Standing::Foreign | Standing::Leaving)
                     // A refused change of something that is there leaves what is there, e.g. a claim that cannot grow.
-                    || (child.refused.is_some() && child.seen().is_none()))
+                    || (child.refused.is_some() && (child.seen().is_none() || child.kind.is_secret())))
         };
         self.sealing_missing
             || self.troubles.iter().any(|trouble| trouble.pod)

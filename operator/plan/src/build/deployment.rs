@@ -9,23 +9,13 @@ use crate::{ChildKind, Digest, outcome::Wanted, workspace::DatabaseFrom};
 /// How long a rollout may make no progress: a slow pull of the image and a long migration fit in.
 const DEADLINE_SECONDS: u32 = 600;
 
-/// `None` while the sealing key is missing: a pod could not start.
-pub(super) fn build(plans: &Plans<'_>, references: Digest) -> Option<Wanted> {
+/// The inputs of a Deployment without a pod: they do not matter, so nothing is written when one changes.
+const NO_POD: &str = "none";
+
+/// `None` while something that the pod gets is missing or not known.
+pub(super) fn build(plans: &Plans<'_>) -> Option<Wanted> {
     let workspace = plans.workspace;
-    let sealing_key = plans.material.sealing_key.as_ref()?;
-    let mut inputs = String::new();
-    for part in [
-        workspace.config_text.as_str(),
-        plans.material.registration_file.expose(),
-        plans.material.status_token.expose(),
-        sealing_key.expose(),
-        &plans.old_keys.join(","),
-        &references.short(),
-    ] {
-        // With its length before it, no part can look like the end of another.
-        inputs.push_str(&format!("{}:{part}", part.len()));
-    }
-    let inputs = Digest::of_bytes(inputs.as_bytes());
+    let inputs = if workspace.suspended { NO_POD.to_owned() } else { inputs(plans)?.short() };
     // Two processes never work on one database: with a file on a claim the old one has to go first.
     let strategy: Value = match workspace.database {
         DatabaseFrom::Sqlite { .. } => json!({"type": "Recreate"}),
@@ -38,7 +28,7 @@ pub(super) fn build(plans: &Plans<'_>, references: Digest) -> Option<Wanted> {
         labels[key] = value.into();
     }
     let mut annotations: Value = json!(workspace.pod.annotations);
-    annotations[names::INPUTS] = inputs.short().into();
+    annotations[names::INPUTS] = inputs.into();
     Some(plans.object(
         ChildKind::Deployment,
         NONE,
@@ -54,4 +44,23 @@ pub(super) fn build(plans: &Plans<'_>, references: Digest) -> Option<Wanted> {
             },
         }}),
     ))
+}
+
+/// Digest of all that the bridge reads at its start.
+fn inputs(plans: &Plans<'_>) -> Option<Digest> {
+    let mut text = String::new();
+    for part in [
+        plans.workspace.config_text.as_str(),
+        plans.material.registration_file.expose(),
+        plans.material.status_token.expose(),
+        plans.material.sealing_key.as_ref()?.expose(),
+        &plans.old_keys.join(","),
+        &plans.references?.short(),
+    ] {
+        // With its length before it, no part can look like the end of another.
+        text.push_str(&part.len().to_string());
+        text.push(':');
+        text.push_str(part);
+    }
+    Some(Digest::of_bytes(text.as_bytes()))
 }

@@ -53,7 +53,7 @@ pub(crate) fn build(plans: &Plans<'_>) -> Children<Option<Wanted>> {
         config_map: Some(config_map::build(plans)),
         service_account: Some(service_account::build(plans)),
         claim: claim::build(plans),
-        deployment: plans.references.and_then(|references| deployment::build(plans, references)),
+        deployment: deployment::build(plans),
         service: Some(service::build(plans)),
         ingress: is_ingress.then(|| ingress::build(plans)),
         http_route: is_gateway.then(|| http_route::build(plans)),

@@ -113,9 +113,8 @@ fn service_namespace(domain: &str, own: &str) -> Option<String> {
     let labels: Vec<&str> = domain.trim_end_matches('.').split('.').collect();
     match labels.as_slice() {
         [_] => Some(own.to_owned()),
-        [_, namespace, "svc", ..] => Some((*namespace).to_owned()),
-        // A name below a headless Service.
-        [_, _, namespace, "svc", ..] => Some((*namespace).to_owned()),
+        // The second is a name below a headless Service.
+        [_, namespace, "svc", ..] | [_, _, namespace, "svc", ..] => Some((*namespace).to_owned()),
         _ => None,
     }
 }

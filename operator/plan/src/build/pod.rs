@@ -188,7 +188,7 @@ fn secrets(plans: &Plans<'_>) -> Vec<Value> {
             ],
         )),
         Some(CredentialsFrom::Parts { app_secret, .. }) => {
-            sources.push(key_of(app_secret, files::APP_SECRET))
+            sources.push(key_of(app_secret, files::APP_SECRET));
         }
         None => {}
     }

@@ -1,6 +1,6 @@
 //! `DatabaseReady`.
 
-use dingtalk_crds::{Reason, names::keys};
+use dingtalk_crds::{ConditionStatus, Reason, names::keys};
 
 use super::{Check, Verdict, View, conflict, obstacle, refused};
 use crate::{ChildKind, SeenMore, quantity::Quantity, standing::Standing, workspace::DatabaseFrom};
@@ -97,15 +97,14 @@ fn lost(view: &View<'_>) -> Option<Verdict> {
     })
 }
 
+/// Not a failure: with many storage classes the volume comes only with the pod, and what keeps the pod is told elsewhere.
 fn pending(view: &View<'_>) -> Option<Verdict> {
     (phase(view)? != "Bound").then(|| {
-        Verdict::fails(
-            Reason::VolumePending,
-            format!(
-                "the {} waits for its volume; with some storage classes it comes when the pod does. If it stays so, `kubectl describe` of the claim tells why",
-                view.describe(ChildKind::Claim)
-            ),
-        )
+        let message = format!(
+            "the {} waits for its volume; with some storage classes it comes when the pod does. If it stays so, `kubectl describe` of the claim tells why",
+            view.describe(ChildKind::Claim)
+        );
+        Verdict::Is(ConditionStatus::Unknown, Reason::VolumePending, message)
     })
 }
 

@@ -3,13 +3,16 @@
 use dingtalk_crds::{ConditionStatus, Reason};
 
 use super::{Check, Verdict, View};
-use crate::ReportFact;
+use crate::{ChildKind, ReportFact, SeenMore, visit::standing};
 
 pub(super) const CHECKS: &[Check] = &[report];
 
+#[expect(clippy::unnecessary_wraps, reason = "a check like the others")]
 fn report(view: &View<'_>) -> Option<Verdict> {
     Some(match view.facts.report {
         ReportFact::Unknown => Verdict::Keep,
+        // A pod that is not ready is told about elsewhere, and need not answer yet.
+        ReportFact::Unreachable(_) if !is_available(view) => Verdict::Keep,
         ReportFact::Unreachable(words) => Verdict::Is(
             ConditionStatus::Unknown,
             Reason::ReportUnavailable,
@@ -35,4 +38,9 @@ fn report(view: &View<'_>) -> Option<Verdict> {
             )
         }
     })
+}
+
+fn is_available(view: &View<'_>) -> bool {
+    let seen = standing(view.facts, ChildKind::Deployment).ours();
+    matches!(seen.map(|seen| &seen.more), Some(SeenMore::Deployment { available, .. }) if *available > 0)
 }

@@ -214,7 +214,7 @@ fn write_own_keys(
     let mut database = section(table, "database")?;
     match own.database {
         DatabaseFrom::PostgreSql(_) if POSTGRESQL => {
-            database.set("url_file", files::secret(files::DATABASE_URL))
+            database.set("url_file", files::secret(files::DATABASE_URL));
         }
         _ => database.set("url", files::SQLITE_URL),
     }

@@ -1,0 +1,457 @@
+//! A cluster in memory that does what a plan says.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bridge_config::{LastEvent, Organization, Report, Time, Waiting};
+use dingtalk_crds::{Condition, ConditionType, DingTalkBridge, DingTalkBridgeSpec, names};
+use serde_json::Value;
+
+use crate::*;
+
+/// The platform of the tests.
+pub(crate) const PLATFORM: &str = "
+baseDomain: meldry.com
+homeserver:
+  urlTemplate: http://synapse-{workspace}.{namespace}.svc:8008
+admins: ['@admin:{serverName}']
+route:
+  type: Ingress
+  ingress: {className: nginx, tlsSecretName: '{workspace}-tls'}
+image: {reference: 'registry.example/dingtalk-bridge:0.1.0'}
+storage: {size: 1Gi}
+";
+
+/// UID of the object.
+pub(crate) const UID: &str = "0b9f8a9e-54a3-4c0e-9b4f-2d1f4a3c7e11";
+
+/// Texts that must never be told.
+pub(crate) const SECRETS: [&str; 8] = [
+    "as-token-of-the-tests-0123456789abcdef",
+    "hs-token-of-the-tests-0123456789abcdef",
+    "status-token-of-the-tests-0123456789ab",
+    "c2VhbGluZy1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGU=",
+    "admin-token-of-the-tests",
+    "app-secret-of-the-tests",
+    "certificate-of-the-tests",
+    "database-password-of-the-tests",
+];
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub object: DingTalkBridge,
+    pub platform: Platform,
+    pub operator: OperatorInfo,
+    pub seen: Children<Option<Seen>>,
+    pub applied: Children<Option<Digest>>,
+    pub refused: Children<Option<Refusal>>,
+    pub pod: Option<PodSeen>,
+    pub references: References,
+    /// The user's objects, as they are.
+    pub existing: BTreeMap<RefKey, BTreeMap<String, String>>,
+    pub rivals: Rivals,
+    pub whoami: WhoamiFact,
+    pub admin: AdminFact,
+    pub report: ReportFact,
+    pub fresh: Fresh,
+    pub now: jiff::Timestamp,
+    /// What the homeserver will answer.
+    pub homeserver: WhoamiFact,
+    /// All notes so far, as `Type Reason action`.
+    pub told: Vec<String>,
+    /// Children written so far.
+    pub written: Vec<ChildKind>,
+}
+
+impl World {
+    /// An object with this `spec`, just created.
+    pub(crate) fn new(spec: &str) -> Self {
+        let spec: DingTalkBridgeSpec = serde_saphyr::from_str(spec).unwrap();
+        let mut object = DingTalkBridge::new("acme", spec);
+        object.metadata.namespace = Some("tenants".to_owned());
+        object.metadata.uid = Some(UID.to_owned());
+        object.metadata.generation = Some(1);
+        Self {
+            object,
+            platform: Platform::parse(PLATFORM).unwrap(),
+            operator: OperatorInfo { namespace: "meldry-system".to_owned(), has_http_routes: true },
+            seen: Children::default(),
+            applied: Children::default(),
+            refused: Children::default(),
+            pod: None,
+            references: References::new(),
+            existing: BTreeMap::new(),
+            rivals: Rivals::default(),
+            whoami: WhoamiFact::Unknown,
+            admin: AdminFact::Unknown,
+            report: ReportFact::Unknown,
+            fresh: fresh(""),
+            now: "2026-03-01T08:00:00.123Z".parse().unwrap(),
+            homeserver: WhoamiFact::Accepted,
+            told: Vec::new(),
+            written: Vec::new(),
+        }
+    }
+
+    /// The five-line object.
+    pub(crate) fn smallest() -> Self {
+        Self::new("workspace: acme")
+    }
+
+    /// The five-line object, running.
+    pub(crate) fn running() -> Self {
+        let mut world = Self::smallest();
+        world.start();
+        world
+    }
+
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        Facts {
+            object: &self.object,
+            platform: &self.platform,
+            operator: &self.operator,
+            seen: &self.seen,
+            applied: &self.applied,
+            refused: &self.refused,
+            pod: self.pod.as_ref(),
+            references: &self.references,
+            rivals: &self.rivals,
+            whoami: &self.whoami,
+            admin: &self.admin,
+            report: &self.report,
+            fresh: &self.fresh,
+            now: self.now,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        plan(&self.facts())
+    }
+
+    /// An edit of `spec`.
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut DingTalkBridgeSpec)) {
+        edit(&mut self.object.spec);
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        self.object.metadata.generation = Some(generation + 1);
+    }
+
+    pub(crate) fn annotate(&mut self, key: &str, value: &str) {
+        let annotations = self.object.metadata.annotations.get_or_insert_default();
+        annotations.insert(key.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn delete(&mut self) {
+        let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now);
+        self.object.metadata.deletion_timestamp = Some(time);
+    }
+
+    /// Plans and carries out until nothing is left to do; time passes meanwhile. Returns the last plan.
+    pub(crate) fn settle(&mut self) -> Plan {
+        for _ in 0..30 {
+            let plan = self.plan();
+            self.carry_out(&plan);
+            let idle = plan.writes.is_empty()
+                && plan.asks.is_empty()
+                && plan.deletions.is_empty()
+                && plan.finalizer.is_none()
+                && plan.status.is_none();
+            if idle {
+                return plan;
+            }
+            self.now += jiff::SignedDuration::from_secs(1);
+            self.fresh = fresh(&format!("-{}", self.now.as_second()));
+        }
+        panic!("never settles: {:?}", self.plan());
+    }
+
+    /// Settles, and lets the pod come up.
+    pub(crate) fn start(&mut self) {
+        self.settle();
+        self.pod_runs();
+        self.settle();
+    }
+
+    /// The cluster binds the claim and starts the pod.
+    pub(crate) fn pod_runs(&mut self) {
+        if let Some(Seen { more: SeenMore::Claim { phase, capacity, requested, .. }, .. }) =
+            &mut self.seen.claim
+        {
+            "Bound".clone_into(phase);
+            capacity.clone_from(requested);
+        }
+        if let Some(Seen {
+            more: SeenMore::Deployment { generation, observed, updated, available, .. },
+            ..
+        }) = &mut self.seen.deployment
+        {
+            *observed = *generation;
+            *updated = 1;
+            *available = 1;
+        }
+        self.pod = Some(PodSeen { ready: true, ..PodSeen::default() });
+    }
+
+    pub(crate) fn carry_out(&mut self, plan: &Plan) {
+        match plan.finalizer {
+            Some(FinalizerChange::Add) => {
+                self.object.metadata.finalizers = Some(vec![names::FINALIZER.to_owned()]);
+            }
+            Some(FinalizerChange::Remove) => self.object.metadata.finalizers = None,
+            None => {}
+        }
+        for change in &plan.writes {
+            self.write(change);
+        }
+        for deletion in &plan.deletions {
+            let place = self.seen.get_mut(deletion.child);
+            assert_eq!(place.as_ref().map(|seen| seen.uid.as_str()), Some(deletion.uid.as_str()));
+            *place = None;
+        }
+        for ask in &plan.asks {
+            self.answer(ask);
+        }
+        for note in &plan.notes {
+            self.told.push(format!("{:?} {} {}", note.type_, note.reason, note.action));
+        }
+        if let (Some(status), true) = (&plan.status, plan.writes.is_empty()) {
+            self.object.status = Some(status.clone());
+        }
+    }
+
+    fn write(&mut self, change: &Change) {
+        let object = &change.wanted.object;
+        let metadata = &object["metadata"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let old = self.seen.get(change.child).clone();
+        assert_eq!(old.as_ref().map(|seen| seen.uid.clone()), change.uid, "writes {:?}", change.child);
+        let generation = match old.as_ref().map(|seen| &seen.more) {
+            Some(SeenMore::Deployment { generation, .. }) => generation + 1,
+            _ => 1,
+        };
+        let more = match change.child {
+            ChildKind::RegistrationSecret | ChildKind::TokensSecret | ChildKind::SealingSecret => {
+                let data = object["data"].as_object().unwrap();
+                let decode = |value: &Value| {
+                    Secret::new(String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap())
+                };
+                let mut values = match old.as_ref().map(|seen| &seen.more) {
+                    Some(SeenMore::Secret(values)) => values.clone(),
+                    _ => BTreeMap::new(),
+                };
+                values.extend(data.iter().map(|(key, value)| (key.clone(), decode(value))));
+                SeenMore::Secret(values)
+            }
+            ChildKind::Claim => SeenMore::Claim {
+                phase: match old.as_ref().map(|seen| &seen.more) {
+                    Some(SeenMore::Claim { phase, .. }) => phase.clone(),
+                    _ => "Pending".to_owned(),
+                },
+                requested: text(&object["spec"]["resources"]["requests"]["storage"]),
+                class: text(&object["spec"]["storageClassName"]),
+                capacity: match old.as_ref().map(|seen| &seen.more) {
+                    Some(SeenMore::Claim { capacity, .. }) => capacity.clone(),
+                    _ => None,
+                },
+                trouble: None,
+            },
+            ChildKind::Deployment => SeenMore::Deployment {
+                generation,
+                observed: generation - 1,
+                updated: 0,
+                available: match old.as_ref().map(|seen| &seen.more) {
+                    Some(SeenMore::Deployment { available, .. }) => *available,
+                    _ => 0,
+                },
+                deadline_exceeded: false,
+                replica_failure: None,
+                image: text(&object["spec"]["template"]["spec"]["containers"][0]["image"]),
+            },
+            ChildKind::HttpRoute => SeenMore::HttpRoute { accepted: Some(Ok(())) },
+            _ => SeenMore::Nothing,
+        };
+        *self.seen.get_mut(change.child) = Some(Seen {
+            uid: change
+                .uid
+                .clone()
+                .unwrap_or_else(|| format!("uid-of-{:?}-{}", change.child, self.written.len())),
+            owner: text(&metadata["ownerReferences"][0]["uid"]),
+            labelled: true,
+            workspace: text(&metadata["labels"][names::WORKSPACE]),
+            adopt: None,
+            deleting: false,
+            digest: change.wanted.digest,
+            more,
+        });
+        *self.applied.get_mut(change.child) = Some(change.wanted.digest);
+        self.written.push(change.child);
+    }
+
+    fn answer(&mut self, ask: &Ask) {
+        match ask {
+            Ask::Read { key, values } => {
+                let fact = match self.existing.get(key) {
+                    None => ReferenceFact::Missing,
+                    Some(data) => ReferenceFact::Present {
+                        keys: data
+                            .iter()
+                            .map(|(key, value)| {
+                                (key.clone(), (Digest::of_bytes(value.as_bytes()), value.len()))
+                            })
+                            .collect(),
+                        values: values
+                            .iter()
+                            .filter_map(|key| Some((key.clone(), Secret::new(data.get(key)?))))
+                            .collect(),
+                    },
+                };
+                self.references.insert(key.clone(), fact);
+            }
+            Ask::Whoami { as_token, user_id, .. } => {
+                assert!(!as_token.expose().is_empty() && user_id.starts_with("@dingtalkbot:"));
+                self.whoami = self.homeserver.clone();
+            }
+            Ask::Admin { order, .. } => {
+                self.admin = match order {
+                    AdminOrder::Look { .. } | AdminOrder::Remove => AdminFact::Absent,
+                    AdminOrder::Register { .. } | AdminOrder::Enable => {
+                        AdminFact::Present { same: true, enabled: true }
+                    }
+                    AdminOrder::Disable => AdminFact::Present { same: true, enabled: false },
+                };
+            }
+            Ask::Report { url, token } => {
+                assert_eq!(url, "http://dingtalk-acme.tenants.svc:9090/status");
+                assert!(token.expose().starts_with("status-token"));
+                self.report = ReportFact::Report(Box::new(report()));
+            }
+        }
+    }
+
+    /// A Secret of the user's.
+    pub(crate) fn secret(&mut self, name: &str, data: &[(&str, &str)]) {
+        self.existing.insert(RefKey::Secret(name.to_owned()), texts(data));
+    }
+
+    /// A `ConfigMap` of the user's.
+    pub(crate) fn config_map(&mut self, name: &str, data: &[(&str, &str)]) {
+        self.existing.insert(RefKey::ConfigMap(name.to_owned()), texts(data));
+    }
+
+    pub(crate) fn condition(&self, type_: ConditionType) -> Condition {
+        let conditions = &self.object.status.as_ref().expect("a status").conditions;
+        conditions
+            .iter()
+            .find(|condition| condition.type_ == type_.as_str())
+            .expect("every condition")
+            .clone()
+    }
+
+    /// `True AllGood`, e.g.
+    pub(crate) fn is(&self, type_: ConditionType) -> String {
+        let condition = self.condition(type_);
+        format!("{:?} {}", condition.status, condition.reason)
+    }
+
+    pub(crate) fn message(&self, type_: ConditionType) -> String {
+        self.condition(type_).message
+    }
+}
+
+fn texts(data: &[(&str, &str)]) -> BTreeMap<String, String> {
+    data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Material that differs by its end.
+pub(crate) fn fresh(end: &str) -> Fresh {
+    Fresh {
+        as_token: Secret::new(format!("{}{end}", SECRETS[0])),
+        hs_token: Secret::new(format!("{}{end}", SECRETS[1])),
+        status_token: Secret::new(format!("{}{end}", SECRETS[2])),
+        sealing_key: Secret::new(SECRETS[3]),
+    }
+}
+
+/// What a bridge says that has just been linked.
+pub(crate) fn report() -> Report {
+    Report {
+        version: "0.1.0".to_owned(),
+        workspace: "acme".to_owned(),
+        started_at: Time::from_unix_seconds(1_772_352_000),
+        ready: true,
+        problems: Vec::new(),
+        linked: true,
+        credentials: None,
+        organization: Some(Organization { name: "Acme Ltd.".to_owned(), corp_id: Some("ding01".to_owned()) }),
+        last_event: Some(LastEvent {
+            time: Time::from_unix_seconds(1_772_352_100),
+            kind: "callback".to_owned(),
+        }),
+        bridged_chats: 3,
+        waiting: Waiting::default(),
+        failed_messages: 0,
+    }
+}
+
+/// Everything that can be set, on SQLite.
+pub(crate) const EVERYTHING: &str = "
+workspace: acme
+displayName: Acme Ltd.
+host: chat.acme.example
+homeserver:
+  serverName: acme.example
+  url: https://matrix.acme.example:8448
+  caConfigMapRef: {name: company-ca, key: bundle.pem}
+  registration:
+    mode: AdminAPI
+    adminAPI: {url: 'https://admin.acme.example', tokenSecretRef: {name: matrix-admin, key: token}}
+dingtalk:
+  credentials: {secretRef: {name: dingtalk-app}}
+  webhook: {secretRef: {name: dingtalk-webhook}}
+  corpID: ding0123456789abcdef
+  apiBase: http://dingtalk-proxy.proxies.svc:8080
+  oapiBase: http://10.20.30.40:8081
+  caConfigMapRef: {name: proxy-ca}
+permissions:
+  admins: ['@alice:acme.example', ops.acme.example]
+  users: [acme.example]
+database:
+  sqlite: {size: 2048Mi, storageClassName: fast}
+dataPolicy: Delete
+route:
+  ingress:
+    className: traefik
+    annotations: {cert-manager.io/cluster-issuer: letsencrypt}
+    tlsSecretName: chat-tls
+networkPolicy: {enabled: true, egressCidrs: [10.99.0.0/16]}
+workload:
+  image: registry.acme.example/dingtalk-bridge@sha256:0123
+  imagePullPolicy: IfNotPresent
+  imagePullSecrets: [{name: registry}]
+  resources: {requests: {cpu: 0.1, memory: 64Mi}, limits: {cpu: 1000m, memory: 0.25Gi}}
+  labels: {team: chat, app.kubernetes.io/name: mine}
+  annotations: {example.com/note: hello}
+  nodeSelector: {disk: ssd}
+  tolerations: [{key: chat, effect: NoSchedule}, {operator: Exists}]
+  priorityClassName: tenants
+  extraEnv: [{name: HTTPS_PROXY, secretKeyRef: {name: proxy, key: url}}]
+settings:
+  log: {filter: debug}
+  queue: {lanes: 16}
+";
+
+impl World {
+    /// All that can be set, with all that it names.
+    pub(crate) fn everything() -> Self {
+        let mut world = Self::new(&EVERYTHING.replace("cpu: 0.1,", "cpu: '0.1',"));
+        world.config_map("company-ca", &[("bundle.pem", SECRETS[6])]);
+        world.config_map("proxy-ca", &[("ca.crt", SECRETS[6])]);
+        world.secret("matrix-admin", &[("token", SECRETS[4])]);
+        world.secret(
+            "dingtalk-app",
+            &[("appKey", "dingkey"), ("appSecret", SECRETS[5]), ("agentID", "3021548899")],
+        );
+        world.secret("dingtalk-webhook", &[("token", "tok"), ("aesKey", &"k".repeat(43))]);
+        world.secret("proxy", &[("url", "http://proxy:3128")]);
+        world
+    }
+}

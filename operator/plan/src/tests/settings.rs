@@ -1,0 +1,122 @@
+//! The configuration file.
+
+use bridge_config::Config;
+use dingtalk_crds::ConditionType;
+use serde_json::json;
+
+use super::World;
+use crate::ChildKind;
+
+fn with(settings: serde_json::Value) -> World {
+    let mut world = World::smallest();
+    world.edit(|spec| spec.settings = Some(serde_json::from_value(settings).unwrap()));
+    world
+}
+
+fn config(world: &World) -> Config {
+    let plan = world.plan();
+    let change = plan.writes.iter().find(|change| change.child == ChildKind::ConfigMap).unwrap();
+    Config::parse(change.wanted.object["data"]["config.toml"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn spec_goes_over_the_platform_and_the_operator_over_both() {
+    let mut world = with(json!({"queue": {"lanes": 16}, "log": {"filter": "debug"}}));
+    world.platform.settings =
+        serde_json::from_value(json!({"queue": {"lanes": 8, "first_pause": "2s"}})).unwrap();
+    let config = config(&world);
+    assert_eq!(config.queue.lanes, 16);
+    assert_eq!(config.queue.first_pause.as_secs(), 2);
+    assert_eq!(config.log.filter, "debug");
+    assert_eq!(config.permissions.admins[0].as_str(), "@admin:acme.meldry.com");
+    assert_eq!(
+        config.appservice.webhook_url.unwrap().as_str(),
+        "https://acme.meldry.com/bridges/dingtalk/webhook"
+    );
+}
+
+#[test]
+fn a_wrong_setting_is_named_where_it_was_written() {
+    for (settings, parts) in [
+        (json!({"queue": {"lines": 16}}), &["spec.settings.queue.lines", "did you mean"][..]),
+        (json!({"queue": {"lanes": 0}}), &["spec.settings.queue.lanes", "out of range"]),
+        (json!({"queue": {"lanes": 1.5}}), &["spec.settings.queue.lanes", "whole number"]),
+        (json!({"queue": {"lanes": null}}), &["spec.settings.queue.lanes", "null"]),
+        (json!({"queue": "fast"}), &["spec.settings.queue"]),
+        (json!({"dingtalk": "x"}), &["spec.settings.dingtalk", "section"]),
+        (
+            json!({"homeserver": {"url": "http://x"}}),
+            &["spec.settings.homeserver.url", "set spec.homeserver.url instead"],
+        ),
+        (
+            json!({"workspace": {"name": "x"}}),
+            &["spec.settings.workspace.name", "set spec.displayName instead"],
+        ),
+        (json!({"health": {}}), &["spec.settings.health", "remove it"]),
+        (json!({"security": {"sealing_key_file": "x"}}), &["spec.settings.security", "remove it"]),
+        (json!({"bot": {"localpart": "dingtalk_bot"}}), &["spec.settings.bot.localpart"]),
+    ] {
+        let mut world = with(settings);
+        world.settle();
+        assert_eq!(world.is(ConditionType::ConfigValid), "False InvalidSetting");
+        let message = world.message(ConditionType::ConfigValid);
+        for part in parts {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert!(world.written.is_empty());
+    }
+}
+
+#[test]
+fn a_wrong_field_of_spec_is_named_as_such() {
+    let mut world = World::new("{workspace: acme, permissions: {admins: ['*']}}");
+    world.settle();
+    assert!(world.message(ConditionType::ConfigValid).starts_with("spec.permissions.admins:"));
+    let mut world = World::new("{workspace: acme, dingtalk: {apiBase: 'ftp://x'}}");
+    world.settle();
+    assert!(world.message(ConditionType::ConfigValid).starts_with("spec.dingtalk.apiBase:"));
+    let mut world = World::smallest();
+    world.platform.settings = serde_json::from_value(json!({"queue": {"lanes": 0}})).unwrap();
+    world.settle();
+    assert!(world.message(ConditionType::ConfigValid).starts_with("the platform's settings.queue.lanes:"));
+}
+
+#[test]
+fn what_neither_says_is_asked_for_by_both_names() {
+    let mut world = World::smallest();
+    world.platform.base_domain = None;
+    world.settle();
+    assert_eq!(world.is(ConditionType::ConfigValid), "False DefaultMissing");
+    let message = world.message(ConditionType::ConfigValid);
+    assert!(message.contains("spec.host") && message.contains("baseDomain"), "{message}");
+    for (change, field) in [
+        (
+            (|platform| platform.homeserver.url_template = None) as fn(&mut crate::Platform),
+            "spec.homeserver.url",
+        ),
+        (|platform| platform.image.reference = None, "spec.workload.image"),
+        (|platform| platform.route.type_ = crate::RouteType::Gateway, "spec.route.gateway.parentRefs"),
+        (
+            |platform| platform.homeserver.registration.mode = dingtalk_crds::RegistrationMode::AdminApi,
+            "adminAPI.tokenSecretRef",
+        ),
+    ] {
+        let mut world = World::smallest();
+        change(&mut world.platform);
+        world.settle();
+        assert_eq!(world.is(ConditionType::ConfigValid), "False DefaultMissing");
+        assert!(world.message(ConditionType::ConfigValid).contains(field), "{field}");
+    }
+}
+
+#[test]
+fn a_mistake_does_not_stop_what_runs() {
+    let mut world = World::running();
+    let before = world.seen.clone();
+    world.edit(|spec| spec.host = Some("no host".to_owned()));
+    world.settle();
+    assert_eq!(world.seen, before);
+    assert_eq!(world.is(ConditionType::ConfigValid), "False InvalidSetting");
+    assert_eq!(world.is(ConditionType::WorkloadAvailable), "True AllGood");
+    assert_eq!(world.is(ConditionType::Ready), "False InvalidSetting");
+}
