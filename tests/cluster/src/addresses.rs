@@ -28,6 +28,9 @@ pub(crate) const DNS: SocketAddr = on_node(53);
 /// The TLS port of the ingress controller on the node.
 pub(crate) const INGRESS: SocketAddr = on_node(443);
 
+/// Where etcd says whether it is well, and nothing else.
+pub(crate) const ETCD_HEALTH: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2381));
+
 /// A port on the node.
 pub(crate) const fn on_node(port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(NODE, port))

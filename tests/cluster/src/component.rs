@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    addresses::{DNS, SERVICE_OF_API},
+    addresses::{DNS, ETCD_HEALTH, SERVICE_OF_API},
     api::Api,
     dns,
     namespace::{Namespace, Spec, Task},
@@ -75,6 +76,19 @@ impl Component {
             Self::Dns => "coredns",
         }
     }
+
+    /// Where it says whether it is well, inside; the others are asked what they are there for.
+    fn health(self) -> Option<(&'static str, SocketAddr, &'static str)> {
+        let (scheme, port, path) = match self {
+            Self::Etcd => ("http", ETCD_HEALTH.port(), "health"),
+            Self::ControllerManager => ("https", 10257, "healthz"),
+            Self::Scheduler => ("https", 10259, "healthz"),
+            Self::Kubelet => ("http", 10248, "healthz"),
+            Self::Proxy => ("http", 10256, "healthz"),
+            Self::ApiServer | Self::Containerd | Self::Dns => return None,
+        };
+        Some((scheme, (Ipv4Addr::LOCALHOST, port).into(), path))
+    }
 }
 
 impl fmt::Display for Component {
@@ -88,13 +102,15 @@ impl fmt::Display for Component {
 pub(crate) struct Components {
     parts: BTreeMap<Component, Part>,
     /// From outside.
-    dns: std::net::SocketAddr,
+    dns: SocketAddr,
 }
 
 #[derive(Debug)]
 struct Part {
     spec: Spec,
     task: Mutex<Option<Task>>,
+    /// From outside.
+    health: Option<String>,
 }
 
 impl Components {
@@ -102,11 +118,17 @@ impl Components {
         namespace: &Namespace,
         specs: impl IntoIterator<Item = (Component, Spec)>,
     ) -> anyhow::Result<Self> {
-        let parts = specs.into_iter().map(|(component, spec)| {
-            let part = Part { spec, task: Mutex::new(None) };
-            (component, part)
-        });
-        Ok(Self { parts: parts.collect(), dns: namespace.forward(DNS).await? })
+        let mut parts = BTreeMap::new();
+        for (component, spec) in specs {
+            let health = match component.health() {
+                Some((scheme, inside, path)) => {
+                    Some(format!("{scheme}://{}/{path}", namespace.forward(inside).await?))
+                }
+                None => None,
+            };
+            parts.insert(component, Part { spec, task: Mutex::new(None), health });
+        }
+        Ok(Self { parts, dns: namespace.forward(DNS).await? })
     }
 
     fn part(&self, component: Component) -> anyhow::Result<&Part> {
@@ -145,7 +167,10 @@ impl Components {
                     let api = SERVICE_OF_API.into();
                     dns::ask(self.dns, "kubernetes.default.svc.cluster.local", api).await.contains(&api)
                 }
-                _ => true,
+                _ => match &part.health {
+                    Some(url) => api.is_well(url).await,
+                    None => true,
+                },
             };
             let end = part.task.lock().await.as_ref().and_then(Task::end);
             if ready && end.is_none() {
@@ -164,7 +189,7 @@ impl Components {
     }
 
     /// Whether DNS gives exactly this answer.
-    pub(crate) async fn dns_says(&self, name: &str, address: std::net::IpAddr) -> bool {
+    pub(crate) async fn dns_says(&self, name: &str, address: IpAddr) -> bool {
         dns::ask(self.dns, name, address).await.contains(&address)
     }
 

@@ -1,7 +1,7 @@
 //! The command lines of etcd, the API server, the controller manager and the scheduler.
 
 use crate::{
-    addresses::{API, INSIDE, NODE, PODS, SERVICES},
+    addresses::{API, ETCD_HEALTH, INSIDE, NODE, PODS, SERVICES},
     namespace::Spec,
 };
 
@@ -34,6 +34,8 @@ pub(crate) fn etcd() -> Spec {
             "--unsafe-no-fsync".to_owned(),
             "--listen-client-urls=http://127.0.0.1:2379".to_owned(),
             "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),
+            // Health for whoever asks; the data only for those inside.
+            format!("--listen-metrics-urls=http://{ETCD_HEALTH}"),
             "--log-level=warn".to_owned(),
         ],
     )

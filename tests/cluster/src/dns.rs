@@ -44,6 +44,11 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
     hosts {INSIDE}/{HOSTS} {{
         reload 100ms
         ttl 1
+        fallthrough
+    }}
+    # By itself it would say that it is unwell, and clients would ask again.
+    template ANY ANY {{
+        rcode NXDOMAIN
     }}
 }}
 "

@@ -1,6 +1,7 @@
 //! Building programs from Go modules, once.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File, TryLockError},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -13,10 +14,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::Command,
+    process::{Child, Command},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
@@ -26,7 +28,7 @@ use crate::{image::hex, packages, unfit::Unfit};
 const GO: (u32, u32) = (1, 26);
 const GO_TEXT: &str = "1.26";
 
-/// The name of the C library's absence: static programs run in containers without any other file.
+/// Without the C library the programs are static and run in containers that have no other file.
 const ENVIRONMENT: [(&str, &str); 4] =
     [("CGO_ENABLED", "0"), ("GOWORK", "off"), ("GOFLAGS", "-mod=readonly"), ("GO111MODULE", "on")];
 
@@ -231,10 +233,29 @@ fn go(module: &Path, words: &[&str]) -> Command {
     // Hours of other work on the same machine go first.
     let mut command = Command::new("nice");
     command.args(["-n", "10"]).arg(packages::find("go").unwrap_or_else(|| "go".into())).args(words);
-    command.current_dir(module).envs(ENVIRONMENT).stdin(Stdio::null());
-    // A group of its own, so that Ctrl-C ends it by our hand only; dropping the future kills it.
-    command.kill_on_drop(true);
+    command.current_dir(module).envs(ENVIRONMENT).stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// Go and the compilers that it has started.
+struct Builders {
+    child: Child,
+}
+
+impl Drop for Builders {
+    /// Asks them to end, as Ctrl-C would: killed, Go would leave its compilers and their files behind.
+    fn drop(&mut self) {
+        let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) else { return };
+        for signal in [Signal::INT, Signal::KILL] {
+            let _ = kill_process_group(group, signal);
+            for _ in 0..200 {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
 }
 
 /// Runs a command to its end beside `meanwhile`; each line of standard error goes to `line`.
@@ -243,20 +264,21 @@ async fn run(
     mut line: impl FnMut(&str),
     meanwhile: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting go")?;
-    let stderr = child.stderr.take().context("no standard error")?;
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    let mut builders = Builders { child: command.spawn().context("starting go")? };
+    let stderr = builders.child.stderr.take().context("no standard error")?;
     let work = async {
         let mut lines = BufReader::new(stderr).lines();
-        let mut last = Vec::new();
+        let mut last = VecDeque::new();
         while let Some(text) = lines.next_line().await? {
             line(&text);
-            last.push(text);
+            last.push_back(text);
             if last.len() > 30 {
-                last.remove(0);
+                last.pop_front();
             }
         }
-        let status = child.wait().await?;
-        anyhow::ensure!(status.success(), "go ended with {status}:\n{}", last.join("\n"));
+        let status = builders.child.wait().await?;
+        anyhow::ensure!(status.success(), "go ended with {status}:\n{}", Vec::from(last).join("\n"));
         Ok(())
     };
     tokio::pin!(work, meanwhile);

@@ -5,7 +5,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
-	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/template"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
@@ -13,6 +13,6 @@ import (
 
 func main() {
 	// Also the order in which a question passes through them.
-	dnsserver.Directives = []string{"ready", "errors", "hosts", "kubernetes"}
+	dnsserver.Directives = []string{"errors", "hosts", "template", "kubernetes"}
 	coremain.Run()
 }

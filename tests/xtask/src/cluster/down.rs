@@ -1,6 +1,6 @@
 //! Ending a cluster from another terminal.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -29,7 +29,8 @@ impl Down {
         // If it has ended meanwhile, the waiting below is short.
         Command::new("kill").args(["-s", "TERM", "--", &owner]).output().await.context("running kill")?;
         let deadline = Instant::now() + LIMIT;
-        while super::running()?.iter().any(|one| one.first_process == cluster.first_process) {
+        // The folder is the last thing that goes.
+        while cluster.kubeconfig.parent().is_some_and(Path::exists) {
             anyhow::ensure!(
                 Instant::now() < deadline,
                 "the cluster {} did not end in {LIMIT:?}; kill -9 {} ends it",
