@@ -88,7 +88,7 @@ pub(crate) async fn ensure(
     recipes: &[Recipe],
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Vec<PathBuf>> {
-    let go = version().await?;
+    let go = version()?;
     let folders = recipes.iter().map(|recipe| {
         let key = recipe.key(&sources.join(recipe.name), &go)?;
         Ok(cache.join(key))
@@ -122,13 +122,14 @@ pub(crate) async fn ensure(
 }
 
 /// Which Go there is, such as `go1.26.8`.
-async fn version() -> anyhow::Result<String> {
+pub(crate) fn version() -> Result<String, Unfit> {
     let no_go = |found: String| Unfit::NoGo { needed: GO_TEXT, found };
     let go = packages::find("go").ok_or_else(|| no_go("which is not installed".to_owned()))?;
-    let output = Command::new(go).args(["env", "GOVERSION"]).stdin(Stdio::null()).output().await?;
+    let output = std::process::Command::new(&go).args(["env", "GOVERSION"]).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| no_go(format!("and {} does not run: {error}", go.display())))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if parsed(&version).is_none_or(|version| version < GO) {
-        return Err(no_go(format!("and this is {version}")).into());
+        return Err(no_go(format!("and {} is {version}", go.display())));
     }
     Ok(version)
 }
@@ -155,6 +156,26 @@ async fn lock(path: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<F
     }
 }
 
+/// A folder in the making. Dropping it removes what was not renamed.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn make(path: PathBuf) -> anyhow::Result<Self> {
+        if path.exists() {
+            fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // The next build removes what stays.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Builds beside the final place and renames, so that what an interrupted build leaves is never used.
 async fn build(
     recipe: &Recipe,
@@ -163,11 +184,7 @@ async fn build(
     later: Duration,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<()> {
-    let partial = folder.with_added_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial).with_context(|| format!("removing {}", partial.display()))?;
-    }
-    fs::create_dir_all(&partial)?;
+    let partial = Partial::make(folder.with_added_extension("partial"))?;
     let started = Instant::now();
     progress(&format!("{}: fetching its modules", recipe.name));
     run(go(module, &["mod", "download"]), |_| {}, async {}).await.context(
@@ -182,7 +199,14 @@ async fn build(
     let packages = packages.stdout.split(|byte| *byte == b'\n').count() as u64;
     let done = Arc::new(AtomicU64::new(0));
     let mut command = go(module, &["build", "-v"]);
-    command.args(FLAGS).args(["-ldflags", &recipe.linker_flags(), "-o"]).arg(partial.join(recipe.name));
+    // A build that is killed leaves its files where the next one removes them.
+    let scratch = partial.0.join("scratch");
+    fs::create_dir(&scratch)?;
+    command
+        .env("GOTMPDIR", &scratch)
+        .args(FLAGS)
+        .args(["-ldflags", &recipe.linker_flags(), "-o"])
+        .arg(partial.0.join(recipe.name));
     command.arg(recipe.package);
     let compiling = Instant::now();
     let news = {
@@ -212,10 +236,11 @@ async fn build(
         news,
     )
     .await?;
+    fs::remove_dir_all(&scratch)?;
     for name in recipe.names {
-        symlink(recipe.name, partial.join(name))?;
+        symlink(recipe.name, partial.0.join(name))?;
     }
-    fs::rename(&partial, folder).with_context(|| format!("renaming {}", partial.display()))?;
+    fs::rename(&partial.0, folder).with_context(|| format!("renaming {}", partial.0.display()))?;
     progress(&format!("{}: built in {}", recipe.name, span(started.elapsed())));
     Ok(())
 }

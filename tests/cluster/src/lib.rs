@@ -19,6 +19,7 @@ mod cluster;
 mod component;
 mod control_plane;
 mod dns;
+mod first_process;
 mod go_build;
 pub mod image;
 mod ingress;
@@ -37,8 +38,8 @@ mod unfit;
 
 pub use cluster::{Cluster, ClusterOptions};
 pub use component::{Component, ComponentHandle};
+pub use first_process::Init;
 pub use init::main as init_main;
-pub use namespace::Init;
 pub use programs::{Programs, cache};
 pub use state::{Description, running};
 pub use unfit::{Unfit, check};

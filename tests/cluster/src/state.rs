@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::namespace::Init;
+use crate::first_process::Init;
 
 /// What is known about a running cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]

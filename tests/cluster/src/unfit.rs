@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::{go_build, packages};
+
 /// Why no cluster can run here. It is what an error of this crate downcasts to when another machine, or another
 /// user, would do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,5 +58,6 @@ pub fn check() -> Result<(), Unfit> {
     if !filesystems.lines().any(|line| line.trim_start_matches("nodev").trim() == "cgroup2") {
         return Err(Unfit::Kernel("it has no control groups".to_owned()));
     }
-    crate::packages::check()
+    go_build::version()?;
+    packages::check()
 }

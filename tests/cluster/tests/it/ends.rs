@@ -43,6 +43,7 @@ struct Owner {
 
 impl Owner {
     async fn start() -> Self {
+        let host = host();
         let folder = tempfile::tempdir().unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "ends::the_owner_that_is_killed", "--nocapture"])
@@ -59,7 +60,7 @@ impl Owner {
         .await
         .unwrap();
         let cluster = cluster::running(folder.path()).pop().unwrap();
-        let traces = Traces::of(&cluster, folder.path());
+        let traces = Traces::of(&cluster, folder.path(), host);
         assert!(traces.processes().len() > 10, "{:?}", traces.processes());
         assert!(!traces.control_groups().is_empty());
         Self { process, folder, cluster, traces }
@@ -97,18 +98,19 @@ struct Traces {
     first_process: PathBuf,
     folder: PathBuf,
     control_group: String,
+    /// As it was before.
     host: BTreeSet<String>,
 }
 
 impl Traces {
-    fn of(cluster: &Description, folder: &Path) -> Self {
+    fn of(cluster: &Description, folder: &Path, host: BTreeSet<String>) -> Self {
         let first_process = Path::new("/proc").join(cluster.first_process.to_string());
         Self {
             network: fs::metadata(first_process.join("ns/net")).unwrap().ino(),
             control_group: fs::read_to_string(folder.join("killed/control-group")).unwrap(),
             folder: folder.join("killed"),
             first_process,
-            host: host(),
+            host,
         }
     }
 
