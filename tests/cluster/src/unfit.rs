@@ -18,8 +18,8 @@ pub enum Unfit {
     NotRoot,
     /// The programs are built from their sources.
     #[error(
-        "the cluster's programs are built with Go {needed} or newer, {found}; install it from go.dev/dl or by your \
-         distribution and put its bin folder on the PATH"
+        "the cluster's programs are built with Go {needed} or newer, {found}; install it by your distribution or from the \
+         Go project and put its bin folder on the PATH"
     )]
     NoGo {
         /// The oldest version that will do.

@@ -27,15 +27,15 @@ const PART: [&str; 2] = ["cluster", "part"];
   cargo xtask cluster up                             in the foreground; Ctrl-C ends it
   cargo xtask cluster up --json                      one line of JSON when it is up, for scripts
   cargo xtask cluster kubectl get pods -A            in another terminal
-  cargo xtask cluster exec curl -k https://10.96.0.1/version
-                                                     a program of this machine in the cluster's network
+  cargo xtask cluster exec sh                        in the cluster's network, with this machine's files
   cargo xtask cluster up --name second               another one beside it
   cargo xtask cluster down --name second
 
-It is a real one: etcd, API server, controllers, kubelet, containerd, an ingress controller with TLS and volumes,
-in namespaces of its own, without Docker, a virtual machine or the internet. It needs Linux and root. The first
-start builds its programs with Go, about 15 minutes on two processors; later ones take about 12 seconds. When it
-ends, by whatever reason, nothing stays: no process, no mount, no interface, no file but the built programs.")]
+It is a real one: etcd, API server, controllers, kubelet, containerd, an ingress controller with TLS and \
+volumes, in namespaces of its own, without Docker, a virtual machine or the internet. It needs Linux, root and Go.
+
+The first start builds its programs, about 15 minutes on two processors; later ones take about 12 seconds. When \
+it ends, for whatever reason, nothing stays: no process, no mount, no interface, no file but the built programs.")]
 pub(crate) struct Cluster {
     #[command(subcommand)]
     command: Command,

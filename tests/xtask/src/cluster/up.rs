@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[command(after_help = "Examples:
   cargo xtask cluster up
   cargo xtask cluster up --json | jq -r .kubeconfig
-  cargo xtask cluster up --audit --logs /tmp/logs    who asked the API server for what; logs to look at afterwards")]
+  cargo xtask cluster up --audit --logs /tmp/logs    requests are noted, logs are kept")]
 pub(super) struct Up {
     /// Its name
     #[arg(long, default_value = super::NAME)]
