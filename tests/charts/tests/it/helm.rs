@@ -20,10 +20,21 @@ const OLDEST: &str = "1.33.0";
 /// What must be set; the rest has defaults.
 pub(crate) const LEAST: &str = "images: {registry: registry.example.com/dingtalk}\n";
 
-/// The program, or nothing where it can neither be found nor built; the reason is told.
+/// The program. Nothing without Go, of which it is built; what else goes wrong is a failure.
 pub(crate) fn program() -> Option<&'static Path> {
-    static PROGRAM: LazyLock<Option<PathBuf>> =
-        LazyLock::new(|| std::env::var_os("DINGTALK_TEST_HELM").map(PathBuf::from));
+    static PROGRAM: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        match runtime.block_on(cluster::Programs::helm_alone(&|line| println!("{line}"))) {
+            Ok(program) => Some(program),
+            Err(error) => match error.downcast_ref::<cluster::Unfit>() {
+                Some(unfit @ cluster::Unfit::NoGo { .. }) => {
+                    println!("skipped: Helm is needed to render charts, and it is built; {unfit}");
+                    None
+                }
+                _ => panic!("{error:#}"),
+            },
+        }
+    });
     PROGRAM.as_deref()
 }
 
@@ -43,17 +54,12 @@ pub(crate) fn render_as(name: &str, chart: &str, values: &str) -> Option<Result<
     let file = folder.path().join("values.yaml");
     std::fs::write(&file, values).unwrap();
     let file = file.to_str().unwrap();
-    let output = helm(&[
-        "template",
-        name,
-        chart,
-        "--namespace",
-        NAMESPACE,
-        "--kube-version",
-        OLDEST,
-        "--values",
-        file,
-    ])?;
+    template(&["template", name, chart, "--namespace", NAMESPACE, "--kube-version", OLDEST, "--values", file])
+}
+
+/// What a command `helm template …` renders.
+pub(crate) fn template(words: &[&str]) -> Option<Result<Vec<Object>, String>> {
+    let output = helm(words)?;
     if !output.status.success() {
         return Some(Err(String::from_utf8(output.stderr).unwrap()));
     }

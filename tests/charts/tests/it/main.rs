@@ -11,4 +11,5 @@ mod names;
 mod network;
 mod pods;
 mod rights;
+mod tilt;
 mod values;
