@@ -62,8 +62,7 @@ const fn watched(
 }
 
 /// All rights. A child is written by server-side apply, for which the API server asks `patch`, and `create` where the
-/// object is new. Children are watched by their label; Secrets and `ConfigMaps` that a `DingTalkBridge` names are read by
-/// name.
+/// object is new. Children are watched by their label, and read by name where another object has taken a child's name.
 pub const RIGHTS: &[Right] = &[
     watched(
         crate::names::GROUP,
@@ -93,32 +92,37 @@ pub const RIGHTS: &[Right] = &[
         &["create", "get", "list", "patch", "watch"],
         "the bridge's configuration; certificates that an object names",
     ),
-    watched("", "serviceaccounts", &["create", "list", "patch", "watch"], "the account of the bridge's pod"),
-    watched("", "services", &["create", "list", "patch", "watch"], "the address of the bridge's pod"),
+    watched(
+        "",
+        "serviceaccounts",
+        &["create", "get", "list", "patch", "watch"],
+        "the account of the bridge's pod",
+    ),
+    watched("", "services", &["create", "get", "list", "patch", "watch"], "the address of the bridge's pod"),
     watched(
         "",
         "persistentvolumeclaims",
-        &["create", "delete", "list", "patch", "watch"],
+        &["create", "delete", "get", "list", "patch", "watch"],
         "the volume of the database; deleted only where the object says so",
     ),
     watched("", "pods", &["list", "watch"], "why a bridge does not start"),
-    watched("apps", "deployments", &["create", "list", "patch", "watch"], "the bridge"),
+    watched("apps", "deployments", &["create", "get", "list", "patch", "watch"], "the bridge"),
     watched(
         "networking.k8s.io",
         "ingresses",
-        &["create", "delete", "list", "patch", "watch"],
+        &["create", "delete", "get", "list", "patch", "watch"],
         "the public route of the webhook",
     ),
     watched(
         "networking.k8s.io",
         "networkpolicies",
-        &["create", "delete", "list", "patch", "watch"],
+        &["create", "delete", "get", "list", "patch", "watch"],
         "who may reach the bridge",
     ),
     watched(
         "gateway.networking.k8s.io",
         "httproutes",
-        &["create", "delete", "list", "patch", "watch"],
+        &["create", "delete", "get", "list", "patch", "watch"],
         "the public route of the webhook, by the Gateway API",
     ),
     watched("events.k8s.io", "events", &["create", "patch"], "what `kubectl describe` shows"),

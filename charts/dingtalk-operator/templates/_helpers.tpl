@@ -67,4 +67,5 @@ operator:
   log:
     {{- toYaml .Values.operator.log | nindent 4 }}
   concurrency: {{ .Values.operator.concurrency }}
+  resyncHours: {{ .Values.operator.resyncHours }}
 {{- end }}

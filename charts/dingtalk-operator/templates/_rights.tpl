@@ -25,15 +25,15 @@
 # the account of the bridge's pod
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [create, list, patch, watch]
+  verbs: [create, get, list, patch, watch]
 # the address of the bridge's pod
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, list, patch, watch]
+  verbs: [create, get, list, patch, watch]
 # the volume of the database; deleted only where the object says so
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, delete, get, list, patch, watch]
 # why a bridge does not start
 - apiGroups: [""]
   resources: [pods]
@@ -41,19 +41,19 @@
 # the bridge
 - apiGroups: ["apps"]
   resources: [deployments]
-  verbs: [create, list, patch, watch]
+  verbs: [create, get, list, patch, watch]
 # the public route of the webhook
 - apiGroups: ["networking.k8s.io"]
   resources: [ingresses]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, delete, get, list, patch, watch]
 # who may reach the bridge
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, delete, get, list, patch, watch]
 # the public route of the webhook, by the Gateway API
 - apiGroups: ["gateway.networking.k8s.io"]
   resources: [httproutes]
-  verbs: [create, delete, list, patch, watch]
+  verbs: [create, delete, get, list, patch, watch]
 # what `kubectl describe` shows
 - apiGroups: ["events.k8s.io"]
   resources: [events]

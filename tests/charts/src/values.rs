@@ -74,8 +74,11 @@ values! {
     /// The operator itself.
     Operator {
         /// Objects that are worked on at the same time.
-        #[schemars(range(min = 1, max = 1000))]
+        #[schemars(range(min = 1, max = 512))]
         concurrency: Option<u32>,
+        /// Hours after which each object is looked at although nothing is known to have changed.
+        #[schemars(range(min = 1, max = 168))]
+        resync_hours: Option<u32>,
         /// Address on which probes and metrics are served.
         #[schemars(regex(pattern = "^[0-9a-fA-F.:]+$"))]
         health_address: Option<String>,

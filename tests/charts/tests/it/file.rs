@@ -53,6 +53,7 @@ fn the_operator_is_told_its_namespaces_its_lease_and_its_address() {
             "health": {"listen": "[::]:8081"},
             "log": {"filter": "info", "format": "text"},
             "concurrency": 32,
+            "resyncHours": 10,
         })
     );
     assert_eq!(rendered("").unwrap()["operator"]["namespaces"], json!([helm::NAMESPACE]));
