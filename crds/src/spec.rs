@@ -87,7 +87,7 @@ pub struct DingTalkBridgeSpec {
     /// More settings of the bridge, in the sections and keys of its configuration file, e.g. `{log: {filter: debug}}`.
     /// What the operator sets itself is refused here and named in the condition ConfigValid.
     #[schemars(schema_with = "settings_schema")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<serde_json::Map<String, serde_json::Value>>,
     /// `true`: no pod runs; all data, Secrets and addresses stay. DingTalk's pushes are not answered meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]

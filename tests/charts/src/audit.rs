@@ -12,12 +12,12 @@ use serde_json::Value;
 /// reviews. A server-side apply counts as `patch`, and as `create` too where it made the object, because the API server
 /// asks for both.
 #[must_use]
-pub fn used<'a>(user: &str, lines: impl IntoIterator<Item = &'a str>) -> BTreeSet<Use> {
-    let mut used = BTreeSet::new();
+pub fn used<'a>(account: &str, lines: impl IntoIterator<Item = &'a str>) -> BTreeSet<Use> {
+    let mut uses = BTreeSet::new();
     for event in lines.into_iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
         // A request that stays open, such as a watch, has a second stage only when it ends.
-        if text("/user/username") != Some(user) || text("/stage") == Some("RequestReceived") {
+        if text("/user/username") != Some(account) || text("/stage") == Some("RequestReceived") {
             continue;
         }
         let (Some(verb), Some(resource)) = (text("/verb"), text("/objectRef/resource")) else { continue };
@@ -32,10 +32,10 @@ pub fn used<'a>(user: &str, lines: impl IntoIterator<Item = &'a str>) -> BTreeSe
         let made =
             verb == "patch" && event.pointer("/responseStatus/code").and_then(Value::as_u64) == Some(201);
         for verb in [Some(verb), made.then_some("create")].into_iter().flatten() {
-            used.insert((group.to_owned(), resource.clone(), verb.to_owned()));
+            uses.insert((group.to_owned(), resource.clone(), verb.to_owned()));
         }
     }
-    used
+    uses
 }
 
 #[cfg(test)]

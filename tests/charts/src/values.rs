@@ -1,6 +1,9 @@
 //! The values of the chart `dingtalk-operator`, as types: doc comments are the schema's descriptions, and a key that is
 //! not here is refused by Helm.
 
+#![expect(clippy::doc_markdown, reason = "the comments are descriptions for people who read YAML")]
+
+use operator_plan::Platform;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
@@ -172,7 +175,13 @@ enum LogFormat {
 
 /// The platform's defaults, by the operator's own type.
 fn platform(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object"})
+    let mut schema = Platform::schema();
+    if let Some(fields) = schema.as_object_mut() {
+        // It is a part of a schema here.
+        fields.remove("$schema");
+        fields.remove("title");
+    }
+    schema.try_into().unwrap_or_default()
 }
 
 /// The schema of the values.

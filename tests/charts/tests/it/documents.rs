@@ -24,11 +24,27 @@ fn every_value_that_a_document_sets_exists() {
         for setting in text.split("--set ").skip(1) {
             let place = setting.split(['=', ' ', '\n']).next().unwrap().trim_matches('\'');
             let place = place.split(['[', '{']).next().unwrap();
-            assert!(known.iter().any(|known| known == place), "{name}: --set {place}");
+            assert!(is_known(&known, place), "{name}: --set {place}");
             seen += 1;
         }
     }
     assert!(seen > 3, "{seen}");
+}
+
+/// Whether the schema knows a place, or one above it whose keys are free.
+fn is_known(known: &[String], place: &str) -> bool {
+    let below = |outer: &str| format!("{outer}.");
+    known.iter().any(|known| known == place)
+        || place.rsplit_once('.').is_some_and(|(outer, _)| {
+            is_known(known, outer) && !known.iter().any(|known| known.starts_with(&below(outer)))
+        })
+}
+
+#[test]
+fn a_key_is_free_only_below_a_place_without_keys_of_its_own() {
+    let known = ["pod", "pod.labels"].map(str::to_owned);
+    assert!(is_known(&known, "pod.labels") && is_known(&known, "pod.labels.team"));
+    assert!(!is_known(&known, "pod.lables") && !is_known(&known, "pods") && !is_known(&known, "other.a"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The operator's file.
 
+use operator_plan::Platform;
 use serde_json::{Value, json};
 
 use crate::helm::{self, Object};
@@ -21,6 +22,23 @@ fn the_platforms_defaults_are_passed_on_as_they_are() {
     };
     assert_eq!(file["platform"]["baseDomain"], json!("chat.example.com"));
     assert_eq!(file["platform"]["admins"], json!(["@admin:{serverName}"]));
+}
+
+#[test]
+fn the_operator_takes_the_platform_of_every_values_file() {
+    for map in helm::rendered().iter().filter(|object| object.kind() == "ConfigMap") {
+        let file: Value = serde_saphyr::from_str(map.text("/data/operator.yaml")).unwrap();
+        let platform =
+            Platform::parse(&file["platform"].to_string()).unwrap_or_else(|error| panic!("{map}: {error}"));
+        assert!(platform.image.reference.is_some(), "{map}");
+    }
+}
+
+#[test]
+fn the_values_say_what_the_operator_takes_for_what_is_not_said() {
+    let text = std::fs::read_to_string(charts_test::root().join(helm::OPERATOR).join("values.yaml")).unwrap();
+    let values: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(Platform::parse(&values["platform"].to_string()).unwrap(), Platform::default());
 }
 
 #[test]

@@ -1,6 +1,14 @@
 //! The charts without a cluster: Helm renders them with each values file in their `ci` folders, and every rule is held
 //! against every object. One rule, one test.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests may end a test, and say why one is skipped"
+)]
+
 mod alerts;
 mod crds;
 mod documents;

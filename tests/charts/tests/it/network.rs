@@ -1,4 +1,4 @@
-//! The operator's NetworkPolicy.
+//! The policy for the operator's network.
 
 use dingtalk_crds::names;
 use serde_json::json;
