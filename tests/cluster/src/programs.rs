@@ -101,6 +101,13 @@ impl Programs {
         })
     }
 
+    /// Helm alone, for what only renders charts: any machine with Go will do, and it is built in a minute or two.
+    pub async fn helm_alone(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<PathBuf> {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+        let built = go_build::ensure(&cache()?, &sources, &[HELM], progress).await?;
+        Ok(built.first().context("Helm was not built")?.join(HELM.name))
+    }
+
     /// kubectl, to be used outside the cluster with its kubeconfig.
     pub fn kubectl(&self) -> &Path {
         &self.kubectl
