@@ -28,6 +28,9 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
     pub(crate) hs_token: Secret,
+    /// What opens the report; without it there is none.
+    pub(crate) status_token: Option<Secret>,
+    pub(crate) started_at: Timestamp,
     pub(crate) device: OwnedDeviceId,
     /// Whether the homeserver lets us make devices; sends go without one otherwise.
     pub(crate) has_devices: AtomicBool,
@@ -55,6 +58,14 @@ pub(crate) struct Linked {
     pub(crate) link: Link,
     /// Opens event pushes; none while the webhook's keys are unusable.
     pub(crate) crypt: Option<EventCrypt>,
+}
+
+impl Linked {
+    /// The organisation's name. Until DingTalk has told it, the AppKey stands in its place; that is no name.
+    pub(crate) fn organisation(&self) -> Option<&str> {
+        let name = self.link.organisation.as_str();
+        (name != self.link.app_key.as_str()).then_some(name)
+    }
 }
 
 /// What DingTalk signs and encrypts event pushes with.
@@ -127,6 +138,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
     pub(crate) hs_token: Secret,
+    pub(crate) status_token: Option<Secret>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) matrix: bridge_matrix::client::Client,
     pub(crate) dingtalk: bridge_dingtalk::client::Client,
@@ -137,11 +149,14 @@ pub(crate) struct Parts {
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, own, hs_token, store, matrix, dingtalk, clock, entropy, settler } = parts;
+        let Parts { config, own, hs_token, status_token, store, matrix, dingtalk, clock, entropy, settler } =
+            parts;
         Self {
             config,
             own,
             hs_token,
+            status_token,
+            started_at: clock.now(),
             device: OwnedDeviceId::from(DEVICE),
             has_devices: AtomicBool::new(true),
             store,

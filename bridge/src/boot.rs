@@ -1,12 +1,12 @@
 //! From the configuration to the running bridge, and its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::routing::get;
-use bridge_config::{Config, SealingKey, WEBHOOK_PATH};
+use bridge_config::{AgentId, Config, SealingKey, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::id::{CorpId, RobotCode};
 use bridge_core::secret::Secret;
@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts, WebhookKeys};
-use crate::cli::secret_file;
 use crate::commands::link::{AES_KEY_SETTING, TOKEN_SETTING};
+use crate::files;
 use crate::http::server::{Bounds, serve};
 use crate::http::{probes, transactions, webhook};
 use crate::relay::lanes::Lanes;
@@ -149,19 +149,15 @@ fn router(app: Arc<App>) -> Router {
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let key = |path: &Path| -> anyhow::Result<[u8; 32]> {
-        let content = std::fs::read(path).map_err(|error| {
-            anyhow::anyhow!(
-                "security.sealing_key_file: {}: {error}; make one with: openssl rand -base64 32",
-                path.display()
-            )
-        })?;
-        let key =
-            SealingKey::parse(&content).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))?;
+    let key = |setting: &str, path: &Path| -> anyhow::Result<[u8; 32]> {
+        let key = SealingKey::parse(&files::content(setting, path)?)
+            .map_err(|fault| anyhow::anyhow!("{setting}: {} {fault}", path.display()))?;
         Ok(*key.bytes())
     };
-    let current = key(&config.security.sealing_key_file)?;
-    let old = config.security.old_sealing_key_files.iter().map(|path| key(path)).collect::<Result<_, _>>()?;
+    let security = &config.security;
+    let current = key("security.sealing_key_file", &security.sealing_key_file)?;
+    let old = security.old_sealing_key_files.iter();
+    let old = old.map(|path| key("security.old_sealing_key_files", path)).collect::<Result<_, _>>()?;
     let mut options = sqlite::Options::new(config.database.url.sqlite_path(), config.workspace.id.as_str());
     options.feed_budget_bytes = config.queue.feed_memory.as_usize();
     options.read_connections = config.database.read_connections;
@@ -184,11 +180,10 @@ fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::
         server: server.clone(),
     };
     let tokens = registration.tokens();
-    let ca = |path: &Option<std::path::PathBuf>| -> anyhow::Result<Option<Vec<u8>>> {
-        path.as_ref()
-            .map(|path| std::fs::read(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display())))
-            .transpose()
-    };
+    let ca =
+        |key: &str, path: &Option<PathBuf>| path.as_ref().map(|path| files::content(key, path)).transpose();
+    let status_token = config.health.status_token_file.as_deref();
+    let status_token = status_token.map(|path| files::token("health.status_token_file", path)).transpose()?;
     let matrix = bridge_matrix::client::Client::new(bridge_matrix::client::ClientOptions {
         base: config.homeserver.url.as_str().parse()?,
         as_token: Secret::new(tokens.as_token.expose()),
@@ -198,7 +193,7 @@ fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::
             total: config.homeserver.request_timeout.get(),
             ..bridge_matrix::client::Timeouts::default()
         },
-        ca: ca(&config.homeserver.ca_file)?,
+        ca: ca("homeserver.ca_file", &config.homeserver.ca_file)?,
     })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let defaults = bridge_dingtalk::client::ClientOptions::default();
@@ -213,40 +208,52 @@ fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::
                 .map(|host| host.as_str().to_owned())
                 .collect(),
             total_timeout: config.dingtalk.request_timeout.get(),
-            ca: ca(&config.dingtalk.ca_file)?,
+            ca: ca("dingtalk.ca_file", &config.dingtalk.ca_file)?,
             ..defaults
         },
         Arc::clone(&clock),
     )?;
     let hs_token = Secret::new(tokens.hs_token.expose());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    Ok(App::new(Parts { config, own, hs_token, store, matrix, dingtalk, clock, entropy, settler }))
+    Ok(App::new(Parts {
+        config,
+        own,
+        hs_token,
+        status_token,
+        store,
+        matrix,
+        dingtalk,
+        clock,
+        entropy,
+        settler,
+    }))
 }
 
 /// The link and the webhook's keys: from files where the configuration names them, else from the database. Keys that
 /// are nowhere are made.
 async fn load_link(app: &Arc<App>) -> anyhow::Result<()> {
     let keys = match &app.config.dingtalk.webhook {
-        Some(files) => WebhookKeys {
-            token: Secret::new(secret_file(&files.token_file)?),
-            aes_key: Secret::new(secret_file(&files.aes_key_file)?),
+        Some(given) => WebhookKeys {
+            token: files::secret("dingtalk.webhook.token_file", &given.token_file)?,
+            aes_key: files::secret("dingtalk.webhook.aes_key_file", &given.aes_key_file)?,
             from_file: true,
         },
         None => stored_keys(app).await?,
     };
     app.set_webhook_keys(keys);
     let stored = app.store.link().await?;
-    let Some(file) = &app.config.dingtalk.credentials else {
+    let Some(given) = &app.config.dingtalk.credentials else {
         app.set_link(stored.filter(|link| link.source == LinkSource::Command));
         return Ok(());
     };
-    let app_key = RobotCode::parse(&*file.app_key)
-        .map_err(|error| anyhow::anyhow!("dingtalk.credentials.app_key {error}"))?;
+    let app_key =
+        files::given("dingtalk.credentials.app_key", given.app_key(), |text| RobotCode::parse(text))?;
+    let agent_id = files::given("dingtalk.credentials.agent_id", given.agent_id(), AgentId::parse)?;
     let known = stored.filter(|link| link.app_key == app_key);
     let configured = app.config.dingtalk.corp_id.as_ref().and_then(|corp| CorpId::parse(corp.as_str()).ok());
     let link = Link {
-        app_secret: Secret::new(secret_file(&file.app_secret_file)?),
-        agent_id: file.agent_id.as_str().parse()?,
+        app_secret: files::secret("dingtalk.credentials.app_secret_file", &given.app_secret_file)?,
+        agent_id: agent_id.as_str().parse()?,
         corp: configured.or_else(|| known.as_ref().and_then(|link| link.corp.clone())),
         organisation: known.map_or_else(|| app_key.to_string(), |link| link.organisation),
         app_key,

@@ -7,6 +7,7 @@ mod app;
 mod boot;
 pub mod cli;
 mod commands;
+mod files;
 mod http;
 mod observe;
 mod relay;

@@ -1,6 +1,6 @@
 //! Section `[dingtalk]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,19 +54,57 @@ impl Default for DingTalk {
     }
 }
 
-/// The credentials of the DingTalk app, by file.
+/// The credentials of the DingTalk app. The secret is in a file; what is no secret stands here or in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
-    /// The app's AppKey (Client ID).
+    /// The app's AppKey (Client ID). Either this or `app_key_file`.
     #[schemars(example = &"dingabcdefghijklmnop")]
-    pub app_key: String,
+    pub app_key: Option<String>,
+    /// Path of a file that holds the app's AppKey, for a mounted secret that has all three. Either this or `app_key`.
+    #[serde(default)]
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/app-key")]
+    pub app_key_file: Option<PathBuf>,
     /// Path of the file that holds the app's AppSecret.
     #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/app-secret")]
     pub app_secret_file: PathBuf,
-    /// The app's AgentID, as text.
+    /// The app's AgentID, as text. Either this or `agent_id_file`.
     #[schemars(example = &"3021548899")]
-    pub agent_id: AgentId,
+    pub agent_id: Option<AgentId>,
+    /// Path of a file that holds the app's AgentID. Either this or `agent_id`.
+    #[serde(default)]
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/agent-id")]
+    pub agent_id_file: Option<PathBuf>,
+}
+
+/// Where a value is that may stand in the configuration or in a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given<'a> {
+    /// In the configuration.
+    Here(&'a str),
+    /// In a file.
+    File(&'a Path),
+}
+
+impl Credentials {
+    /// Where the AppKey is. A configuration that was read names one place; `None` is one that was put together wrongly.
+    pub fn app_key(&self) -> Option<Given<'_>> {
+        given(self.app_key.as_deref(), self.app_key_file.as_deref())
+    }
+
+    /// Where the AgentID is; `None` as for [`Self::app_key`].
+    pub fn agent_id(&self) -> Option<Given<'_>> {
+        given(self.agent_id.as_ref().map(AgentId::as_str), self.agent_id_file.as_deref())
+    }
+}
+
+/// The one of two that is there.
+fn given<'a>(here: Option<&'a str>, file: Option<&'a Path>) -> Option<Given<'a>> {
+    match (here, file) {
+        (Some(text), None) => Some(Given::Here(text)),
+        (None, Some(path)) => Some(Given::File(path)),
+        _ => None,
+    }
 }
 
 /// Token and key of the webhook, by file.

@@ -1,6 +1,7 @@
 //! Sections `[http]`, `[health]` and `[log]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,18 +37,22 @@ impl Default for Http {
     }
 }
 
-/// The port for probes and metrics.
+/// The port for probes, metrics and the status report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
     /// Where `/livez`, `/readyz` and `/metrics` are answered. Keep it inside your network.
     #[schemars(schema_with = "crate::value::socket_schema")]
     pub listen: SocketAddr,
+    /// Path of the file that holds the token for `/status`, at least 32 characters: what the bridge answers there is
+    /// meant for the operator that looks after it. Without this setting nobody is answered.
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/status-token")]
+    pub status_token_file: Option<PathBuf>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9090)) }
+        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9090)), status_token_file: None }
     }
 }
 

@@ -12,6 +12,7 @@ mod homeserver;
 mod http;
 mod queue;
 mod registration;
+mod report;
 mod rules;
 mod security;
 mod units;
@@ -20,13 +21,17 @@ mod value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::dingtalk::{Credentials, DingTalk, WebhookFiles};
+pub use crate::dingtalk::{Credentials, DingTalk, Given, WebhookFiles};
 pub use crate::document::{example, markdown, schema};
 pub use crate::error::ConfigError;
 pub use crate::homeserver::{Appservice, Bot, Homeserver, Workspace};
 pub use crate::http::{Health, Http, Log, LogFormat};
 pub use crate::queue::Queue;
 pub use crate::registration::{Namespace, Namespaces, Registration, RegistrationNames, Token, Tokens};
+pub use crate::report::{
+    CredentialsSource, LEAST_TOKEN_LENGTH, LastEvent, MOST_REPORT_BYTES, Organization, Queued, REPORT_PATH,
+    Report, Time, Waiting,
+};
 pub use crate::security::{Database, Permissions, SealingKey, Security};
 pub use crate::units::{ByteSize, TimeSpan};
 pub use crate::value::{
@@ -67,7 +72,7 @@ pub struct Config {
     /// Bounds of what callers may send.
     #[serde(default)]
     pub http: Http,
-    /// The port for probes and metrics.
+    /// The port for probes, metrics and the status report.
     #[serde(default)]
     pub health: Health,
     /// What the bridge writes to standard error. No level writes secrets or message bodies.

@@ -68,6 +68,34 @@ pub(crate) fn check(config: &Config) -> Vec<Broken> {
             "end it with /bridges/dingtalk/webhook",
         );
     }
+    if let Some(credentials) = &config.dingtalk.credentials {
+        let app_key = [credentials.app_key.is_some(), credentials.app_key_file.is_some()];
+        refuse(
+            app_key == [true, true],
+            &["dingtalk.credentials.app_key", "dingtalk.credentials.app_key_file"],
+            "stands beside \"dingtalk.credentials.app_key_file\", which means the same",
+            "remove one of them",
+        );
+        refuse(
+            app_key == [false, false],
+            &["dingtalk.credentials.app_key", "dingtalk.credentials.app_key_file"],
+            "is missing, and so is \"dingtalk.credentials.app_key_file\"",
+            "add one of them: the AppKey itself, or the path of a file that holds it",
+        );
+        let agent_id = [credentials.agent_id.is_some(), credentials.agent_id_file.is_some()];
+        refuse(
+            agent_id == [true, true],
+            &["dingtalk.credentials.agent_id", "dingtalk.credentials.agent_id_file"],
+            "stands beside \"dingtalk.credentials.agent_id_file\", which means the same",
+            "remove one of them",
+        );
+        refuse(
+            agent_id == [false, false],
+            &["dingtalk.credentials.agent_id", "dingtalk.credentials.agent_id_file"],
+            "is missing, and so is \"dingtalk.credentials.agent_id_file\"",
+            "add one of them: the AgentID itself, or the path of a file that holds it",
+        );
+    }
     refuse(
         appservice.listen == config.health.listen && appservice.listen.port() != 0,
         &["health.listen", "appservice.listen"],

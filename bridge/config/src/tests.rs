@@ -173,23 +173,48 @@ security.sealing_key_file = "/etc/dingtalk-bridge/sealing-key"
 }
 
 #[test]
+fn credentials_stand_in_the_file_or_in_files_of_their_own() {
+    let with = |lines: &str| {
+        format!("{SMALLEST}[dingtalk.credentials]\napp_secret_file = \"/run/app-secret\"\n{lines}")
+    };
+    let here = Config::parse(&with("app_key = \"dingkey\"\nagent_id = \"1\"\n")).unwrap();
+    let here = here.dingtalk.credentials.unwrap();
+    assert_eq!((here.app_key(), here.agent_id()), (Some(Given::Here("dingkey")), Some(Given::Here("1"))));
+    let files = with("app_key_file = \"/run/app-key\"\nagent_id_file = \"/run/agent-id\"\n");
+    let files = Config::parse(&files).unwrap().dingtalk.credentials.unwrap();
+    let file = |path| Some(Given::File(std::path::Path::new(path)));
+    assert_eq!((files.app_key(), files.agent_id()), (file("/run/app-key"), file("/run/agent-id")));
+
+    insta::assert_snapshot!(errors(&with("")).join("\n"));
+    let both = "app_key = \"k\"\napp_key_file = \"/k\"\nagent_id_file = \"/i\"\nagent_id = \"1\"\n";
+    insta::assert_snapshot!(errors(&with(both)).join("\n"));
+}
+
+#[test]
 fn the_example_is_accepted_as_printed_and_with_everything_switched_on() {
+    /// What stands in the file or in a file of its own, not both.
+    const EITHER: [&str; 2] = ["app_key", "agent_id"];
     let example = example();
     let config = Config::parse(&example).unwrap();
     assert_eq!(config, Config { workspace: config.workspace.clone(), ..Config::parse(SMALLEST).unwrap() });
-    let all: String = example
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
-            _ => format!("{line}\n"),
-        })
-        .collect();
-    let config = Config::parse(&all).unwrap();
-    assert!(config.dingtalk.credentials.is_some() && config.dingtalk.webhook.is_some());
-    let printed = serde_json::to_value(&config).unwrap();
-    for key in crate::check::all_keys("", &schema()) {
-        let pointer = format!("/{}", key.replace('.', "/"));
-        assert!(printed.pointer(&pointer).is_some_and(|value| !value.is_null()), "the example lacks {key}");
+    for left_out in [EITHER.map(|key| format!("#{key} =")), EITHER.map(|key| format!("#{key}_file ="))] {
+        let all: String = example
+            .lines()
+            .filter(|line| !left_out.iter().any(|start| line.starts_with(start)))
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let config = Config::parse(&all).unwrap();
+        assert!(config.dingtalk.credentials.is_some() && config.dingtalk.webhook.is_some());
+        let printed = serde_json::to_value(&config).unwrap();
+        for key in crate::check::all_keys("", &schema()) {
+            let name = format!("#{} =", key.rsplit('.').next().unwrap());
+            let pointer = format!("/{}", key.replace('.', "/"));
+            let found = printed.pointer(&pointer).is_some_and(|value| !value.is_null());
+            assert!(found || left_out.contains(&name), "the example lacks {key}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod registration;
 mod run;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bridge_config::Config;
@@ -86,13 +86,6 @@ fn print(text: &str) -> anyhow::Result<()> {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
-}
-
-/// Reads a file that holds a secret, without the line end editors add.
-pub(crate) fn secret_file(path: &Path) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

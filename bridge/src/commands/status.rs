@@ -1,13 +1,10 @@
 //! `status` and `retry`.
 
-use std::time::Duration;
-
 use bridge_core::clock::Timestamp;
-use bridge_core::portal::ChatState;
-use bridge_core::reply::{Queue, Reply, Status};
-use bridge_store::{InboxDepth, OutboxDepth};
+use bridge_core::reply::{Reply, Status};
 
 use crate::commands::{Run, VERSION};
+use crate::observe::standing::Standing;
 use crate::relay::step::StepError;
 
 /// Failed messages that `status` names.
@@ -19,28 +16,27 @@ const RETRIED: u32 = 10_000;
 impl Run<'_> {
     pub(super) async fn status(&mut self) -> Result<(), StepError> {
         let app = self.app;
-        let depth = app.store.depth().await?;
-        let chats = app.store.chats().await?;
+        let standing = Standing::read(app).await;
+        let chats = app.store.chat_figures().await?;
         let failed = app.store.failed(NAMED).await?;
         let age = |at: Timestamp| self.now.since(at);
-        let count = |states: &[ChatState]| chats.iter().filter(|chat| states.contains(&chat.state)).count();
-        let linked = app.linked();
+        let linked = standing.linked.as_ref();
         let status = Status {
             version: VERSION.to_owned(),
-            homeserver: app.health.homeserver(),
+            homeserver: standing.homeserver.clone(),
             organisation: linked.map(|linked| linked.link.organisation.clone()),
-            dingtalk: app.health.dingtalk(),
-            database: None,
-            to_matrix: queue(&depth.from_dingtalk, &depth.to_matrix, self.now, 0),
+            dingtalk: standing.dingtalk.clone(),
+            database: standing.depth.err().map(str::to_owned),
+            to_matrix: standing.to_matrix(),
             // The command itself is on its way through the inbox.
-            to_dingtalk: queue(&depth.from_matrix, &depth.to_dingtalk, self.now, 1),
-            last_event: app.health.last_event().map(|(kind, at)| (kind, age(at))),
-            bridged: count(&[ChatState::Bridging, ChatState::Bridged]),
-            seen: count(&[ChatState::Seen]),
-            held: depth.from_dingtalk.held,
+            to_dingtalk: standing.to_dingtalk(1),
+            last_event: standing.last_event(&chats).map(|(kind, at)| (kind, age(at))),
+            bridged: usize::try_from(chats.bridged).unwrap_or(usize::MAX),
+            seen: usize::try_from(chats.seen).unwrap_or(usize::MAX),
+            held: standing.depth.map_or(0, |depth| depth.from_dingtalk.held),
             over_quota: app.health.over_quota(),
             failed: failed.into_iter().map(|failed| (failed.code, age(failed.at))).collect(),
-            failed_total: depth.to_matrix.failed + depth.to_dingtalk.failed,
+            failed_total: standing.failed(),
         };
         self.answer(&Reply::Status(Box::new(status)));
         Ok(())
@@ -53,11 +49,4 @@ impl Run<'_> {
         self.stepped.wake.extend(failed.into_iter().map(|failed| failed.lane));
         Ok(())
     }
-}
-
-fn queue(inbox: &InboxDepth, outbox: &OutboxDepth, now: Timestamp, own: u64) -> Queue {
-    let waiting = inbox.pending.saturating_sub(own) + outbox.unfinished;
-    let oldest = [inbox.oldest, outbox.oldest].into_iter().flatten().min();
-    let oldest = oldest.filter(|_| waiting > 0).map(|at| now.since(at));
-    Queue { waiting, oldest: oldest.or((waiting > 0).then_some(Duration::ZERO)) }
 }

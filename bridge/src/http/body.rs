@@ -122,6 +122,13 @@ pub(crate) fn typed(status: StatusCode, kind: &'static str, text: impl Into<Body
     response
 }
 
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
 /// Marks an answer that must not be given: the connection is closed instead.
 #[derive(Clone, Copy)]
 pub(crate) struct CloseConnection;

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod probes;
+pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod transactions;
 pub(crate) mod webhook;

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, on a port of their own.
+//! `/livez`, `/readyz` and `/metrics`, on a port of their own; `/status` beside them is in [`super::report`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,16 +9,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
-use bridge_store::Depth;
+use bridge_config::REPORT_PATH;
 
 use crate::app::App;
-use crate::http::body;
+use crate::http::{body, report};
+use crate::observe::standing::Standing;
 
 /// How long the runtime's hand may stand still.
 const STUCK: Duration = Duration::from_secs(15);
-
-/// How long the oldest message may wait while the bridge is ready.
-const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// The routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -26,6 +24,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route(REPORT_PATH, get(report::handle))
         .with_state(app)
 }
 
@@ -38,7 +37,7 @@ async fn livez(State(app): State<Arc<App>>) -> Response<Body> {
 }
 
 async fn readyz(State(app): State<Arc<App>>) -> Response<Body> {
-    let problems = problems(&app, &app.store.depth().await.map_err(|error| error.code()));
+    let problems = Standing::read(&app).await.problems();
     if problems.is_empty() {
         return body::text(StatusCode::OK, "ok\n");
     }
@@ -46,36 +45,7 @@ async fn readyz(State(app): State<Arc<App>>) -> Response<Body> {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response<Body> {
-    let depth = app.store.depth().await.map_err(|error| error.code());
-    let ready = problems(&app, &depth).is_empty();
-    let page = app.metrics.page(depth.as_ref().ok(), app.now(), app.linked().is_some(), ready);
+    let standing = Standing::read(&app).await;
+    let page = app.metrics.page(&standing);
     body::typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", page)
-}
-
-/// Why the bridge is not ready, a line each.
-fn problems(app: &App, depth: &Result<Depth, &'static str>) -> Vec<String> {
-    let mut problems = Vec::new();
-    match depth {
-        Err(code) => problems.push(format!("database: {code}")),
-        Ok(depth) => {
-            let now = app.now();
-            let waiting = [
-                depth.from_dingtalk.oldest,
-                depth.from_matrix.oldest,
-                depth.to_matrix.oldest,
-                depth.to_dingtalk.oldest,
-            ];
-            if let Some(oldest) = waiting.into_iter().flatten().min()
-                && now.since(oldest) > LONGEST_WAIT
-            {
-                problems
-                    .push(format!("queue: the oldest message has waited {} s", now.since(oldest).as_secs()));
-            }
-        }
-    }
-    problems.extend(app.health.homeserver().map(|problem| format!("homeserver: {problem}")));
-    if app.linked().is_some() {
-        problems.extend(app.health.dingtalk().map(|problem| format!("dingtalk: {problem}")));
-    }
-    problems
 }

@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
 use bridge_core::delivery::attempt::Outcome;
 use bridge_core::envelope::Source;
-use bridge_store::{Depth, Network};
+use bridge_store::Network;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::observe::standing::Standing;
 use crate::relay::op::Rendered;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -206,25 +206,23 @@ impl Metrics {
     }
 
     /// The page, with the queues as they are now.
-    pub(crate) fn page(&self, depth: Option<&Depth>, now: Timestamp, linked: bool, ready: bool) -> String {
-        if let Some(depth) = depth {
-            let age = |at: Option<Timestamp>| at.map_or(Duration::ZERO, |at| now.since(at)).as_secs_f64();
+    pub(crate) fn page(&self, standing: &Standing) -> String {
+        if let Ok(depth) = &standing.depth {
+            let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
             let directions = [
-                ("matrix", &depth.from_dingtalk, &depth.to_matrix),
-                ("dingtalk", &depth.from_matrix, &depth.to_dingtalk),
+                ("matrix", standing.to_matrix(), depth.to_matrix.failed),
+                ("dingtalk", standing.to_dingtalk(0), depth.to_dingtalk.failed),
             ];
-            for (network, inbox, outbox) in directions {
+            for (network, queue, failed) in directions {
                 let label = NetworkLabel { network };
-                let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
-                self.waiting.get_or_create(&label).set(count(inbox.pending + outbox.unfinished));
-                self.oldest.get_or_create(&label).set(age(inbox.oldest).max(age(outbox.oldest)));
-                self.failed.get_or_create(&label).set(count(outbox.failed));
+                self.waiting.get_or_create(&label).set(count(queue.waiting));
+                self.oldest.get_or_create(&label).set(queue.oldest.unwrap_or_default().as_secs_f64());
+                self.failed.get_or_create(&label).set(count(failed));
             }
-            let held = depth.from_dingtalk.held + depth.from_matrix.held;
-            self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
+            self.held.set(count(depth.from_dingtalk.held + depth.from_matrix.held));
         }
-        self.linked.set(i64::from(linked));
-        self.ready.set(i64::from(ready));
+        self.linked.set(i64::from(standing.linked.is_some()));
+        self.ready.set(i64::from(standing.problems().is_empty()));
         let mut page = String::new();
         if encode(&mut page, &self.registry).is_err() {
             page.clear();
@@ -244,7 +242,7 @@ mod tests {
         for number in 0..10_000 {
             metrics.refused("webhook", &format!("code{number}"));
         }
-        let page = metrics.page(None, Timestamp(0), false, false);
+        let page = metrics.page(&crate::observe::standing::tests::standing(bridge_store::Depth::default()));
         assert!(
             page.lines().filter(|line| line.starts_with("dingtalk_bridge_refused_total{")).count()
                 <= MOST_CODES + 1

@@ -22,6 +22,17 @@ pub struct Depth {
     pub feed_bytes: usize,
 }
 
+/// The chats in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChatFigures {
+    /// Chats that are bridged, or are about to be.
+    pub bridged: u64,
+    /// Chats that were seen and not bridged yet.
+    pub seen: u64,
+    /// When the latest message of any chat came from DingTalk, to the minute.
+    pub last_message: Option<Timestamp>,
+}
+
 /// The inbox of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InboxDepth {

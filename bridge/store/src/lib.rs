@@ -33,7 +33,7 @@ pub mod store;
 pub use commit::{Commit, Committed};
 pub use error::StoreError;
 pub use feed::{Feed, FeedShare};
-pub use figures::{Depth, HeldExpired, InboxDepth, OutboxDepth, Purged, Retention};
+pub use figures::{ChatFigures, Depth, HeldExpired, InboxDepth, OutboxDepth, Purged, Retention};
 pub use ghosts::Person;
 pub use inbox::{InboxItem, InboxSeq, ParkedInbox};
 pub use link::{Link, LinkSource};

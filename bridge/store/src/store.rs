@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::Feed;
-use crate::figures::{Depth, Purged, Retention};
+use crate::figures::{ChatFigures, Depth, Purged, Retention};
 use crate::ghosts::Person;
 use crate::inbox::{InboxItem, InboxSeq, ParkedInbox};
 use crate::link::Link;
@@ -111,6 +111,9 @@ pub trait Store: Send + Sync {
 
     /// How full the queues are. Reads every unfinished row's head: not for every message.
     fn depth(&self) -> Answer<'_, Depth>;
+
+    /// How many chats there are, without reading them one by one.
+    fn chat_figures(&self) -> Answer<'_, ChatFigures>;
 
     /// Throws away what is older than its retention, in small transactions between the commits. A crash leaves a
     /// part of it for the next time.

@@ -1,6 +1,7 @@
 //! The store in one SQLite file.
 
 mod apply;
+mod figures;
 mod open;
 mod purge;
 mod read;

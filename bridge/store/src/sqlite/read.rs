@@ -20,11 +20,11 @@ use tokio::sync::mpsc;
 use super::apply::remote_columns;
 use super::sql::{chunks, with_rows};
 use super::writer::Writer;
-use super::{purge, rows};
+use super::{figures, purge, rows};
 use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::{Feed, Gate};
-use crate::figures::{Depth, InboxDepth, OutboxDepth, Purged, Retention};
+use crate::figures::{ChatFigures, Depth, Purged, Retention};
 use crate::ghosts::Person;
 use crate::inbox::{InboxItem, InboxSeq, ParkedInbox};
 use crate::link::Link;
@@ -43,8 +43,8 @@ pub(super) struct Sqlite {
 }
 
 /// States of an inbox row.
-const PENDING: u8 = 0;
-const HELD: u8 = 1;
+pub(super) const PENDING: u8 = 0;
+pub(super) const HELD: u8 = 1;
 const PARKED: u8 = 2;
 
 impl Sqlite {
@@ -79,18 +79,6 @@ impl Sqlite {
         let statement = AssertSqlSafe(format!("SELECT * FROM chat WHERE {column} = ?"));
         let found = sqlx::query(statement).bind(value).fetch_optional(&self.readers).await?;
         found.as_ref().map(rows::chat).transpose()
-    }
-}
-
-/// Adds the figures of one group of inbox rows.
-fn add_inbox(depth: &mut InboxDepth, state: u8, count: u64, oldest: Timestamp) {
-    match state {
-        PENDING => {
-            depth.pending += count;
-            depth.oldest = Some(depth.oldest.map_or(oldest, |known| known.min(oldest)));
-        }
-        HELD => depth.held += count,
-        _ => depth.parked += count,
     }
 }
 
@@ -352,46 +340,11 @@ impl Store for Sqlite {
     }
 
     fn depth(&self) -> Answer<'_, Depth> {
-        async move {
-            let mut depth = Depth { feed_bytes: self.gate.used(), ..Depth::default() };
-            let inbox = sqlx::query(
-                "SELECT source, state, count(*) AS rows, min(received_at) AS oldest FROM inbox GROUP BY source, state",
-            )
-            .fetch_all(&self.readers)
-            .await?;
-            for row in inbox {
-                let source = Source::from_u8(row.try_get("source")?);
-                let direction = match source {
-                    Some(Source::Matrix | Source::Backfill) => &mut depth.from_matrix,
-                    _ => &mut depth.from_dingtalk,
-                };
-                let count: i64 = row.try_get("rows")?;
-                let oldest = Timestamp(row.try_get("oldest")?);
-                add_inbox(direction, row.try_get("state")?, u64::try_from(count).unwrap_or(0), oldest);
-            }
-            let outbox = sqlx::query(
-                "SELECT network, state >= 3 AS failed, count(*) AS rows, min(created_at) AS oldest FROM outbox
-                 GROUP BY network, state >= 3",
-            )
-            .fetch_all(&self.readers)
-            .await?;
-            for row in outbox {
-                let direction: &mut OutboxDepth = match Network::from_u8(row.try_get("network")?) {
-                    Some(Network::DingTalk) => &mut depth.to_dingtalk,
-                    _ => &mut depth.to_matrix,
-                };
-                let count: i64 = row.try_get("rows")?;
-                let count = u64::try_from(count).unwrap_or(0);
-                if row.try_get("failed")? {
-                    direction.failed += count;
-                } else {
-                    direction.unfinished += count;
-                    direction.oldest = Some(Timestamp(row.try_get("oldest")?));
-                }
-            }
-            Ok(depth)
-        }
-        .boxed()
+        figures::depth(self).boxed()
+    }
+
+    fn chat_figures(&self) -> Answer<'_, ChatFigures> {
+        figures::chats(self).boxed()
     }
 
     fn purge(&self, now: Timestamp, retention: Retention) -> Answer<'_, Purged> {

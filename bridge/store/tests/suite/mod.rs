@@ -116,6 +116,7 @@ macro_rules! for_each_promise {
                 memberships_come_and_go
                 linking_and_unlinking
                 settings_and_sessions
+                chats_are_counted_by_state
                 depth_counts_each_direction
                 a_closed_store_refuses
             }

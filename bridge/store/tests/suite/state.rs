@@ -6,7 +6,7 @@ use bridge_core::id::{CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId
 use bridge_core::portal::{Chat, ChatState};
 use bridge_core::secret::Secret;
 use bridge_store::{
-    Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Remote, Settlement,
+    ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Remote, Settlement,
 };
 use ruma::{OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
 
@@ -188,6 +188,22 @@ pub async fn settings_and_sessions(database: impl Database) {
     store.commit(Commit { settings, ..Commit::default() }).await.unwrap();
     assert_eq!(store.setting("webhook_token").await.unwrap(), Some(Secret::new("t2")));
     assert_eq!(store.setting("aes_key").await.unwrap(), None);
+}
+
+pub async fn chats_are_counted_by_state(database: impl Database) {
+    let store = open(&database).await;
+    assert_eq!(store.chat_figures().await.unwrap(), ChatFigures::default());
+    let states = [
+        ("cid1", ChatState::Bridged, 2_000),
+        ("cid2", ChatState::Bridging, 0),
+        ("cid3", ChatState::Seen, 4_000),
+        ("cid4", ChatState::Unbridged, 9_000),
+        ("cid5", ChatState::Dead, 1_000),
+    ];
+    let chats = states.map(|(id, state, last)| Chat { state, last_message: Timestamp(last), ..chat(id) });
+    store.commit(Commit { chats: chats.to_vec(), ..Commit::default() }).await.unwrap();
+    let expected = ChatFigures { bridged: 2, seen: 1, last_message: Some(Timestamp(9_000)) };
+    assert_eq!(store.chat_figures().await.unwrap(), expected);
 }
 
 pub async fn depth_counts_each_direction(database: impl Database) {
