@@ -29,7 +29,8 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test                       everything CI checks
   cargo xtask test --quick               the same without the long end-to-end tests
   cargo xtask generate                   after a change of bridge/config
-  cargo xtask up --no-cluster --json     the demo's world, for scripts";
+  cargo xtask up --no-cluster --json     the demo's world, for scripts
+  cargo xtask cluster up                 a local Kubernetes; Ctrl-C ends it";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -42,8 +43,16 @@ enum Command {
     Cluster(cluster::Cluster),
 }
 
+fn main() -> ExitCode {
+    // Before the runtime's threads are there: a part of a cluster must be alone.
+    match cluster::part(std::env::args_os()) {
+        Some(words) => ::cluster::init_main(words),
+        None => run(),
+    }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.run().await,
         Command::Up(up) => up.run().await,
@@ -51,7 +60,7 @@ async fn main() -> ExitCode {
         Command::Bench(bench) => bench.run().await,
         Command::Generate(generate) => generate.run(),
         Command::Tidy(tidy) => tidy.run(),
-        Command::Cluster(cluster) => cluster.run(),
+        Command::Cluster(cluster) => cluster.run().await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
