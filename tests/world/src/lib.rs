@@ -10,6 +10,7 @@ mod crossing;
 mod description;
 mod files;
 mod homeserver;
+mod kubernetes;
 mod options;
 mod page;
 mod place;
@@ -18,6 +19,7 @@ mod programs;
 mod sandbox;
 mod setup;
 mod sides;
+mod steps;
 mod user;
 
 use std::{
@@ -33,12 +35,14 @@ pub use crate::{
     crossing::Crossing,
     description::{Account, BridgedChat, Description, DingTalkApp, DingTalkPerson, WebhookKeys},
     homeserver::{Homeserver, HomeserverKind, StubMode},
+    kubernetes::{Access, ClusterWorld, ClusterWorldOptions, Kubectl, Pod, PodBridge},
     options::WorldOptions,
     page::{Page, PageRoom, PageSettings},
     plain::World,
     programs::{PACKAGES, Profile, Programs},
     sandbox::{Sandbox, Sent},
     sides::Sides,
+    steps::{Step, span},
     user::User,
 };
 

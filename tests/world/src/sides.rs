@@ -144,6 +144,11 @@ impl Sides {
         &self.hint
     }
 
+    /// Where DingTalk pushes to, as the bot said.
+    pub(crate) fn webhook_url(&self) -> &str {
+        &self.shown.url
+    }
+
     /// What a script has to know of both sides; the rest is of the bridge.
     pub(crate) fn describe(&self) -> Description {
         let account = |user: &User| Account {
