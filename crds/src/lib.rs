@@ -5,6 +5,7 @@
 //! beside the fields they are for. `cargo xtask generate` prints the definition from them.
 
 pub mod names;
+pub mod rights;
 
 // The derive macros name the facade `kube`. Only its part without I/O is wanted here, so this crate stands in for it.
 extern crate self as kube;
