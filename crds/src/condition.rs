@@ -133,8 +133,6 @@ words! {
         NameConflict,
         /// The cluster refused an object, e.g. by a quota or a policy; the message has its words.
         ApplyRefused,
-        /// The API server did not answer; it is tried again.
-        ApiUnavailable,
         /// The claim waits for its volume.
         VolumePending,
         /// The claim is smaller than asked for and its storage class does not let it grow.
@@ -188,6 +186,8 @@ words! {
         HandsOff,
         /// The operator is at work and nothing is held back.
         Active,
+        /// Somebody else changed or deleted an object of the bridge; it was set back. Only events have this reason.
+        DriftRepaired,
     }
 }
 

@@ -22,9 +22,9 @@ pub const STATUS_MANAGER: &str = "dingtalk-operator-status";
 /// What the operator calls itself as the writer of its finalizer.
 pub const FINALIZER_MANAGER: &str = "dingtalk-operator-finalizer";
 
-/// Held while a registration has to be taken back from the homeserver before the object may go. Only objects that
-/// register through the homeserver's admin API have it.
-pub const FINALIZER: &str = "bridges.meldry.com/registration";
+/// Held while something has to be done before the object may go: a registration to be taken back through the
+/// homeserver's admin API, or data to be deleted because of `dataPolicy: Delete`. Other objects do not have it.
+pub const FINALIZER: &str = "bridges.meldry.com/cleanup";
 
 /// Label: who made the object. All watches of children select by it.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "dingtalk-operator");
@@ -74,6 +74,9 @@ pub mod keys {
     pub const STATUS_TOKEN: &str = "status-token";
     /// Key of the sealing key's Secret.
     pub const SEALING_KEY: &str = "sealing-key";
+    /// Beginning of further keys in that Secret: former sealing keys, which the bridge still reads. A new key is
+    /// introduced by moving the current one to such a key and putting the new one in its place, in one change.
+    pub const OLD_SEALING_KEY: &str = "sealing-key.old";
     /// Key of the `ConfigMap`.
     pub const CONFIG: &str = "config.toml";
     /// Key of the AppKey in a Secret with credentials.

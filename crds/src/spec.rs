@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    database::Database, dingtalk::DingTalk, homeserver::Homeserver, route::Route, status::DingTalkBridgeStatus,
-    workload::Workload,
+    database::Database, dingtalk::DingTalk, homeserver::Homeserver, route::Route,
+    status::DingTalkBridgeStatus, workload::Workload,
 };
 
 /// A bridge between one DingTalk organisation and one Matrix homeserver. `workspace` is all that must be said; whatever
@@ -133,7 +133,10 @@ pub struct NetworkPolicy {
     pub enabled: Option<bool>,
     /// Address ranges that the pod may reach beside DNS and public addresses on port 443, e.g. of a homeserver or a
     /// database outside the cluster.
-    #[schemars(length(max = 16), inner(length(min = 1, max = 50), regex(pattern = "^[0-9a-fA-F:.]+/[0-9]{1,3}$")))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 50), regex(pattern = "^[0-9a-fA-F:.]+/[0-9]{1,3}$"))
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress_cidrs: Option<Vec<String>>,
 }

@@ -4,12 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use operator_cluster::{
-    apply::Writer,
+    Fence, Reader, Writer,
     client::{self, Clients, RequestCounts},
     events::Recorder,
-    fence::Fence,
     lease::{self, Leadership, LeaseSpec},
-    read::Reader,
 };
 use tokio::{
     net::TcpListener,
@@ -55,7 +53,7 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
     };
     let clients = client::connect(client::Options {
         source,
-        version: env!("CARGO_PKG_VERSION"),
+        user_agent: concat!("dingtalk-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
         timeout: Duration::from_secs(10),
         counts: counts.clone(),
     })
@@ -171,7 +169,7 @@ async fn work(
     }
     let mut leads = false;
     loop {
-        let now_leads = leadership.as_ref().is_none_or(|leadership| leadership.borrow().is_leading());
+        let now_leads = leadership.as_ref().is_none_or(|leadership| matches!(*leadership.borrow(), Leadership::Leading { .. }));
         if now_leads != leads {
             leads = now_leads;
             reconciler.metrics.leads(leads);
@@ -198,10 +196,12 @@ async fn work(
 
 /// Waits for a change of the leadership; for ever where there is no election.
 async fn changed(leadership: &mut Option<watch::Receiver<Leadership>>) {
-    match leadership {
-        Some(leadership) if leadership.changed().await.is_ok() => {}
-        _ => std::future::pending().await,
+    if let Some(leadership) = leadership
+        && leadership.changed().await.is_ok()
+    {
+        return;
     }
+    std::future::pending().await
 }
 
 async fn asked_to_stop() -> anyhow::Result<()> {

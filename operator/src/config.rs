@@ -129,7 +129,9 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Config> {
 
 fn parse(text: &str) -> anyhow::Result<Config> {
     let file: File = serde_saphyr::from_str(text)?;
-    let platform = Platform::from_value(file.platform)?;
+    // Its own reading names every unknown key with the nearest known one.
+    let platform = Platform::parse(&serde_saphyr::to_string(&file.platform)?)
+        .map_err(|error| anyhow::anyhow!("section platform: {error}"))?;
     let settings = file.operator;
     anyhow::ensure!(
         (1..=512).contains(&settings.concurrency),

@@ -149,7 +149,7 @@ async fn carry_out(
             let answer = ask(http, Method::GET, one, token, None).await?;
             Ok(match verdict(&answer) {
                 Verdict::Good => {
-                    let (same, enabled) = compare(&answer.body, body);
+                    let (same, enabled) = compare(&answer.body, &json(body));
                     AdminFact::Present { same, enabled }
                 }
                 Verdict::Missing => AdminFact::Absent,
@@ -162,7 +162,7 @@ async fn carry_out(
             if let Verdict::Other(fact) = verdict(&answer) {
                 return Ok(fact);
             }
-            let answer = ask(http, Method::POST, all, token, Some(body)).await?;
+            let answer = ask(http, Method::POST, all, token, Some(&json(body))).await?;
             Ok(settled(&answer, known(true)))
         }
         AdminOrder::Enable => {
@@ -175,6 +175,11 @@ async fn carry_out(
         }
         AdminOrder::Remove => Ok(settled(&ask(http, Method::DELETE, one, token, None).await?, AdminFact::Absent)),
     }
+}
+
+/// The registration as JSON; null if it is none, which the homeserver refuses.
+fn json(body: &Secret) -> Value {
+    serde_json::from_str(body.expose()).unwrap_or(Value::Null)
 }
 
 enum Verdict {

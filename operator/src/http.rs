@@ -18,7 +18,7 @@ use crate::{lanes::Lane, reconcile::Reconciler, watches::Watches};
 const STUCK: Duration = Duration::from_mins(10);
 
 /// What the pages are made from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Pages {
     pub(crate) reconciler: Arc<Reconciler>,
     pub(crate) watches: Arc<Watches>,

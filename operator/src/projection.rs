@@ -45,6 +45,7 @@ pub(crate) fn seen(kind: &str, mut object: Value) -> Seen {
         uid: text(&metadata["uid"]).unwrap_or_default(),
         owner: owner(&object),
         labelled: labelled(&object),
+        workspace: label(&object, names::WORKSPACE).map(str::to_owned),
         adopt: text(&metadata["annotations"][names::ADOPT]),
         deleting: metadata["deletionTimestamp"].is_string(),
         digest: Digest(operator_cluster::project::live_digest(&object, names::FIELD_MANAGER)),
@@ -97,11 +98,18 @@ fn claim(object: &Value) -> SeenMore {
         .find(|condition| condition["status"] == "True")
         .and_then(|condition| text(&condition["message"]));
     SeenMore::Claim {
+        class: chosen_class(object),
         phase: text(&object["status"]["phase"]).unwrap_or_else(|| "Pending".to_owned()),
         requested: text(&object["spec"]["resources"]["requests"]["storage"]),
         capacity: text(&object["status"]["capacity"]["storage"]),
         trouble,
     }
+}
+
+/// The storage class, if it is the operator that named it.
+fn chosen_class(object: &Value) -> Option<String> {
+    let ours = operator_cluster::project::project(object, names::FIELD_MANAGER, None);
+    text(&ours["spec"]["storageClassName"])
 }
 
 fn deployment(object: &Value) -> SeenMore {

@@ -3,7 +3,6 @@
 //! Watches and passes write here, passes read a snapshot. Nothing here asks the API server.
 
 mod asked;
-mod children;
 mod claims;
 mod record;
 mod references;
@@ -21,8 +20,7 @@ use operator_plan::{
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    asked::{Asked, Turn},
-    children::{child_of, slot, slot_mut},
+    asked::Turn,
     record::{Known, Record},
 };
 use self::{claims::Claims, references::Reads};
@@ -53,6 +51,7 @@ pub(crate) struct Snapshot {
     pub(crate) object: Arc<DingTalkBridge>,
     pub(crate) seen: Children<Option<Seen>>,
     pub(crate) refused: Children<Option<Refusal>>,
+    pub(crate) applied: Children<Option<Digest>>,
     pub(crate) pod: Option<PodSeen>,
     pub(crate) references: References,
     pub(crate) rivals: Rivals,
@@ -144,7 +143,7 @@ impl State {
     /// Remembers a write that was refused, or that it no longer is.
     pub(crate) fn put_refusal(&self, key: &Key, child: ChildKind, refusal: Option<Refusal>) {
         if let Some(record) = self.lock().records.get_mut(key) {
-            *slot_mut(&mut record.refused, child) = refusal;
+            *record.refused.get_mut(child) = refusal;
         }
     }
 
@@ -173,20 +172,22 @@ impl State {
     pub(crate) fn snapshot(&self, key: &Key) -> Option<Snapshot> {
         let mut inner = self.lock();
         let rivals = Rivals { workspace: inner.workspaces.older(key), host: inner.hosts.older(key) };
-        let references = inner.reads.facts(key);
+        let now = Instant::now();
+        let references = inner.reads.facts(key, now);
         let record = inner.records.get_mut(key)?;
         let object = record.object.clone()?;
-        record.forget_expired(Instant::now());
+        record.forget_expired(now);
         Some(Snapshot {
             object,
             seen: record.seen(),
             refused: record.refused.clone(),
+            applied: record.applied.clone(),
             pod: record.newest_pod(),
             references,
             rivals,
-            whoami: record.whoami.fact().clone(),
-            admin: record.admin.fact().clone(),
-            report: record.report.fact().clone(),
+            whoami: record.whoami.current(WhoamiFact::lasts, &WhoamiFact::Unknown, now),
+            admin: record.admin.current(AdminFact::lasts, &AdminFact::Unknown, now),
+            report: record.report.current(|_| false, &ReportFact::Unknown, now),
         })
     }
 

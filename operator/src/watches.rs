@@ -3,7 +3,7 @@
 use dingtalk_crds::{DingTalkBridge, names};
 use operator_cluster::{
     client::Clients,
-    object::Key as ObjectKey,
+    Key as ObjectKey,
     watch::{self, Progress, WatchEvent, WatchHandle, WatchSpec},
 };
 use operator_plan::{ChildKind, Platform, PodSeen, RefKey, Seen};
@@ -16,7 +16,7 @@ use crate::{
     kinds,
     lanes::{Lane, Queue},
     projection,
-    state::{Known, State, child_of},
+    state::{Known, State},
 };
 
 /// Events on their way; a full channel slows the watch down, which the API server bears.
@@ -53,7 +53,6 @@ pub(crate) struct Pod {
 }
 
 /// The watches of all namespaces.
-#[derive(Debug)]
 pub(crate) struct Watches {
     handles: Vec<(String, WatchHandle)>,
 }
@@ -146,8 +145,12 @@ fn pod_seen(object: &Value) -> Result<Pod, String> {
     Ok(Pod { instance, created, seen })
 }
 
+/// Which child of an instance a name is; `None` for a name that is no child's.
+fn child_of(kind: &str, name: &str, instance: &str) -> Option<ChildKind> {
+    ChildKind::ALL.into_iter().find(|child| child.kind() == kind && child.name(instance) == name)
+}
+
 /// Applies events to the state and puts in line what they concern.
-#[derive(Debug)]
 pub(crate) struct Listener<'a> {
     pub(crate) state: &'a State,
     pub(crate) queue: &'a Queue,
@@ -156,12 +159,6 @@ pub(crate) struct Listener<'a> {
     pub(crate) gone: &'a (dyn Fn(&Key) + Sync),
     /// Whether the cluster has `HTTPRoute`s.
     pub(crate) http_routes: &'a std::sync::atomic::AtomicBool,
-}
-
-impl std::fmt::Debug for dyn Fn(&Key) + Sync {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a function")
-    }
 }
 
 impl Listener<'_> {
@@ -304,6 +301,15 @@ fn instances(name: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_names_of_an_instance_are_its_children() {
+        assert_eq!(child_of("Secret", "dingtalk-acme-tokens", "acme"), Some(ChildKind::TokensSecret));
+        assert_eq!(child_of("Secret", "dingtalk-acme", "acme"), None);
+        assert_eq!(child_of("Deployment", "dingtalk-acme", "acme"), Some(ChildKind::Deployment));
+        assert_eq!(child_of("Deployment", "dingtalk-acme-2", "acme"), None);
+        assert_eq!(child_of("Pod", "dingtalk-acme", "acme"), None);
+    }
 
     #[test]
     fn a_deleted_child_is_found_by_its_name() {

@@ -7,7 +7,7 @@ use dingtalk_crds::DingTalkBridge;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::Platform;
+use crate::{Children, Platform};
 
 /// A text that does not print and is overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,60 +42,6 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The kinds of children, one object each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ChildKind {
-    /// Secret with `registration.yaml`.
-    RegistrationSecret,
-    /// Secret with the operator's own tokens.
-    TokensSecret,
-    /// Secret with the sealing key.
-    SealingSecret,
-    /// `ConfigMap` with `config.toml`.
-    ConfigMap,
-    /// `ServiceAccount` without rights.
-    ServiceAccount,
-    /// Claim for SQLite.
-    Claim,
-    /// The pod's Deployment.
-    Deployment,
-    /// Service of webhook, transactions and health.
-    Service,
-    /// Ingress of the webhook.
-    Ingress,
-    /// `HTTPRoute` of the webhook.
-    HttpRoute,
-    /// `NetworkPolicy` of the pod.
-    NetworkPolicy,
-}
-
-/// One value per kind of child. Destructure it without `..` where all must be handled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Children<T> {
-    /// Secret with `registration.yaml`.
-    pub registration_secret: T,
-    /// Secret with the operator's own tokens.
-    pub tokens_secret: T,
-    /// Secret with the sealing key.
-    pub sealing_secret: T,
-    /// `ConfigMap` with `config.toml`.
-    pub config_map: T,
-    /// `ServiceAccount` without rights.
-    pub service_account: T,
-    /// Claim for SQLite.
-    pub claim: T,
-    /// The pod's Deployment.
-    pub deployment: T,
-    /// Service of webhook, transactions and health.
-    pub service: T,
-    /// Ingress of the webhook.
-    pub ingress: T,
-    /// `HTTPRoute` of the webhook.
-    pub http_route: T,
-    /// `NetworkPolicy` of the pod.
-    pub network_policy: T,
-}
-
 /// What is remembered of an object in the cluster: never the object itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -105,6 +51,8 @@ pub struct Seen {
     pub owner: Option<String>,
     /// Whether it carries the operator's `managed-by` label and this instance's name.
     pub labelled: bool,
+    /// Value of the label that names the workspace.
+    pub workspace: Option<String>,
     /// Value of the annotation that lets a `DingTalkBridge` take it over.
     pub adopt: Option<String>,
     /// Whether it is being deleted.
@@ -128,6 +76,8 @@ pub enum SeenMore {
         phase: String,
         /// What was asked for, as it stands in the object.
         requested: Option<String>,
+        /// Its storage class if the operator named it; `None` when the cluster chose it. It cannot change.
+        class: Option<String>,
         /// What it has.
         capacity: Option<String>,
         /// Message of a condition that says why it does not grow.
@@ -181,7 +131,8 @@ pub enum RefKey {
     ConfigMap(String),
 }
 
-/// What is known of it.
+/// What is known of it. An answer that is not [`Self::lasts`] is forgotten when [`Plan::look_again`](crate::Plan) has
+/// passed, so that it is asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReferenceFact {
     /// It does not exist.
@@ -193,9 +144,16 @@ pub enum ReferenceFact {
     Present {
         /// Digest and length of each value, by key.
         keys: BTreeMap<String, (Digest, usize)>,
-        /// Values that were asked for, by key.
+        /// Values that were asked for and exist, by key; what is not UTF-8 in them is replaced.
         values: BTreeMap<String, Secret>,
     },
+}
+
+impl ReferenceFact {
+    /// Whether it is true until the object changes.
+    pub const fn lasts(&self) -> bool {
+        matches!(self, Self::Present { .. })
+    }
 }
 
 /// What is known of the objects that `spec` names; one that is not in it has not been read yet.
@@ -223,6 +181,13 @@ pub enum WhoamiFact {
     Unreachable(String),
 }
 
+impl WhoamiFact {
+    /// Whether it is true until the registration changes.
+    pub const fn lasts(&self) -> bool {
+        matches!(self, Self::Accepted)
+    }
+}
+
 /// What the homeserver's admin API says of the registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminFact {
@@ -230,10 +195,9 @@ pub enum AdminFact {
     Unknown,
     /// There is none with this id.
     Absent,
-    /// There is one. Whether it is the one wanted, and whether it is switched on.
+    /// There is one.
     Present {
-        /// Digest of the registration as last sent; `None` when another one is there or it was not this operator that
-        /// sent it.
+        /// Whether it is the one wanted, as far as the answer tells.
         same: bool,
         /// Whether it is switched on.
         enabled: bool,
@@ -246,7 +210,14 @@ pub enum AdminFact {
     Unreachable(String),
 }
 
-/// What the bridge says of itself.
+impl AdminFact {
+    /// Whether it is true until somebody orders something else.
+    pub const fn lasts(&self) -> bool {
+        matches!(self, Self::Absent | Self::Present { .. })
+    }
+}
+
+/// What the bridge says of itself. It never lasts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReportFact {
     /// Not asked yet.
@@ -268,6 +239,8 @@ pub struct Refusal {
     pub conflict: bool,
     /// The API server's words, bounded.
     pub message: String,
+    /// When it was refused.
+    pub at: Timestamp,
 }
 
 /// The operator itself.
@@ -303,6 +276,9 @@ pub struct Facts<'a> {
     pub operator: &'a OperatorInfo,
     /// What the cluster has. `None`: nothing of that name.
     pub seen: &'a Children<Option<Seen>>,
+    /// Digests of what this process wrote last. A child that has become different since then was changed by somebody
+    /// else.
+    pub applied: &'a Children<Option<Digest>>,
     /// Writes that were refused.
     pub refused: &'a Children<Option<Refusal>>,
     /// The pod.
@@ -322,6 +298,9 @@ pub struct Facts<'a> {
     /// The time.
     pub now: Timestamp,
 }
+
+/// How long a refused write is left alone, unless its content changes.
+pub const REFUSED_PAUSE: Duration = Duration::from_mins(5);
 
 /// How seldom `lastEventTime` is refreshed when nothing else changes.
 pub const LAST_EVENT_STEP: Duration = Duration::from_mins(5);

@@ -7,15 +7,42 @@
 //! Nothing here does I/O, reads a clock or draws a random number: [`plan`] is a pure function, and equal facts give an
 //! equal plan. A settled object gives a plan without writes, without questions and without a status, hence no request.
 
+mod asks;
+mod build;
+mod canonical;
+mod children;
+mod condition;
+mod deletion;
+mod diff;
 mod facts;
+mod files;
+mod nearest;
+mod notes;
 mod outcome;
+mod plan;
 mod platform;
+mod quantity;
+mod references;
+mod registration;
+mod resolve;
+mod standing;
+mod status;
+mod template;
+mod visit;
+mod workspace;
 
 pub use crate::{
+    children::{ChildKind, Children},
     facts::{
-        AdminFact, ChildKind, Children, Digest, Facts, Fresh, OperatorInfo, PodSeen, RefKey, ReferenceFact, References,
-        Refusal, ReportFact, Rivals, Secret, Seen, SeenMore, WhoamiFact,
+        AdminFact, Digest, Facts, Fresh, LAST_EVENT_STEP, OperatorInfo, PodSeen, REFUSED_PAUSE, RefKey,
+        ReferenceFact, References, Refusal, ReportFact, Rivals, Secret, Seen, SeenMore, WhoamiFact,
     },
     outcome::{AdminOrder, Ask, Change, Deletion, FinalizerChange, Note, NoteType, Plan, Wanted},
-    platform::{Platform, PlatformError},
+    plan::{host, plan},
+    platform::{
+        AdminApiDefaults, DingTalkDefaults, GatewayDefaults, HomeserverDefaults, ImageDefaults,
+        IngressDefaults, NetworkPolicyDefaults, Platform, PlatformError, RegistrationDefaults, RouteDefaults,
+        RouteType, StorageDefaults, WorkloadDefaults,
+    },
+    template::Template,
 };

@@ -1,13 +1,14 @@
 //! What is to be done: data, carried out by the binary.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use dingtalk_crds::{DingTalkBridgeStatus, Reason};
 use serde_json::Value;
 
 use crate::{
     Secret,
-    facts::{ChildKind, Digest, RefKey},
+    children::ChildKind,
+    facts::{Digest, RefKey},
 };
 
 /// What one object needs now.
@@ -26,18 +27,40 @@ pub struct Plan {
     pub status: Option<DingTalkBridgeStatus>,
     /// What to tell as events.
     pub notes: Vec<Note>,
-    /// When to look again although nothing has changed; from memory, not by a request to the API server.
+    /// When to look again although nothing has changed. Then answers among the facts that do not last (their method
+    /// `lasts` says which) are forgotten, and the next plan asks for those that are still needed. This is the shortest
+    /// pause; the caller may lengthen it with each answer that is the same.
     pub look_again: Option<Duration>,
 }
 
-/// A child as it should be.
-#[derive(Clone, Debug, PartialEq)]
+/// A child as it should be. It does not print its content, which may be secret.
+#[derive(Clone, PartialEq)]
 pub struct Wanted {
     /// The object, with `apiVersion`, `kind`, name, namespace, labels and owner. Keys of list items are always spelt
     /// out (`protocol` of ports, e.g.), as the API server would fill them in otherwise.
     pub object: Value,
     /// Digest of its managed content.
     pub digest: Digest,
+}
+
+impl Wanted {
+    pub(crate) fn new(object: Value) -> Self {
+        let digest = Digest::of(&object);
+        Self { object, digest }
+    }
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        write!(
+            f,
+            "{}/{} {:?}",
+            text(&self.object["kind"]),
+            text(&self.object["metadata"]["name"]),
+            self.digest
+        )
+    }
 }
 
 /// A child to be written by server-side apply.
@@ -119,12 +142,15 @@ pub enum Ask {
 /// What is wanted of the homeserver's admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminOrder {
-    /// See whether it is there.
-    Look,
+    /// See whether it is there, and whether it is the one wanted.
+    Look {
+        /// The registration as it should be, as JSON.
+        body: Secret,
+    },
     /// Register; one with the same id is taken away before.
     Register {
         /// The registration as JSON.
-        body: Value,
+        body: Secret,
     },
     /// Switch on.
     Enable,

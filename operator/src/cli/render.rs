@@ -58,6 +58,7 @@ impl Render {
             operator: &OperatorInfo { namespace: "dingtalk-operator".to_owned(), has_http_routes: true },
             seen: &seen,
             refused: &refused,
+            applied: &Children::default(),
             pod: None,
             references: &references,
             rivals: &rivals,
@@ -74,7 +75,7 @@ impl Render {
         }
         for change in plan.writes {
             let mut object = change.wanted.object;
-            if let Some(data) = object.get_mut("data").filter(|_| change.child.is_secret()) {
+            if let Some(data) = object.get_mut("data").filter(|_| change.child.kind() == "Secret") {
                 let keys: Vec<String> = data.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
                 *data = keys.into_iter().map(|key| (key, "***".into())).collect::<serde_json::Map<_, _>>().into();
             }

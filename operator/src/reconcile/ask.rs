@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use operator_cluster::{failure::Failure, object::Key as ObjectKey, object::Meta};
+use operator_cluster::{Failure, Key as ObjectKey, Meta};
 use operator_plan::{AdminFact, AdminOrder, Ask, RefKey, ReferenceFact, ReportFact, Secret, WhoamiFact};
 use tokio::time::Instant;
 
@@ -48,11 +48,14 @@ impl Reconciler {
                     self.go(key, turn, ask, &mut asked);
                 }
                 Ask::Admin { url, token, id, order, .. } => {
-                    let body = match order {
-                        AdminOrder::Register { body } | AdminOrder::Look { body } => body.to_string(),
-                        AdminOrder::Enable | AdminOrder::Disable | AdminOrder::Remove => String::new(),
+                    let (what, body) = match order {
+                        AdminOrder::Look { body } => ("look", body.expose()),
+                        AdminOrder::Register { body } => ("register", body.expose()),
+                        AdminOrder::Enable => ("enable", ""),
+                        AdminOrder::Disable => ("disable", ""),
+                        AdminOrder::Remove => ("remove", ""),
                     };
-                    let about = digest_of(&[url, token.expose(), id, order.as_str(), &body]);
+                    let about = digest_of(&[url, token.expose(), id, what, body]);
                     let turn = self.state.with_record(key, |record| record.admin.turn(about, Instant::now()));
                     self.go(key, turn, ask, &mut asked);
                 }

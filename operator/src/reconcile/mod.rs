@@ -15,7 +15,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use operator_cluster::{apply::Writer, events::Recorder, failure::Failure, fence::Fence, read::Reader};
+use operator_cluster::{Failure, Fence, Reader, Writer, events::Recorder};
 use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform, Secret};
 use tokio::time::Instant;
 
@@ -42,7 +42,6 @@ const QUIET: Duration = Duration::from_millis(400);
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// Everything a pass needs.
-#[derive(Debug)]
 pub(crate) struct Reconciler {
     pub(crate) state: State,
     pub(crate) queue: Queue,
@@ -122,6 +121,7 @@ impl Reconciler {
             refused: &snapshot.refused,
             pod: snapshot.pod.as_ref(),
             references: &snapshot.references,
+            applied: &snapshot.applied,
             rivals: &snapshot.rivals,
             whoami: &snapshot.whoami,
             admin: &snapshot.admin,

@@ -6,8 +6,7 @@ use dingtalk_crds::{DingTalkBridgeStatus, names};
 use operator_cluster::{
     apply::Propagation,
     events::{Note as EventNote, Reference},
-    failure::Failure,
-    object::{Key as ObjectKey, Meta},
+    Failure, Key as ObjectKey, Meta,
     project,
 };
 use operator_plan::{Change, ChildKind, Deletion, Digest, Note, NoteType, Refusal};
@@ -20,7 +19,7 @@ use crate::{
     kinds,
     lanes::{Lane, Turn},
     projection,
-    state::{Known, Snapshot},
+    state::{Known, Snapshot, version},
 };
 
 /// What came of the writes of a plan.
@@ -117,7 +116,7 @@ impl Reconciler {
     }
 
     fn refuse(&self, key: &Key, change: &Change, denied: bool, conflict: bool, message: String) {
-        let refusal = Refusal { digest: change.wanted.digest, denied, conflict, message };
+        let refusal = Refusal { digest: change.wanted.digest, denied, conflict, message, at: super::now() };
         self.state.put_refusal(key, change.child, Some(refusal));
     }
 
@@ -129,7 +128,7 @@ impl Reconciler {
             if wanted != seen.digest {
                 tracing::debug!(object = %key, ?child, ?wanted, live = ?seen.digest, "the API server spells a child in its own way");
             }
-            self.state.with_record(key, |record| record.spelt(child, wanted, seen.digest));
+            self.state.with_record(key, |record| record.wrote(child, wanted, seen.digest));
         }
         self.state.put_child(key, child, Known::new(seen, meta.version));
     }
@@ -160,7 +159,7 @@ impl Reconciler {
             let resource = kinds::of(deletion.child);
             let object = ObjectKey {
                 namespace: key.namespace().to_owned(),
-                name: name_of(deletion.child, key.name()),
+                name: deletion.child.name(key.name()),
             };
             self.writer.delete(&resource, &object, &deletion.uid, Propagation::Background, "delete").await?;
             // An object with a finalizer of somebody's goes later; its watch tells.
@@ -173,7 +172,7 @@ impl Reconciler {
         let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
         let live = self
             .writer
-            .add_finalizer(&kinds::bridges(), &object_key(key), &uid, names::FINALIZER, "finalizer")
+            .add_finalizer(&kinds::bridges(), &object_key(key), &uid, &finalizers(snapshot), names::FINALIZER, "finalizer")
             .await?;
         self.put_object(key, live);
         Ok(())
@@ -181,7 +180,10 @@ impl Reconciler {
 
     pub(super) async fn remove_finalizer(&self, key: &Key, snapshot: &Snapshot) -> Result<(), Failure> {
         let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
-        self.writer.remove_finalizer(&kinds::bridges(), &object_key(key), &uid, names::FINALIZER, "finalizer").await
+        let there = finalizers(snapshot);
+        self.writer
+            .remove_finalizer(&kinds::bridges(), &object_key(key), &uid, &there, names::FINALIZER, "finalizer")
+            .await
     }
 
     pub(super) async fn write_status(
@@ -190,14 +192,19 @@ impl Reconciler {
         snapshot: &Snapshot,
         status: &DingTalkBridgeStatus,
     ) -> Result<(), Failure> {
-        let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
+        let metadata = &snapshot.object.metadata;
+        let of = Meta {
+            key: object_key(key),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: version(metadata.resource_version.as_deref()),
+        };
         let object = json!({
             "apiVersion": format!("{}/{}", names::GROUP, names::VERSION),
             "kind": names::KIND,
             "metadata": {"name": key.name(), "namespace": key.namespace()},
             "status": status,
         });
-        let live = self.writer.apply_status(&kinds::bridges(), &object, &uid, "status").await?;
+        let live = self.writer.apply_status(&kinds::bridges(), &object, &of, "status").await?;
         self.put_object(key, live);
         self.state.with_record(key, |record| record.status_held = None);
         Ok(())
@@ -235,22 +242,10 @@ impl Reconciler {
     }
 }
 
-fn object_key(key: &Key) -> ObjectKey {
-    ObjectKey { namespace: key.namespace().to_owned(), name: key.name().to_owned() }
+fn finalizers(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.object.metadata.finalizers.clone().unwrap_or_default()
 }
 
-fn name_of(child: ChildKind, instance: &str) -> String {
-    match child {
-        ChildKind::RegistrationSecret => names::registration_secret(instance),
-        ChildKind::TokensSecret => names::tokens_secret(instance),
-        ChildKind::SealingSecret => names::sealing_secret(instance),
-        ChildKind::Claim => names::data_claim(instance),
-        ChildKind::ConfigMap
-        | ChildKind::ServiceAccount
-        | ChildKind::Deployment
-        | ChildKind::Service
-        | ChildKind::Ingress
-        | ChildKind::HttpRoute
-        | ChildKind::NetworkPolicy => names::child(instance),
-    }
+fn object_key(key: &Key) -> ObjectKey {
+    ObjectKey { namespace: key.namespace().to_owned(), name: key.name().to_owned() }
 }

@@ -38,14 +38,15 @@ impl<T: Clone> Asked<T> {
         Self { fact: unknown, about: None, under_way: false, repeats: 0, not_before: None }
     }
 
+    /// The answer as a decision sees it: one that does not last is unknown again once it may be asked for again.
+    pub(crate) fn current(&self, lasts: impl Fn(&T) -> bool, unknown: &T, now: Instant) -> T {
+        let due = !self.under_way && self.not_before.is_none_or(|at| at <= now);
+        if due && !lasts(&self.fact) { unknown.clone() } else { self.fact.clone() }
+    }
+
     /// The last answer.
     pub(crate) fn fact(&self) -> &T {
         &self.fact
-    }
-
-    /// Whether a question is on its way.
-    pub(crate) fn is_under_way(&self) -> bool {
-        self.under_way
     }
 
     /// Asks to ask. Another question than the last one may be asked at once.

@@ -6,10 +6,7 @@ use dingtalk_crds::DingTalkBridge;
 use operator_plan::{AdminFact, ChildKind, Children, Digest, PodSeen, Refusal, ReportFact, Seen, WhoamiFact};
 use tokio::time::Instant;
 
-use super::{
-    asked::Asked,
-    children::{slot, slot_mut},
-};
+use super::asked::Asked;
 
 /// How long an object that no watch shows is believed to be there.
 const OUT_OF_SIGHT: Duration = Duration::from_mins(5);
@@ -50,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) report: Asked<ReportFact>,
     /// Since when a status waits for answers that are on their way.
     pub(crate) status_held: Option<Instant>,
+    /// What was written last of each child.
+    pub(crate) applied: Children<Option<Digest>>,
     /// Contents that the API server spells in its own way: what was wanted, and what came of it.
     spellings: Vec<(ChildKind, Digest, Digest)>,
 }
@@ -66,6 +65,7 @@ impl Default for Record {
             admin: Asked::new(AdminFact::Unknown),
             report: Asked::new(ReportFact::Unknown),
             status_held: None,
+            applied: Children::default(),
             spellings: Vec::new(),
         }
     }
@@ -76,12 +76,15 @@ impl Record {
     pub(super) fn is_empty(&self) -> bool {
         self.object.is_none()
             && self.pods.is_empty()
-            && ALL.iter().all(|child| slot(&self.children, *child).is_none())
+            && ChildKind::ALL.iter().all(|child| self.children.get(*child).is_none())
     }
 
     /// Forgets what was asked about a former object of this name.
     pub(super) fn forget_answers(&mut self) {
         self.refused = Children::default();
+        self.applied = Children::default();
+        self.spellings.clear();
+        self.status_held = None;
         self.whoami.reset(WhoamiFact::Unknown);
         self.admin.reset(AdminFact::Unknown);
         self.report.reset(ReportFact::Unknown);
@@ -89,7 +92,7 @@ impl Record {
 
     /// Takes a version of a child; answers whether something has changed.
     pub(super) fn put_child(&mut self, child: ChildKind, known: Known) -> bool {
-        let place = slot_mut(&mut self.children, child);
+        let place = self.children.get_mut(child);
         if let Some(before) = place
             && before.seen.uid == known.seen.uid
             && (before.rv > known.rv || (before.rv == known.rv && before.until.is_none()))
@@ -103,7 +106,7 @@ impl Record {
 
     /// A child is gone; answers whether it was known.
     pub(super) fn remove_child(&mut self, child: ChildKind, uid: &str) -> bool {
-        let place = slot_mut(&mut self.children, child);
+        let place = self.children.get_mut(child);
         if place.as_ref().is_some_and(|known| known.seen.uid == uid) {
             *place = None;
             return true;
@@ -111,8 +114,10 @@ impl Record {
         false
     }
 
-    /// Remembers what the API server made of a wanted content, so that it is not taken for a change of somebody else.
-    pub(crate) fn spelt(&mut self, child: ChildKind, wanted: Digest, live: Digest) {
+    /// Remembers what was written and what the API server made of it, so that this is not taken for a change of somebody
+    /// else.
+    pub(crate) fn wrote(&mut self, child: ChildKind, wanted: Digest, live: Digest) {
+        *self.applied.get_mut(child) = Some(wanted);
         self.spellings.retain(|(other, _, _)| *other != child);
         if wanted != live {
             self.spellings.push((child, wanted, live));
@@ -121,8 +126,8 @@ impl Record {
 
     /// Forgets what was seen once only and long ago.
     pub(super) fn forget_expired(&mut self, now: Instant) {
-        for child in ALL {
-            let place = slot_mut(&mut self.children, child);
+        for child in ChildKind::ALL {
+            let place = self.children.get_mut(child);
             if place.as_ref().and_then(|known| known.until).is_some_and(|until| until <= now) {
                 *place = None;
             }
@@ -132,11 +137,11 @@ impl Record {
     /// The children as a decision sees them.
     pub(super) fn seen(&self) -> Children<Option<Seen>> {
         let mut seen = Children::default();
-        for child in ALL {
-            *slot_mut(&mut seen, child) = slot(&self.children, child).as_ref().map(|known| known.seen.clone());
+        for child in ChildKind::ALL {
+            *seen.get_mut(child) = self.children.get(child).as_ref().map(|known| known.seen.clone());
         }
         for (child, wanted, live) in &self.spellings {
-            if let Some(seen) = slot_mut(&mut seen, *child)
+            if let Some(seen) = seen.get_mut(*child)
                 && seen.digest == *live
             {
                 seen.digest = *wanted;
@@ -150,18 +155,3 @@ impl Record {
         self.pods.values().max_by(|a, b| a.0.cmp(&b.0)).map(|(_, pod)| pod.clone())
     }
 }
-
-/// All kinds of children.
-const ALL: [ChildKind; 11] = [
-    ChildKind::RegistrationSecret,
-    ChildKind::TokensSecret,
-    ChildKind::SealingSecret,
-    ChildKind::ConfigMap,
-    ChildKind::ServiceAccount,
-    ChildKind::Claim,
-    ChildKind::Deployment,
-    ChildKind::Service,
-    ChildKind::Ingress,
-    ChildKind::HttpRoute,
-    ChildKind::NetworkPolicy,
-];

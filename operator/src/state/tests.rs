@@ -21,6 +21,7 @@ fn child(uid: &str, digest: u8) -> Seen {
         uid: uid.to_owned(),
         owner: None,
         labelled: true,
+        workspace: None,
         adopt: None,
         deleting: false,
         digest: Digest([digest; 32]),
@@ -86,7 +87,7 @@ fn what_the_api_server_spells_in_its_own_way_is_no_change_of_somebody() {
     let state = State::default();
     state.put_object(&key("a"), object("a", "u", 1, 1), None);
     state.put_child(&key("a"), ChildKind::Claim, Known::new(child("c", 2), 1));
-    state.with_record(&key("a"), |record| record.spelt(ChildKind::Claim, Digest([1; 32]), Digest([2; 32])));
+    state.with_record(&key("a"), |record| record.wrote(ChildKind::Claim, Digest([1; 32]), Digest([2; 32])));
     assert_eq!(state.snapshot(&key("a")).unwrap().seen.claim.unwrap().digest, Digest([1; 32]));
     state.put_child(&key("a"), ChildKind::Claim, Known::new(child("c", 3), 2));
     assert_eq!(state.snapshot(&key("a")).unwrap().seen.claim.unwrap().digest, Digest([3; 32]));

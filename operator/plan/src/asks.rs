@@ -1,0 +1,165 @@
+//! What is to be asked of the homeserver, of the bridge and of the objects that `spec` names.
+
+use std::time::Duration;
+
+use bridge_config::REPORT_PATH;
+use dingtalk_crds::names::{self, keys};
+
+use crate::{
+    AdminFact, AdminOrder, Ask, ChildKind, Facts, REFUSED_PAUSE, RefKey, ReferenceFact, ReportFact, Secret,
+    WhoamiFact,
+    diff::Child,
+    registration,
+    visit::{Visit, standing},
+    workspace::{Homeserver, KeyOf, Workspace},
+};
+
+/// Pause before a homeserver is asked again that did not know the token or did not answer.
+const HOMESERVER_PAUSE: Duration = Duration::from_secs(10);
+
+/// Pause before an object of the user's is looked for again.
+const REFERENCE_PAUSE: Duration = Duration::from_secs(30);
+
+/// Pause between two reports of a bridge.
+const REPORT_PAUSE: Duration = Duration::from_secs(20);
+
+/// All questions.
+pub(crate) fn asks(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>]) -> Vec<Ask> {
+    if visit.paused {
+        return Vec::new();
+    }
+    let mut asks = Vec::new();
+    if let (Ok(workspace), true) = (&visit.workspace, visit.open()) {
+        asks.extend(visit.needed.asks(facts.references));
+        if settled_registration(children) {
+            asks.extend(admin(facts, visit, workspace));
+            asks.extend(whoami(facts, visit, workspace));
+        }
+    }
+    if *facts.report == ReportFact::Unknown {
+        asks.extend(report(facts));
+    }
+    asks
+}
+
+/// When to forget what does not last.
+pub(crate) fn look_again(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>]) -> Option<Duration> {
+    if visit.paused {
+        return None;
+    }
+    let mut pauses = Vec::new();
+    if let (Ok(workspace), true) = (&visit.workspace, visit.open()) {
+        pauses.extend(visit.needed.wanting(facts.references).then_some(REFERENCE_PAUSE));
+        if settled_registration(children) {
+            let whoami = *facts.whoami != WhoamiFact::Unknown && !facts.whoami.lasts();
+            let admin = workspace.homeserver.admin.is_some()
+                && *facts.admin != AdminFact::Unknown
+                && !facts.admin.lasts();
+            pauses.extend((whoami || admin).then_some(HOMESERVER_PAUSE));
+        }
+        for refusal in children.iter().filter_map(|child| child.refused) {
+            let since = u64::try_from(facts.now.duration_since(refusal.at).as_secs()).unwrap_or(0);
+            pauses.push(REFUSED_PAUSE.saturating_sub(Duration::from_secs(since)).max(Duration::from_secs(1)));
+        }
+    }
+    if *facts.report != ReportFact::Unknown && report(facts).is_some() {
+        pauses.push(REPORT_PAUSE);
+    }
+    pauses.into_iter().min()
+}
+
+/// Whether the homeserver can know the registration: the Secret has it as it should be.
+fn settled_registration(children: &[Child<'_>]) -> bool {
+    children.iter().any(|child| child.kind == ChildKind::RegistrationSecret && child.in_sync())
+}
+
+/// The next step at the admin API.
+fn admin(facts: &Facts<'_>, visit: &Visit, workspace: &Workspace) -> Option<Ask> {
+    let material = visit.material.as_ref()?;
+    let body = || serde_json::to_string(&material.registration).ok().map(Secret::new);
+    let order = match facts.admin {
+        AdminFact::Unknown => AdminOrder::Look { body: body()? },
+        AdminFact::Absent | AdminFact::Present { same: false, .. } => AdminOrder::Register { body: body()? },
+        AdminFact::Present { enabled: false, .. } if !workspace.suspended => AdminOrder::Enable,
+        AdminFact::Present { enabled: true, .. } if workspace.suspended => AdminOrder::Disable,
+        AdminFact::Present { .. }
+        | AdminFact::TokenRefused
+        | AdminFact::Refused(_)
+        | AdminFact::Unreachable(_) => {
+            return None;
+        }
+    };
+    order_at(facts, workspace, order)
+}
+
+/// An order to the admin API; `None` while its token or a certificate is not known.
+pub(crate) fn order_at(facts: &Facts<'_>, workspace: &Workspace, order: AdminOrder) -> Option<Ask> {
+    let admin = workspace.homeserver.admin.as_ref()?;
+    Some(Ask::Admin {
+        url: admin.url.to_string(),
+        token: trimmed(value(facts, RefKey::Secret(admin.token.name.clone()), &admin.token)?),
+        ca: certificates(facts, &workspace.homeserver)?,
+        id: workspace.config.appservice.id.to_string(),
+        order,
+    })
+}
+
+fn whoami(facts: &Facts<'_>, visit: &Visit, workspace: &Workspace) -> Option<Ask> {
+    if *facts.whoami != WhoamiFact::Unknown {
+        return None;
+    }
+    // Before the admin API has it, there is nothing to ask for.
+    let registered = matches!(facts.admin, AdminFact::Present { same: true, enabled: true });
+    if workspace.homeserver.admin.is_some() && !registered {
+        return None;
+    }
+    Some(Ask::Whoami {
+        url: workspace.homeserver.url.to_string(),
+        as_token: Secret::new(visit.material.as_ref()?.registration.as_token.expose()),
+        user_id: workspace.config.bot_user_id(),
+        ca: certificates(facts, &workspace.homeserver)?,
+    })
+}
+
+/// The question for the report, if a bridge runs that can answer it. It does not depend on `spec`: a bridge that runs is
+/// asked although the last edit was a mistake.
+fn report(facts: &Facts<'_>) -> Option<Ask> {
+    let meta = &facts.object.metadata;
+    let available = match standing(facts, ChildKind::Deployment).ours().map(|seen| &seen.more) {
+        Some(crate::SeenMore::Deployment { available, .. }) => *available > 0,
+        _ => return None,
+    };
+    let runs = facts.pod.is_some_and(|pod| pod.waiting.is_none() && pod.unschedulable.is_none());
+    if !available && !runs {
+        return None;
+    }
+    let tokens = standing(facts, ChildKind::TokensSecret).ours()?;
+    let (name, namespace) = (meta.name.as_deref()?, meta.namespace.as_deref()?);
+    Some(Ask::Report {
+        url: format!("http://{}.{namespace}.svc:{}{REPORT_PATH}", names::child(name), names::HEALTH_PORT),
+        token: registration::value(tokens, keys::STATUS_TOKEN)?.clone(),
+    })
+}
+
+/// Certificates for the homeserver: `Some(None)` when none are needed, `None` while they are not known.
+#[expect(clippy::option_option, reason = "not needed and not known are two things")]
+fn certificates(facts: &Facts<'_>, homeserver: &Homeserver) -> Option<Option<Secret>> {
+    match &homeserver.ca {
+        None => Some(None),
+        Some(ca) => value(facts, RefKey::ConfigMap(ca.name.clone()), ca).map(|value| Some(value.clone())),
+    }
+}
+
+fn value<'a>(facts: &'a Facts<'_>, object: RefKey, key: &KeyOf) -> Option<&'a Secret> {
+    match facts.references.get(&object)? {
+        ReferenceFact::Present { values, .. } => {
+            values.get(&key.key).filter(|value| !value.expose().trim().is_empty())
+        }
+        ReferenceFact::Missing | ReferenceFact::Denied => None,
+    }
+}
+
+/// A token without the line end that a file often has.
+fn trimmed(token: &Secret) -> Secret {
+    Secret::new(token.expose().trim())
+}

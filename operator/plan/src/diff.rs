@@ -1,0 +1,115 @@
+//! What differs between what is wanted and what the cluster has.
+
+use crate::{
+    Change, ChildKind, Children, Deletion, Digest, Facts, REFUSED_PAUSE, Refusal, Seen,
+    outcome::Wanted,
+    standing::{Me, Standing},
+};
+
+/// What is known about one child.
+#[derive(Clone, Copy)]
+pub(crate) struct Child<'a> {
+    pub kind: ChildKind,
+    pub standing: Standing<'a>,
+    pub wanted: Option<&'a Wanted>,
+    /// A refusal of what is wanted now.
+    pub refused: Option<&'a Refusal>,
+}
+
+impl<'a> Child<'a> {
+    pub(crate) fn new(
+        kind: ChildKind,
+        facts: &'a Facts<'_>,
+        wanted: &'a Children<Option<Wanted>>,
+        me: Me<'_>,
+    ) -> Self {
+        let wanted = wanted.get(kind).as_ref();
+        let refused = facts.refused.get(kind).as_ref();
+        Self {
+            kind,
+            standing: Standing::of(kind, facts.seen.get(kind).as_ref(), me),
+            wanted,
+            refused: refused.filter(|refusal| wanted.is_some_and(|wanted| wanted.digest == refusal.digest)),
+        }
+    }
+
+    /// A child of which nothing is known.
+    pub(crate) const fn absent(kind: ChildKind) -> Self {
+        Self { kind, standing: Standing::Free, wanted: None, refused: None }
+    }
+
+    /// What the cluster has of it.
+    pub(crate) fn seen(&self) -> Option<&'a Seen> {
+        self.standing.ours()
+    }
+
+    /// Whether the cluster has it as it is wanted.
+    pub(crate) fn in_sync(&self) -> bool {
+        matches!((self.seen(), self.wanted), (Some(seen), Some(wanted)) if seen.digest == wanted.digest)
+    }
+
+    /// Whether it is to be written now.
+    fn due(&self, now: jiff::Timestamp) -> bool {
+        let placeable = matches!(self.standing, Standing::Free | Standing::Ours(_));
+        let resting = self.refused.is_some_and(|refusal| !has_rested(refusal, now));
+        self.wanted.is_some() && placeable && !self.in_sync() && !resting
+    }
+}
+
+fn has_rested(refusal: &Refusal, now: jiff::Timestamp) -> bool {
+    let since = now.duration_since(refusal.at);
+    u64::try_from(since.as_secs()).is_ok_and(|seconds| seconds >= REFUSED_PAUSE.as_secs())
+}
+
+/// Wave in which a child is written. The claim follows the sealing key: were it there first and the key were not, it
+/// would look like a database whose key has been lost. The Deployment follows all that its pod mounts.
+const fn wave(kind: ChildKind) -> u8 {
+    match kind {
+        ChildKind::Claim | ChildKind::Deployment => 1,
+        _ => 0,
+    }
+}
+
+/// Children that differ. `hold` keeps the Deployment back.
+pub(crate) fn writes(facts: &Facts<'_>, children: &[Child<'_>], hold: bool) -> Vec<Change> {
+    let mut writes: Vec<Change> = children
+        .iter()
+        .filter(|child| child.due(facts.now))
+        .filter(|child| match child.kind {
+            ChildKind::Deployment => !hold,
+            // The cluster would not know the kind.
+            ChildKind::HttpRoute => facts.operator.has_http_routes,
+            _ => true,
+        })
+        .filter_map(|child| {
+            let wanted = child.wanted?.clone();
+            let applied: Option<Digest> = *facts.applied.get(child.kind);
+            Some(Change {
+                child: child.kind,
+                wave: wave(child.kind),
+                uid: child.seen().map(|seen| seen.uid.clone()),
+                repair: applied == Some(wanted.digest),
+                wanted,
+            })
+        })
+        .collect();
+    writes.sort_by_key(|change| (change.wave, change.child));
+    writes
+}
+
+/// Children that are not wanted any more. Data is never among them. A route goes when the one that replaces it stands.
+pub(crate) fn deletions(children: &[Child<'_>]) -> Vec<Deletion> {
+    let route = |kind| matches!(kind, ChildKind::Ingress | ChildKind::HttpRoute);
+    let replaced =
+        children.iter().filter(|child| route(child.kind) && child.wanted.is_some()).all(Child::in_sync);
+    children
+        .iter()
+        .filter(|child| child.wanted.is_none())
+        .filter(|child| match child.kind {
+            ChildKind::Ingress | ChildKind::HttpRoute => replaced,
+            ChildKind::NetworkPolicy => true,
+            _ => false,
+        })
+        .filter_map(|child| Some(Deletion { child: child.kind, uid: child.seen()?.uid.clone() }))
+        .collect()
+}

@@ -1,0 +1,76 @@
+//! Events: what `kubectl describe` tells as a story. Only transitions are told, never a state again and again.
+
+use dingtalk_crds::{Condition, ConditionStatus, ConditionType, DingTalkBridgeStatus, Reason};
+
+use crate::{Change, Facts, Note, NoteType, condition};
+
+/// Reasons that are a step on the way: nobody needs to look.
+const STEPS: [Reason; 12] = [
+    Reason::NotYetKnown,
+    Reason::RollingOut,
+    Reason::Settled,
+    Reason::Active,
+    Reason::Deleting,
+    Reason::PodStarting,
+    Reason::VolumePending,
+    Reason::RoutePending,
+    Reason::RouteDisabled,
+    Reason::NotLinked,
+    Reason::ReportUnavailable,
+    Reason::AllGood,
+];
+
+/// Reasons that are somebody's wish.
+const WISHES: [Reason; 3] = [Reason::Suspended, Reason::HandsOff, Reason::Linked];
+
+/// What the new status tells that the old one does not.
+pub(crate) fn transitions(facts: &Facts<'_>, status: Option<&DingTalkBridgeStatus>) -> Vec<Note> {
+    let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let mut notes: Vec<Note> = Vec::new();
+    for type_ in ConditionType::ALL {
+        let Some(new) = conditions.iter().find(|condition| condition.type_ == type_.as_str()) else {
+            continue;
+        };
+        let old = condition::old(facts, *type_);
+        let changed = old.is_none_or(|old| old.status != new.status || old.reason != new.reason);
+        let told = changed.then(|| note(*type_, old, new)).flatten();
+        // Two concerns may have the same cause.
+        notes.extend(told.filter(|note| notes.iter().all(|other| other.reason != note.reason)));
+    }
+    notes
+}
+
+fn note(type_: ConditionType, old: Option<&Condition>, new: &Condition) -> Option<Note> {
+    let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == new.reason)?;
+    let type_of_note = match (type_, new.status) {
+        (ConditionType::Ready, ConditionStatus::True) => NoteType::Normal,
+        // Its causes are told by the others.
+        (ConditionType::Ready, _) => return None,
+        (ConditionType::Paused, _) if reason == Reason::Active => {
+            old.filter(|old| old.status == ConditionStatus::True)?;
+            NoteType::Normal
+        }
+        _ if WISHES.contains(&reason) => NoteType::Normal,
+        _ if STEPS.contains(&reason) => return None,
+        _ => NoteType::Warning,
+    };
+    Some(Note { type_: type_of_note, reason, action: type_.as_str(), note: new.message.clone() })
+}
+
+/// Children that somebody else changed and that are set back.
+pub(crate) fn repairs(facts: &Facts<'_>, writes: &[Change]) -> Vec<Note> {
+    let name = facts.object.metadata.name.as_deref().unwrap_or_default();
+    let repaired = writes.iter().filter(|change| change.repair);
+    repaired
+        .map(|change| Note {
+            type_: NoteType::Normal,
+            reason: Reason::DriftRepaired,
+            action: change.child.kind(),
+            note: format!(
+                "the {} {} was changed or deleted by somebody else and is set back to what spec says",
+                change.child.kind(),
+                change.child.name(name)
+            ),
+        })
+        .collect()
+}

@@ -1,0 +1,56 @@
+//! The whole decision.
+
+use dingtalk_crds::{DataPolicy, DingTalkBridge, RegistrationMode, names};
+
+use crate::{
+    Facts, FinalizerChange, Plan, Platform, asks, deletion, diff, notes, resolve, status, visit::Visit,
+};
+
+/// What one object needs now.
+///
+/// The caller carries the plan out and plans again with what it has learned, until nothing is left to do.
+pub fn plan(facts: &Facts<'_>) -> Plan {
+    if facts.object.metadata.deletion_timestamp.is_some() {
+        return deletion::plan(facts);
+    }
+    let visit = Visit::new(facts);
+    let children = visit.children(facts);
+    let mut plan = Plan::default();
+    if visit.open() {
+        plan.finalizer = finalizer(facts);
+        plan.writes = diff::writes(facts, &children, visit.holds(&children));
+        plan.deletions = diff::deletions(&children);
+    }
+    plan.asks = asks::asks(facts, &visit, &children);
+    plan.look_again = asks::look_again(facts, &visit, &children);
+    let status = status::status(facts, &visit, &children);
+    // Events tell what the status tells, at the same moment: when no child is left to write.
+    if plan.writes.is_empty() && status.is_some() {
+        plan.notes = notes::transitions(facts, status.as_ref());
+    }
+    plan.notes.extend(notes::repairs(facts, &plan.writes));
+    plan.status = status;
+    plan
+}
+
+/// The public host of an object, if its webhook is to be reached there; older objects keep theirs.
+pub fn host(object: &DingTalkBridge, platform: &Platform) -> Option<String> {
+    resolve::host(object, platform)
+}
+
+/// The finalizer is there exactly as long as something has to be done at the end.
+fn finalizer(facts: &Facts<'_>) -> Option<FinalizerChange> {
+    let spec = &facts.object.spec;
+    let needed = resolve::registration_mode(spec, facts.platform) == RegistrationMode::AdminApi
+        || spec.data_policy == Some(DataPolicy::Delete);
+    match (needed, has_finalizer(facts)) {
+        (true, false) => Some(FinalizerChange::Add),
+        (false, true) => Some(FinalizerChange::Remove),
+        _ => None,
+    }
+}
+
+/// Whether the object has the operator's finalizer.
+pub(crate) fn has_finalizer(facts: &Facts<'_>) -> bool {
+    facts.object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == names::FINALIZER)
+}

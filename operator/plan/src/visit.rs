@@ -1,0 +1,175 @@
+//! One look at one object: all that follows from the facts before anything is decided.
+
+use dingtalk_crds::{Reason, names};
+
+use crate::{
+    ChildKind, Children, Facts,
+    build::{self, Plans},
+    diff::Child,
+    outcome::Wanted,
+    references::{Needed, Trouble},
+    registration::{self, Held, Material},
+    resolve,
+    standing::{Me, Standing},
+    workspace::{DatabaseFrom, Invalid, Workspace},
+};
+
+/// What is made of the facts.
+pub(crate) struct Visit {
+    /// The workspace, or what is in the way.
+    pub workspace: Result<Workspace, Invalid>,
+    /// Whether this version cannot use the database that is asked for.
+    pub unsupported: bool,
+    /// Whether the annotation takes the operator's hands off.
+    pub paused: bool,
+    /// Whether the sealing key is missing beside a database.
+    pub sealing_missing: bool,
+    /// What is secret; `None` while nothing is to be built.
+    pub material: Option<Material>,
+    /// What `spec` names.
+    pub needed: Needed,
+    /// What is wrong with it.
+    pub troubles: Vec<Trouble>,
+    /// The children as they should be.
+    pub wanted: Children<Option<Wanted>>,
+}
+
+impl Visit {
+    pub(crate) fn new(facts: &Facts<'_>) -> Self {
+        let object = facts.object;
+        let me = me(facts);
+        let ours = |child| Standing::of(child, facts.seen.get(child).as_ref(), me).ours();
+        let sealing = ours(ChildKind::SealingSecret);
+        let old_keys = registration::old_keys(sealing);
+        let workspace = unrivalled(facts).and_then(|()| resolve::resolve(object, facts.platform, &old_keys));
+        let unsupported = workspace.as_ref().is_ok_and(|workspace| {
+            matches!(workspace.database, DatabaseFrom::PostgreSql(_)) && !resolve::POSTGRESQL
+        });
+        let mut visit = Self {
+            workspace,
+            unsupported,
+            paused: is_true(facts, names::PAUSED),
+            sealing_missing: false,
+            material: None,
+            needed: Needed::default(),
+            troubles: Vec::new(),
+            wanted: Children::default(),
+        };
+        let Ok(workspace) = &visit.workspace else { return visit };
+        if unsupported {
+            return visit;
+        }
+        let held = Held {
+            registration: ours(ChildKind::RegistrationSecret),
+            tokens: ours(ChildKind::TokensSecret),
+            sealing,
+            // A claim that is not ours, or on its way out, may hold data as well.
+            data: facts.seen.claim.is_some(),
+        };
+        let material = match Material::new(workspace, &held, facts.fresh) {
+            Ok(material) => material,
+            Err(invalid) => {
+                visit.workspace = Err(invalid);
+                return visit;
+            }
+        };
+        visit.needed = Needed::of(workspace);
+        visit.troubles = visit.needed.troubles(facts.references);
+        visit.sealing_missing = material.sealing_key.is_none()
+            && !matches!(standing(facts, ChildKind::SealingSecret), Standing::Foreign);
+        visit.wanted = build::build(&Plans {
+            workspace,
+            material: &material,
+            claim: ours(ChildKind::Claim),
+            old_keys: &old_keys,
+            references: visit.needed.pod_digest(facts.references),
+            operator_namespace: &facts.operator.namespace,
+        });
+        visit.material = Some(material);
+        visit
+    }
+
+    /// Whether children may be written and deleted.
+    pub(crate) fn open(&self) -> bool {
+        self.workspace.is_ok() && !self.unsupported && !self.paused
+    }
+
+    /// All children with what is known about each.
+    pub(crate) fn children<'a>(&'a self, facts: &'a Facts<'a>) -> Vec<Child<'a>> {
+        let me = me(facts);
+        ChildKind::ALL.into_iter().map(|kind| Child::new(kind, facts, &self.wanted, me)).collect()
+    }
+
+    /// Whether the Deployment has to wait: its pod could not start, or would start with the wrong files.
+    pub(crate) fn holds(&self, children: &[Child<'_>]) -> bool {
+        // A pod that is not wanted needs no files.
+        if self.workspace.as_ref().is_ok_and(|workspace| workspace.suspended) {
+            return false;
+        }
+        let mounted = |kind| {
+            matches!(
+                kind,
+                ChildKind::RegistrationSecret
+                    | ChildKind::TokensSecret
+                    | ChildKind::SealingSecret
+                    | ChildKind::ConfigMap
+                    | ChildKind::ServiceAccount
+                    | ChildKind::Claim
+            )
+        };
+        let blocked = |child: &Child<'_>| {
+            mounted(child.kind)
+                && (matches!(child.standing, Standing::Foreign | Standing::Leaving)
+                    // A refused change of something that is there leaves what is there, e.g. a claim that cannot grow.
+                    || (child.refused.is_some() && child.seen().is_none()))
+        };
+        self.sealing_missing
+            || self.troubles.iter().any(|trouble| trouble.pod)
+            || children.iter().any(blocked)
+    }
+}
+
+/// The object, as its children know it.
+pub(crate) fn me<'a>(facts: &'a Facts<'_>) -> Me<'a> {
+    Me {
+        uid: facts.object.metadata.uid.as_deref().unwrap_or_default(),
+        workspace: &facts.object.spec.workspace,
+    }
+}
+
+/// What stands at the place of a child.
+pub(crate) fn standing<'a>(facts: &'a Facts<'_>, child: ChildKind) -> Standing<'a> {
+    Standing::of(child, facts.seen.get(child).as_ref(), me(facts))
+}
+
+/// Whether an annotation of the object says `true`.
+pub(crate) fn is_true(facts: &Facts<'_>, annotation: &str) -> bool {
+    annotation_of(facts, annotation) == Some("true")
+}
+
+/// An annotation of the object.
+pub(crate) fn annotation_of<'a>(facts: &'a Facts<'_>, annotation: &str) -> Option<&'a str> {
+    facts.object.metadata.annotations.as_ref()?.get(annotation).map(String::as_str)
+}
+
+fn unrivalled(facts: &Facts<'_>) -> Result<(), Invalid> {
+    let spec = &facts.object.spec;
+    if let Some(rival) = &facts.rivals.workspace {
+        return Err(Invalid {
+            reason: Reason::WorkspaceTaken,
+            message: format!(
+                "the DingTalkBridge {rival} has the workspace {} and is older: delete one of the two, or make this one for another workspace",
+                spec.workspace
+            ),
+        });
+    }
+    if let Some(rival) = &facts.rivals.host {
+        return Err(Invalid {
+            reason: Reason::HostTaken,
+            message: format!(
+                "the DingTalkBridge {rival} serves the same host and is older: set spec.host here or there to another one"
+            ),
+        });
+    }
+    Ok(())
+}
