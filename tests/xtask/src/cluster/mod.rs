@@ -110,14 +110,6 @@ fn folder() -> PathBuf {
     PathBuf::from(FOLDER)
 }
 
-/// The refusal of a command that would need the cluster.
-pub(crate) fn not_yet(command: &str) -> anyhow::Error {
-    anyhow::anyhow!(
-        "`cargo xtask {command}` on a Kubernetes cluster comes with the operator. Without a cluster it works now: \
-         cargo xtask {command} --no-cluster"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
