@@ -149,8 +149,13 @@ fn elect(clients: &Clients, config: &Config, namespace: &str, identity: &str, fe
     if !election.enabled {
         return None;
     }
-    let mut spec = LeaseSpec::new(clients.lease.clone(), namespace, &election.lease_name);
-    spec.identity = LeaseSpec::identity(identity);
+    let spec = LeaseSpec {
+        client: clients.lease.clone(),
+        namespace: namespace.to_owned(),
+        name: election.lease_name.clone(),
+        identity: lease::identity(identity),
+        timing: lease::Timing::default(),
+    };
     let stop = CancellationToken::new();
     Some(Election { elector: lease::spawn(spec, fence, stop.clone()), stop })
 }
@@ -169,7 +174,7 @@ async fn work(
     }
     let mut leads = false;
     loop {
-        let now_leads = leadership.as_ref().is_none_or(|leadership| matches!(*leadership.borrow(), Leadership::Leading { .. }));
+        let now_leads = leadership.as_ref().is_none_or(|leadership| leadership.borrow().is_leading());
         if now_leads != leads {
             leads = now_leads;
             reconciler.metrics.leads(leads);
@@ -201,7 +206,7 @@ async fn changed(leadership: &mut Option<watch::Receiver<Leadership>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn asked_to_stop() -> anyhow::Result<()> {

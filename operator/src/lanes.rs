@@ -332,7 +332,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_asked_for_later_comes_back_once_at_the_earliest_time() {
         let queue = Queue::new(2);
-        queue.push_after(&key("a"), Duration::from_secs(60));
+        queue.push_after(&key("a"), Duration::from_mins(1));
         queue.push_after(&key("a"), Duration::from_secs(10));
         queue.push_after(&key("a"), Duration::from_secs(90));
         let before = Instant::now();

@@ -233,7 +233,7 @@ impl Reconciler {
                     name: metadata.name.clone().unwrap_or_default(),
                     uid: metadata.uid.clone().unwrap_or_default(),
                 },
-                warning: note.type_ == NoteType::Warning,
+                is_warning: note.type_ == NoteType::Warning,
                 reason: note.reason.as_str().to_owned(),
                 action: note.action.to_owned(),
                 note: note.note,
