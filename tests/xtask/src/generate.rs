@@ -30,7 +30,14 @@ const FILES: &[Generated] = &[
     Generated { path: "docs/configuration.md", text: || Ok(bridge_config::markdown()) },
     Generated { path: "docs/configuration.schema.json", text: configuration_schema },
     Generated { path: "docs/bridge.example.toml", text: || Ok(bridge_config::example()) },
+    Generated { path: "docs/conditions.md", text: || Ok(dingtalk_crds::conditions_markdown()) },
+    Generated { path: "crds/bridges.meldry.com_dingtalkbridges.yaml", text: definition },
 ];
+
+/// The kind, as the API server takes it.
+fn definition() -> anyhow::Result<String> {
+    dingtalk_crds::definition_yaml().map_err(|error| anyhow::anyhow!("the definition: {error}"))
+}
 
 /// The schema, with the note that a file of JSON can hold.
 fn configuration_schema() -> anyhow::Result<String> {
