@@ -28,7 +28,11 @@ pub(crate) struct Pages {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    pages: Pages,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -56,9 +60,11 @@ async fn readyz(State(pages): State<Pages>) -> impl IntoResponse {
 
 fn waiting(watches: &Watches) -> Vec<String> {
     let mut problems = vec!["the first lists are not complete".to_owned()];
-    problems.extend(watches.progress().filter_map(|(kind, progress)| {
-        progress.last_error.as_ref().map(|error| format!("{kind}: {error}"))
-    }));
+    problems.extend(
+        watches.progress().filter_map(|(kind, progress)| {
+            progress.last_error.as_ref().map(|error| format!("{kind}: {error}"))
+        }),
+    );
     problems
 }
 
@@ -76,7 +82,8 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
     }
     metrics.objects(pages.reconciler.state.keys().len(), pages.reconciler.state.conditions());
     metrics.requests(&pages.counts);
-    let mut sums: std::collections::BTreeMap<&str, (Duration, u64, usize)> = std::collections::BTreeMap::new();
+    let mut sums: std::collections::BTreeMap<&str, (Duration, u64, usize)> =
+        std::collections::BTreeMap::new();
     for (kind, progress) in pages.watches.progress() {
         let sum = sums.entry(kind).or_default();
         *sum = (sum.0.max(progress.silent), sum.1 + progress.restarts, sum.2 + progress.objects);

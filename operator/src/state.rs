@@ -14,8 +14,8 @@ use std::{
 
 use dingtalk_crds::DingTalkBridge;
 use operator_plan::{
-    AdminFact, ChildKind, Children, Digest, PodSeen, RefKey, ReferenceFact, References, Refusal, ReportFact, Rivals,
-    Seen, WhoamiFact,
+    AdminFact, ChildKind, Children, Digest, PodSeen, RefKey, ReferenceFact, References, Refusal, ReportFact,
+    Rivals, Seen, WhoamiFact,
 };
 use tokio::time::Instant;
 
@@ -210,7 +210,12 @@ impl State {
     /// All objects.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let inner = self.lock();
-        inner.records.iter().filter(|(_, record)| record.object.is_some()).map(|(key, _)| key.clone()).collect()
+        inner
+            .records
+            .iter()
+            .filter(|(_, record)| record.object.is_some())
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// How many objects have each condition in each status.
@@ -218,7 +223,9 @@ impl State {
         let inner = self.lock();
         let mut counts = BTreeMap::new();
         let objects = inner.records.values().filter_map(|record| record.object.as_ref());
-        for condition in objects.filter_map(|object| object.status.as_ref()).flat_map(|status| &status.conditions) {
+        for condition in
+            objects.filter_map(|object| object.status.as_ref()).flat_map(|status| &status.conditions)
+        {
             let status = match condition.status {
                 dingtalk_crds::ConditionStatus::True => "true",
                 dingtalk_crds::ConditionStatus::False => "false",

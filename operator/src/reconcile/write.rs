@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use dingtalk_crds::{DingTalkBridgeStatus, names};
 use operator_cluster::{
+    Failure, Key as ObjectKey, Meta,
     apply::Propagation,
     events::{Note as EventNote, Reference},
-    Failure, Key as ObjectKey, Meta,
     project,
 };
 use operator_plan::{Change, ChildKind, Deletion, Digest, Note, NoteType, Refusal};
@@ -157,10 +157,8 @@ impl Reconciler {
         let some = !deletions.is_empty();
         for deletion in deletions {
             let resource = kinds::of(deletion.child);
-            let object = ObjectKey {
-                namespace: key.namespace().to_owned(),
-                name: deletion.child.name(key.name()),
-            };
+            let object =
+                ObjectKey { namespace: key.namespace().to_owned(), name: deletion.child.name(key.name()) };
             self.writer.delete(&resource, &object, &deletion.uid, Propagation::Background, "delete").await?;
             // An object with a finalizer of somebody's goes later; its watch tells.
             self.state.remove_child(key, deletion.child, &deletion.uid);
@@ -172,7 +170,14 @@ impl Reconciler {
         let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
         let live = self
             .writer
-            .add_finalizer(&kinds::bridges(), &object_key(key), &uid, &finalizers(snapshot), names::FINALIZER, "finalizer")
+            .add_finalizer(
+                &kinds::bridges(),
+                &object_key(key),
+                &uid,
+                &finalizers(snapshot),
+                names::FINALIZER,
+                "finalizer",
+            )
             .await?;
         self.put_object(key, live);
         Ok(())
@@ -182,7 +187,14 @@ impl Reconciler {
         let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
         let there = finalizers(snapshot);
         self.writer
-            .remove_finalizer(&kinds::bridges(), &object_key(key), &uid, &there, names::FINALIZER, "finalizer")
+            .remove_finalizer(
+                &kinds::bridges(),
+                &object_key(key),
+                &uid,
+                &there,
+                names::FINALIZER,
+                "finalizer",
+            )
             .await
     }
 
@@ -233,7 +245,7 @@ impl Reconciler {
                     name: metadata.name.clone().unwrap_or_default(),
                     uid: metadata.uid.clone().unwrap_or_default(),
                 },
-                warning: note.type_ == NoteType::Warning,
+                is_warning: note.type_ == NoteType::Warning,
                 reason: note.reason.as_str().to_owned(),
                 action: note.action.to_owned(),
                 note: note.note,

@@ -51,7 +51,10 @@ fn an_object_made_anew_starts_without_answers() {
     state.with_record(&key("a"), |record| {
         record.whoami.answered(WhoamiFact::Accepted, true, std::time::Duration::ZERO, Instant::now());
     });
-    assert!(state.put_object(&key("a"), object("a", "u2", 3, 1), None).urgent, "another UID has another count");
+    assert!(
+        state.put_object(&key("a"), object("a", "u2", 3, 1), None).urgent,
+        "another UID has another count"
+    );
     assert_eq!(state.snapshot(&key("a")).unwrap().whoami, WhoamiFact::Unknown);
 }
 
