@@ -1,6 +1,6 @@
 //! Conditions: a closed set of types, and a closed set of reasons each of which a person can act upon.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A closed set of words with a sentence each.
 macro_rules! words {
@@ -238,13 +238,13 @@ pub fn conditions_markdown() -> String {
          | type | `True` means |\n|---|---|\n",
     );
     for type_ in ConditionType::ALL {
-        page.push_str(&format!("| `{type_}` | {} |\n", line(type_.meaning())));
+        let _ = writeln!(page, "| `{type_}` | {} |", line(type_.meaning()));
     }
     page.push_str("\n## Reasons\n\n| reason | of | meaning | what to do |\n|---|---|---|---|\n");
     for reason in Reason::ALL {
         let of: Vec<String> = reason.conditions().iter().map(|type_| format!("`{type_}`")).collect();
         let of = if of.is_empty() { "events".to_owned() } else { of.join(", ") };
-        page.push_str(&format!("| `{reason}` | {of} | {} | {} |\n", line(reason.meaning()), reason.remedy()));
+        let _ = writeln!(page, "| `{reason}` | {of} | {} | {} |", line(reason.meaning()), reason.remedy());
     }
     page
 }

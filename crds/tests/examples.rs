@@ -1,5 +1,7 @@
 //! The examples are what the API server takes.
 
+#![cfg(test)]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use dingtalk_crds::{DingTalkBridge, definition};
