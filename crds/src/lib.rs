@@ -10,6 +10,7 @@
 )]
 
 pub mod names;
+pub mod rights;
 
 // The derive macros name the facade `kube`. Only its part without I/O is wanted here, so this crate stands in for it.
 extern crate self as kube;

@@ -101,5 +101,8 @@ fn five_lines_are_enough() {
     )
     .unwrap();
     assert_eq!(object.spec.workspace, "acme");
+    let definition = definition().unwrap();
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    assert_eq!(spec["required"], serde_json::json!(["workspace"]), "what the API server asks for");
     assert_eq!(serde_json::to_value(&object.spec).unwrap(), serde_json::json!({"workspace": "acme"}));
 }

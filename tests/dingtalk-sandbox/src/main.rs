@@ -5,6 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Parser;
 use dingtalk_sandbox::{Options, start};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::{
+    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// DingTalk for tests: strict, with a control API and a page.
 #[derive(Debug, Parser)]
@@ -62,15 +66,18 @@ fn name_and_address(text: &str) -> Result<(String, SocketAddr), String> {
     address.parse().map(|address| (name.to_owned(), address)).map_err(|error| format!("{address}: {error}"))
 }
 
+/// What the environment asks for, else the sandbox's own lines and the warnings of all.
+fn log_filter() -> Targets {
+    let asked = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    asked.unwrap_or_else(|| {
+        Targets::new().with_default(Level::WARN).with_target("dingtalk_sandbox", Level::INFO)
+    })
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "dingtalk_sandbox=info,warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(log_filter())).init();
     let cli = Cli::parse();
     anyhow::ensure!(cli.time_scale > 0.0, "--time-scale must be above 0");
     let sandbox = start(Options {

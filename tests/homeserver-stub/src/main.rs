@@ -7,6 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::{
+    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// A Matrix homeserver for load and faults.
 #[derive(Debug, Parser)]
@@ -47,11 +51,18 @@ struct Cli {
     push_timeout_ms: u64,
 }
 
+/// What the environment asks for, else the stub's own lines and the warnings of all.
+fn log_filter() -> Targets {
+    let asked = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    asked.unwrap_or_else(|| {
+        Targets::new().with_default(Level::WARN).with_target("homeserver_stub", Level::INFO)
+    })
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| "homeserver_stub=info,warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(log_filter())).init();
     let cli = Cli::parse();
     anyhow::ensure!(
         cli.retry_scale.is_finite() && cli.retry_scale >= 0.0,

@@ -1,6 +1,7 @@
 //! A real Synapse on SQLite for one test, without any rate limit.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,7 +30,7 @@ pub struct SynapseOptions {
     pub dir: PathBuf,
     /// The name in its user ids; no DNS is needed.
     pub server_name: String,
-    /// The port on 127.0.0.1.
+    /// The port that it listens on.
     pub port: u16,
     /// Registration files of application services.
     pub registrations: Vec<PathBuf>,
@@ -50,11 +51,24 @@ pub struct Synapse {
 impl Synapse {
     /// Writes the configuration, starts the server and waits for its first answer.
     pub async fn start(installation: &Installation, options: SynapseOptions) -> anyhow::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+        let python = Spawn::new(installation.python());
+        Self::start_at(python, options, address.ip(), format!("http://{address}")).await
+    }
+
+    /// The same for a server in another network: its interpreter as it is started there, the address that it
+    /// listens on there, and its address as this process reaches it.
+    pub async fn start_at(
+        python: Spawn,
+        options: SynapseOptions,
+        listen: IpAddr,
+        base_url: String,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&options.dir).with_context(|| format!("making {}", options.dir.display()))?;
         // The paths in the configuration must not depend on a working folder.
         let dir = options.dir.canonicalize()?;
         let file = dir.join("homeserver.yaml");
-        write(&file, &configuration(&dir, &options)?)?;
+        write(&file, &configuration(&dir, &options, listen, &base_url)?)?;
         write(&dir.join("log.yaml"), &logging(&dir))?;
         let key = dir.join("signing.key");
         if !key.exists() {
@@ -62,12 +76,11 @@ impl Synapse {
             let seed = STANDARD_NO_PAD.encode(random_bytes::<32>()?);
             std::fs::write(&key, format!("ed25519 a_test {seed}\n"))?;
         }
-        let spawn = Spawn::new(installation.python())
+        let spawn = python
             .args(["-m", "synapse.app.homeserver", "-c"])
             .arg(&file)
             .folder(&dir)
             .log(dir.join("synapse.out"));
-        let base_url = format!("http://127.0.0.1:{}", options.port);
         let process = launch(&spawn, &base_url).await?;
         Ok(Self { spawn, process, base_url })
     }
@@ -152,14 +165,19 @@ fn write(path: &Path, content: &Value) -> anyhow::Result<()> {
     std::fs::write(path, format!("{content:#}\n")).with_context(|| format!("writing {}", path.display()))
 }
 
-fn configuration(dir: &Path, options: &SynapseOptions) -> anyhow::Result<Value> {
+fn configuration(
+    dir: &Path,
+    options: &SynapseOptions,
+    listen: IpAddr,
+    base_url: &str,
+) -> anyhow::Result<Value> {
     let registrations = options.registrations.iter().map(|file| {
         file.canonicalize().with_context(|| format!("the registration {} cannot be read", file.display()))
     });
     let registrations = registrations.collect::<anyhow::Result<Vec<_>>>()?;
     let mut all = json!({
         "server_name": options.server_name,
-        "public_baseurl": format!("http://127.0.0.1:{}/", options.port),
+        "public_baseurl": format!("{base_url}/"),
         "report_stats": false,
         "signing_key_path": dir.join("signing.key"),
         "media_store_path": dir.join("media"),
@@ -174,7 +192,7 @@ fn configuration(dir: &Path, options: &SynapseOptions) -> anyhow::Result<Value> 
         "listeners": [{
             "port": options.port,
             "type": "http",
-            "bind_addresses": ["127.0.0.1"],
+            "bind_addresses": [listen],
             "resources": [{"names": ["client"]}],
         }],
         "app_service_config_files": registrations,
@@ -277,7 +295,8 @@ mod tests {
             room_version: None,
             encryption_extensions: false,
         };
-        let error = configuration(&options.dir, &options).unwrap_err().to_string();
+        let error =
+            configuration(&options.dir, &options, Ipv4Addr::LOCALHOST.into(), "").unwrap_err().to_string();
         assert!(error.contains("/nowhere/registration.yaml"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::{World, description::BridgedChat, files, user::body};
+use crate::{description::BridgedChat, files, sides::Sides, user::body};
 
 /// A message that has crossed.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Crossing {
     pub took: Duration,
 }
 
-impl World {
+impl Sides {
     /// A person writes in a chat of DingTalk; waits until it is in the Matrix room.
     pub async fn cross_to_matrix(
         &self,
@@ -40,7 +40,7 @@ impl World {
         let event = reader
             .wait_for_event(&chat.room_id, limit, came)
             .await
-            .with_context(|| format!("log of the bridge: {}", self.bridge().log().display()))?;
+            .with_context(|| self.hint().to_owned())?;
         let took = began.elapsed();
         let ghost = event["sender"].as_str().unwrap_or_default();
         let name = reader.name_of(&chat.room_id, ghost).await?.unwrap_or_default();
@@ -71,7 +71,7 @@ impl World {
                 sent.chat_id == chat.chat_id && sent.says(&text)
             })
             .await
-            .with_context(|| format!("log of the bridge: {}", self.bridge().log().display()))?;
+            .with_context(|| self.hint().to_owned())?;
         let took = began.elapsed();
         Ok(Crossing {
             from: writer.user_id().to_owned(),

@@ -40,8 +40,15 @@ pub struct Description {
     /// Certificates to trust; absent without TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// Holds the process id of the bridge that runs now.
-    pub bridge_pid_file: PathBuf,
+    /// Holds the process id of the bridge that runs now; without a cluster only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge_pid_file: Option<PathBuf>,
+    /// Usable from outside the cluster; with one only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the object is; with a cluster only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// A Matrix user with everything needed to act as them.

@@ -21,6 +21,8 @@ pub(crate) struct Names<'a> {
     pub(crate) health_port: u16,
     pub(crate) admin: &'a str,
     pub(crate) log_filter: &'a str,
+    /// Whether the webhook's token and key are files.
+    pub(crate) webhook: bool,
     /// More settings, as TOML; they win.
     pub(crate) more: &'a str,
 }
@@ -31,29 +33,26 @@ pub(crate) struct Files {
     pub(crate) config: PathBuf,
     pub(crate) registration: PathBuf,
     pub(crate) database: String,
-    pub(crate) webhook_url: String,
-    pub(crate) token: String,
-    pub(crate) aes_key: String,
 }
 
 impl Files {
     /// Writes the configuration and what it names; the registration is made by the bridge itself.
     pub(crate) fn write(dir: &Path, names: &Names<'_>) -> anyhow::Result<Self> {
-        let token = letters(24)?;
-        let aes_key = aes_key()?;
         let files = Self {
             config: dir.join("bridge.toml"),
             registration: dir.join("registration.yaml"),
             database: format!("sqlite://{}", dir.join("bridge.db").display()),
-            webhook_url: format!("http://127.0.0.1:{}{}", names.port, bridge_config::WEBHOOK_PATH),
-            token,
-            aes_key,
         };
+        let webhook_url = format!("http://127.0.0.1:{}{}", names.port, bridge_config::WEBHOOK_PATH);
         let sealing_key = secret(&dir.join("sealing-key"), &hex(random()?))?;
-        let token_file = secret(&dir.join("webhook-token"), &files.token)?;
-        let aes_key_file = secret(&dir.join("webhook-aes-key"), &files.aes_key)?;
-
-        let webhook = table([("token_file", text(&token_file)), ("aes_key_file", text(&aes_key_file))]);
+        let mut dingtalk =
+            table([("api_base", names.sandbox_url.into()), ("oapi_base", names.sandbox_url.into())]);
+        if names.webhook {
+            let token = secret(&dir.join("webhook-token"), &letters(24)?)?;
+            let aes_key = secret(&dir.join("webhook-aes-key"), &aes_key()?)?;
+            let webhook = table([("token_file", text(&token)), ("aes_key_file", text(&aes_key))]);
+            dingtalk.insert("webhook".to_owned(), webhook.into());
+        }
         let listen = |port: u16| Value::from(format!("127.0.0.1:{port}"));
         let sections = [
             ("workspace", table([("id", "demo".into()), ("name", "Demo".into())])),
@@ -70,17 +69,10 @@ impl Files {
                 table([
                     ("listen", listen(names.port)),
                     ("url", format!("http://127.0.0.1:{}", names.port).into()),
-                    ("webhook_url", files.webhook_url.as_str().into()),
+                    ("webhook_url", webhook_url.into()),
                 ]),
             ),
-            (
-                "dingtalk",
-                table([
-                    ("api_base", names.sandbox_url.into()),
-                    ("oapi_base", names.sandbox_url.into()),
-                    ("webhook", Value::Table(webhook)),
-                ]),
-            ),
+            ("dingtalk", dingtalk),
             ("database", table([("url", files.database.as_str().into())])),
             ("security", table([("sealing_key_file", text(&sealing_key))])),
             ("permissions", table([("admins", vec![names.admin].into())])),
@@ -121,7 +113,7 @@ fn text(path: &Path) -> Value {
 }
 
 /// Writes a file that only its owner may read.
-fn secret(path: &Path, content: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn secret(path: &Path, content: &str) -> anyhow::Result<PathBuf> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(path).with_context(|| path.display().to_string())?;
@@ -172,6 +164,7 @@ mod tests {
             health_port: 9090,
             admin: "@admin:demo.localhost",
             log_filter: "info",
+            webhook: true,
             more: "[queue]\nfirst_pause = \"50ms\"\n[log]\nformat = \"json\"",
         };
         let files = Files::write(dir.path(), &names).unwrap();
@@ -179,7 +172,7 @@ mod tests {
         assert!(config.permissions.is_admin("@admin:demo.localhost"));
         assert_eq!(config.bot_user_id(), "@dingtalkbot:demo.localhost");
         assert_eq!(config.log.format, bridge_config::LogFormat::Json);
-        assert_eq!(files.aes_key.len(), 43);
+        assert_eq!(std::fs::read_to_string(dir.path().join("webhook-aes-key")).unwrap().len(), 43);
         for secret in ["sealing-key", "webhook-token", "webhook-aes-key"] {
             let mode = std::fs::metadata(dir.path().join(secret)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{secret}");

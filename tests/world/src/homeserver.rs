@@ -7,10 +7,10 @@ use std::{
 
 use anyhow::Context as _;
 use reqwest::Method;
-use test_support::{Installation, MatrixClient, Process, Spawn, Synapse, SynapseOptions, UserSession};
+use test_support::{MatrixClient, Process, Spawn, Synapse, SynapseOptions, UserSession};
 use tokio::sync::Mutex;
 
-use crate::user;
+use crate::{place::Place, user};
 
 /// Which homeserver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,9 @@ impl HomeserverKind {
     }
 }
 
-/// What both kinds need.
-pub(crate) struct Place<'a> {
-    pub(crate) dir: &'a Path,
+/// Whom the homeserver serves.
+pub(crate) struct Names<'a> {
     pub(crate) server_name: &'a str,
-    pub(crate) port: u16,
     pub(crate) registration: &'a Path,
 }
 
@@ -78,39 +76,41 @@ const STUB: Duration = Duration::from_secs(20);
 
 impl Homeserver {
     pub(crate) async fn synapse(
-        installation: &Installation,
+        python: Spawn,
         room_version: Option<String>,
+        names: &Names<'_>,
         place: Place<'_>,
     ) -> anyhow::Result<Self> {
         let options = SynapseOptions {
             dir: place.dir.join("synapse"),
-            server_name: place.server_name.to_owned(),
-            port: place.port,
-            registrations: vec![place.registration.to_owned()],
+            server_name: names.server_name.to_owned(),
+            port: place.listen.port(),
+            registrations: vec![names.registration.to_owned()],
             room_version,
             encryption_extensions: false,
         };
         let log = options.dir.join("synapse.log");
-        let synapse = Synapse::start(installation, options).await?;
+        let synapse = Synapse::start_at(python, options, place.listen.ip(), place.url).await?;
         Ok(Self { url: synapse.base_url().to_owned(), log, program: Mutex::new(Program::Synapse(synapse)) })
     }
 
     pub(crate) async fn stub(
-        program: &Path,
+        program: Spawn,
         mode: StubMode,
         flags: &[String],
+        names: &Names<'_>,
         place: Place<'_>,
     ) -> anyhow::Result<Self> {
-        let url = format!("http://127.0.0.1:{}", place.port);
+        let url = place.url;
         let log = place.dir.join("homeserver-stub.log");
         let mode = match mode {
             StubMode::Synapse => "synapse",
             StubMode::Palpo => "palpo",
         };
-        let spawn = Spawn::new(program)
-            .args(["--listen", &format!("127.0.0.1:{}", place.port), "--server-name", place.server_name])
+        let spawn = program
+            .args(["--listen", &place.listen.to_string(), "--server-name", names.server_name])
             .args(["--mode", mode, "--registration"])
-            .arg(place.registration)
+            .arg(names.registration)
             .arg("--state")
             .arg(place.dir.join("homeserver-stub.jsonl"))
             .args(flags)

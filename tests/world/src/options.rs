@@ -23,6 +23,8 @@ pub struct WorldOptions {
     pub time_scale: f64,
     /// More flags of the sandbox's program.
     pub sandbox_flags: Vec<String>,
+    /// The webhook's token and key come from files instead of the bridge.
+    pub webhook_from_files: bool,
     /// More of the bridge's configuration, as TOML; the values here win.
     pub bridge_settings: String,
     /// `log.filter` of the bridge.
@@ -45,6 +47,7 @@ impl WorldOptions {
             users: vec!["alice".to_owned(), "bob".to_owned()],
             time_scale: 60.0,
             sandbox_flags: Vec::new(),
+            webhook_from_files: false,
             bridge_settings: String::new(),
             log_filter: "info".to_owned(),
             programs: None,

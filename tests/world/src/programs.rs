@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::Progress;
 
@@ -33,8 +33,25 @@ impl Profile {
     }
 }
 
+/// The Cargo that builds this program, or the one on the search path.
+pub(crate) fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into()
+}
+
 /// A process group that ends when this is dropped.
-struct Group(Option<u32>);
+pub(crate) struct Group(Option<u32>);
+
+impl Group {
+    /// The group that this process leads.
+    pub(crate) fn of(leader: &Child) -> Self {
+        Self(leader.id())
+    }
+
+    /// Nothing is left to be ended.
+    pub(crate) fn ended(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -70,31 +87,61 @@ impl Programs {
     /// Builds them. What Cargo says goes to standard error.
     pub async fn build(profile: Profile, progress: Progress<'_>) -> anyhow::Result<Self> {
         progress(&format!("Building {} (the first time this takes some minutes).", PACKAGES.join(", ")));
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let cargo: PathBuf = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into();
-        let mut build = Command::new(&cargo);
-        build.args(["build", "--quiet", "--bins"]).args(PACKAGES.iter().flat_map(|name| ["-p", name]));
-        build.current_dir(root).stdin(Stdio::null()).stdout(Stdio::null());
-        if profile == Profile::Release {
-            build.arg("--release");
-        }
-        // A group of its own, so that its compilers end with it.
-        let mut running = build.process_group(0).spawn().context("running cargo build")?;
-        let mut group = Group(running.id());
-        let status = running.wait().await.context("running cargo build")?;
-        group.0 = None;
-        anyhow::ensure!(status.success(), "cargo build failed: {status}");
-        let output = Command::new(&cargo)
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .current_dir(root)
-            .stderr(Stdio::null())
-            .output()
-            .await
-            .context("running cargo metadata")?;
-        let metadata: serde_json::Value =
-            serde_json::from_slice(&output.stdout).context("reading the answer of cargo metadata")?;
-        let target =
-            metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-        Ok(Self::in_folder(&Path::new(target).join(profile.folder())))
+        Ok(Self::in_folder(&build(profile, &PACKAGES).await?))
     }
+}
+
+/// The programs of this machine that a world with a cluster needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    /// DingTalk for tests.
+    pub(crate) sandbox: PathBuf,
+    /// The small homeserver.
+    pub(crate) stub: PathBuf,
+    /// The first process of a cluster.
+    pub(crate) init: PathBuf,
+}
+
+impl Outside {
+    /// Builds them, or takes those that are there.
+    pub(crate) async fn build(profile: Profile, there: Option<&Path>) -> anyhow::Result<Self> {
+        let folder = match there {
+            Some(folder) => folder.to_owned(),
+            None => build(profile, &["dingtalk-sandbox", "homeserver-stub", "cluster"]).await?,
+        };
+        Ok(Self {
+            sandbox: folder.join("dingtalk-sandbox"),
+            stub: folder.join("homeserver-stub"),
+            init: folder.join("cluster-init"),
+        })
+    }
+}
+
+/// Builds the programs of packages; answers with their folder.
+async fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cargo = cargo();
+    let mut build = Command::new(&cargo);
+    build.args(["build", "--quiet", "--bins"]).args(packages.iter().flat_map(|name| ["-p", name]));
+    build.current_dir(root).stdin(Stdio::null()).stdout(Stdio::null());
+    if profile == Profile::Release {
+        build.arg("--release");
+    }
+    // A group of its own, so that its compilers end with it.
+    let mut running = build.process_group(0).spawn().context("running cargo build")?;
+    let mut group = Group::of(&running);
+    let status = running.wait().await.context("running cargo build")?;
+    group.ended();
+    anyhow::ensure!(status.success(), "cargo build failed: {status}");
+    let output = Command::new(&cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(root)
+        .stderr(Stdio::null())
+        .output()
+        .await
+        .context("running cargo metadata")?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("reading the answer of cargo metadata")?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(Path::new(target).join(profile.folder()))
 }

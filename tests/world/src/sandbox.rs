@@ -1,7 +1,6 @@
 //! The DingTalk sandbox as a process of its own, and its control API.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +11,8 @@ use serde_json::{Value, json};
 
 use test_support::{Process, Spawn, wait_until};
 use tokio::sync::Mutex;
+
+use crate::place::Place;
 
 /// How long it may take to start and to end.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -81,19 +82,18 @@ impl Sent {
 impl Sandbox {
     /// Starts the program on an address that stays the same over restarts.
     pub(crate) async fn start(
-        program: &Path,
-        dir: &Path,
-        address: SocketAddr,
+        program: Spawn,
+        place: Place<'_>,
         time_scale: f64,
         more: &[String],
     ) -> anyhow::Result<Self> {
-        let log = dir.join("sandbox.log");
-        let spawn = Spawn::new(program)
-            .args(["--listen", &address.to_string(), "--time-scale", &time_scale.to_string(), "--state"])
-            .arg(dir.join("sandbox.jsonl"))
+        let log = place.dir.join("sandbox.log");
+        let spawn = program
+            .args(["--listen", &place.listen.to_string(), "--time-scale", &time_scale.to_string(), "--state"])
+            .arg(place.dir.join("sandbox.jsonl"))
             .args(more)
             .log(&log);
-        let url = format!("http://{address}");
+        let url = place.url;
         let sandbox = Self { spawn, log, process: Mutex::default(), url, client: crate::http_client()? };
         sandbox.resume().await?;
         Ok(sandbox)

@@ -1,15 +1,15 @@
 //! The main job before one's eyes: a message crosses each way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use world::{Crossing, World};
+use world::{ClusterWorld, Crossing, span};
 
 use crate::{
-    cluster,
     output::{answer, say},
     process::{self, Interrupted},
+    running::Running,
     world_flags::{Folder, WorldFlags},
 };
 
@@ -19,11 +19,13 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Shows a message cross each way, then lets you chat
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cargo xtask demo --no-cluster                    on a real Synapse; Ctrl-C ends it
-  cargo xtask demo --no-cluster --exit             leaves after the crossing; fails if it did not happen
-  cargo xtask demo --no-cluster --homeserver stub  without Python
+  cargo xtask demo                       on a local Kubernetes cluster (Linux, root, Go); Ctrl-C ends it
+  cargo xtask demo --exit                leaves after the crossing; fails if it did not happen
+  cargo xtask demo --no-cluster          plain processes and SQLite
+  cargo xtask demo --homeserver stub     without Python
 
-All of it listens on 127.0.0.1 only, keeps its files below the target folder, and ends with this command.")]
+Where no cluster can run, it says why and goes on as with --no-cluster. All of it listens on 127.0.0.1 only, keeps its
+files below the target folder (what the cluster is built from: below ~/.cache), and ends with this command.")]
 pub(crate) struct Demo {
     #[command(flatten)]
     world: WorldFlags,
@@ -34,14 +36,11 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        if !self.world.no_cluster {
-            return Err(cluster::not_yet("demo"));
-        }
         let folder = Folder::make()?;
         match process::or_interrupted(self.show(&folder)).await {
-            Ok(world) => {
-                let outcome = if self.exit { Ok(()) } else { stay(&world).await };
-                let stopped = world.stop().await;
+            Ok(running) => {
+                let outcome = if self.exit { Ok(()) } else { stay(&running).await };
+                let stopped = running.stop().await;
                 folder.remove();
                 outcome.and(stopped)
             }
@@ -56,16 +55,28 @@ impl Demo {
         }
     }
 
-    async fn show(&self, folder: &Folder) -> anyhow::Result<World> {
-        let world = World::start(self.world.options(folder.path()), &say).await?;
-        let chat = world.chats().first().context("no chat was bridged")?;
-        let in_matrix = world.cross_to_matrix(chat, "大家好，来自钉钉 (hello from DingTalk)", LIMIT).await?;
+    async fn show(&self, folder: &Folder) -> anyhow::Result<Running> {
+        let began = Instant::now();
+        let running = self.world.start_or_fall_back(folder.path(), false).await?;
+        let chat = running.chats().first().context("no chat was bridged")?;
+        if let Running::Cluster(world) = &running {
+            introduce(world).await?;
+        }
+        let in_matrix =
+            running.cross_to_matrix(chat, "大家好，来自钉钉 (hello from DingTalk)", LIMIT).await?;
         answer(&format!("\nDingTalk → Matrix, in {}", chat.title));
         report(&in_matrix);
-        let in_dingtalk = world.cross_to_dingtalk(chat, "Hello from Matrix", LIMIT).await?;
+        let in_dingtalk = running.cross_to_dingtalk(chat, "Hello from Matrix", LIMIT).await?;
         answer(&format!("\nMatrix → DingTalk, in {}", chat.title));
         report(&in_dingtalk);
-        Ok(world)
+        if !running.steps().is_empty() {
+            say("\nWhat it took:");
+            for step in running.steps() {
+                say(&step.to_string());
+            }
+        }
+        say(&format!("{:>10}  from the start until both messages had crossed", span(began.elapsed())));
+        Ok(running)
     }
 }
 
@@ -75,10 +86,24 @@ fn report(crossing: &Crossing) {
     answer(&format!("  {:<14}{} ms", "after", crossing.took.as_millis()));
 }
 
+/// What was applied, and what has become of it.
+async fn introduce(world: &ClusterWorld) -> anyhow::Result<()> {
+    answer("\nThe object that was applied, all that a platform has to say about a workspace:");
+    for line in world.object().lines() {
+        answer(&format!("  {line}"));
+    }
+    answer(&format!("\n$ kubectl -n {} get dtb", world.namespace()));
+    let table = world.kubectl().run(&["-n", world.namespace(), "get", "dtb"]).await?;
+    for line in table.lines() {
+        answer(&format!("  {line}"));
+    }
+    Ok(())
+}
+
 /// Shows the addresses and waits for Ctrl-C.
-async fn stay(world: &World) -> anyhow::Result<()> {
-    let page = world.serve_page().await?;
-    let world = world.description();
+async fn stay(running: &Running) -> anyhow::Result<()> {
+    let page = running.serve_page().await?;
+    let world = running.description();
     answer("\nOpen both in a browser and chat across:");
     answer(&format!("  DingTalk      {}/", world.sandbox_url));
     answer(&format!("  Matrix        {}", page.url()));
@@ -90,6 +115,14 @@ async fn stay(world: &World) -> anyhow::Result<()> {
         "The admin talks to {} (try: help, status). Metrics: {}",
         world.bot_user_id, world.metrics_url
     ));
+    if let Running::Cluster(cluster) = running {
+        answer("\nThe cluster, from another terminal:");
+        answer(&format!("  {} -n {} get dtb,pods", cluster.kubectl().shown(), cluster.namespace()));
+        if let (Some((host, address)), Some(ca)) = (world.resolve.first_key_value(), &world.ca) {
+            let ca = ca.display();
+            answer(&format!("  curl --cacert {ca} --connect-to {host}:443:{address} {}", world.webhook_url));
+        }
+    }
     answer("\nDingTalk shows a bot only messages that mention it. Ctrl-C ends everything.");
     process::asked_to_stop().await?;
     say("Stopping.");

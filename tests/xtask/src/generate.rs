@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
+use dingtalk_crds::rights;
 
 use crate::{output::say, repo};
 
@@ -32,11 +33,33 @@ const FILES: &[Generated] = &[
     Generated { path: "docs/bridge.example.toml", text: || Ok(bridge_config::example()) },
     Generated { path: "docs/conditions.md", text: || Ok(dingtalk_crds::conditions_markdown()) },
     Generated { path: "crds/bridges.meldry.com_dingtalkbridges.yaml", text: definition },
+    Generated {
+        path: "charts/dingtalk-operator-crds/templates/dingtalkbridges.yaml",
+        text: chart_definition,
+    },
+    Generated {
+        path: "charts/dingtalk-operator/templates/_rights.tpl",
+        text: || Ok(rights::chart_templates()),
+    },
+    Generated { path: "charts/dingtalk-operator/values.schema.json", text: chart_values },
 ];
 
-/// The kind, as the API server takes it.
+/// The definition of `DingTalkBridge`, to be applied as it is.
 fn definition() -> anyhow::Result<String> {
-    dingtalk_crds::definition_yaml().map_err(|error| anyhow::anyhow!("the definition: {error}"))
+    dingtalk_crds::definition_yaml().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// The definition of `DingTalkBridge` as a template: it outlives its chart, since with it every object would go.
+fn chart_definition() -> anyhow::Result<String> {
+    let text = definition()?;
+    anyhow::ensure!(!text.contains("{{"), "a description has {{{{, which Helm takes for a template");
+    let metadata = "\nmetadata:\n";
+    anyhow::ensure!(text.matches(metadata).count() == 1, "the definition has no metadata, or twice");
+    Ok(text.replace(metadata, &format!("{metadata}  annotations:\n    helm.sh/resource-policy: keep\n")))
+}
+
+fn chart_values() -> anyhow::Result<String> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(&charts_test::values_schema())?))
 }
 
 /// The schema, with the note that a file of JSON can hold.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ::cluster::Unfit;
 use clap::Args;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 
 What the tests need and the machine lacks is installed, and it is said what: Synapse into a virtual environment
 under the target folder; as root chromium and its driver, by apt-get, for the test that uses the pages as a person
-does.")]
+does, and what the local cluster needs, which with Go is built once in about 15 minutes.")]
 pub(crate) struct Test {
     /// Leave out the long end-to-end tests
     #[arg(long)]
@@ -102,7 +103,10 @@ fn steps() -> Vec<Step> {
         cargo("generated files", "xtask generate --check"),
         cargo("rules of the repository", "xtask tidy"),
         Step { title: "what the tests need", work: Work::Install },
-        cargo("programs that the tests start", &format!("build --bins -p {}", world::PACKAGES.join(" -p "))),
+        cargo(
+            "programs that the tests start",
+            &format!("build --bins -p cluster -p {}", world::PACKAGES.join(" -p ")),
+        ),
         cargo(TESTS, "test --workspace"),
     ];
     if without_deny().is_none() {
@@ -152,6 +156,15 @@ async fn install(variables: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     };
     say(&format!("Browser: {}", browser.display()));
     variables.push((world::BROWSER_VARIABLE.to_owned(), browser.display().to_string()));
+    match ::cluster::check() {
+        Ok(()) => {
+            process::or_interrupted(::cluster::Programs::ensure(&say)).await?;
+        }
+        Err(unfit @ (Unfit::NotLinux(_) | Unfit::NotRoot)) => {
+            say(&format!("The tests of the cluster will be skipped: {unfit}"));
+        }
+        Err(unfit) => return Err(unfit.into()),
+    }
     Ok(())
 }
 

@@ -1,20 +1,21 @@
 //! The demo's world for scripts.
 
 use clap::Args;
-use world::World;
+use cluster::Unfit;
 
 use crate::{
-    cluster,
     output::{answer, say},
     process,
+    running::Running,
     world_flags::{Folder, WorldFlags},
 };
 
-/// Brings up sandbox, homeserver and bridge for scripts
+/// Brings up the demo's world for scripts
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cargo xtask up --no-cluster --json          one JSON line with addresses and secrets once all is ready
-  cargo xtask up --no-cluster --json --bare   the same without login and bridged chats
+  cargo xtask up --json                 one JSON line with addresses and secrets once all is ready
+  cargo xtask up --json --bare          the object is ready; no login, no bridged chats
+  cargo xtask up --json --no-cluster    plain processes and SQLite
 
 Stays until its standard input is closed, or SIGTERM or Ctrl-C. Standard output has that one line and nothing else.")]
 pub(crate) struct Up {
@@ -30,15 +31,10 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        if !self.world.no_cluster {
-            return Err(cluster::not_yet("up"));
-        }
         let folder = Folder::make()?;
-        let mut options = self.world.options(folder.path());
-        options.bare = self.bare;
         // The caller may go away at any time, also before all is ready.
         let outcome = tokio::select! {
-            outcome = World::start(options, &say) => outcome.map(Some),
+            outcome = self.world.start(folder.path(), self.bare) => outcome.map(Some),
             asked = process::asked_to_stop() => asked.map(|()| None),
         };
         match outcome {
@@ -57,6 +53,12 @@ impl Up {
                 folder.remove();
                 Err(process::Interrupted.into())
             }
+            Err(error) if error.is::<Unfit>() => {
+                folder.remove();
+                Err(error.context(
+                    "no Kubernetes cluster can run here; without one it works: cargo xtask up --no-cluster",
+                ))
+            }
             Err(error) => {
                 folder.keep();
                 Err(error)
@@ -64,7 +66,7 @@ impl Up {
         }
     }
 
-    fn print(&self, world: &World) -> anyhow::Result<()> {
+    fn print(&self, world: &Running) -> anyhow::Result<()> {
         let description = world.description();
         answer(&if self.json {
             serde_json::to_string(&description)?

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use world::{HomeserverKind, Profile, Programs, WorldOptions};
+use cluster::Unfit;
+use world::{ClusterWorld, ClusterWorldOptions, HomeserverKind, Profile, Programs, World, WorldOptions};
 
-use crate::{output::say, repo};
+use crate::{cluster as local, output::say, repo, running::Running};
 
 /// Which homeserver a world gets.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -29,20 +30,62 @@ pub(crate) struct WorldFlags {
     /// Build and run in release mode
     #[arg(long)]
     release: bool,
-    /// Folder with the programs (dingtalk-bridge, dingtalk-sandbox, homeserver-stub); nothing is built then
+    /// Folder with the programs (dingtalk-sandbox, homeserver-stub; without a cluster dingtalk-bridge, too); they are
+    /// not built then
     #[arg(long, value_name = "FOLDER", conflicts_with = "release")]
     programs: Option<PathBuf>,
 }
 
 impl WorldFlags {
-    pub(crate) fn options(&self, dir: &Path) -> WorldOptions {
-        let homeserver = match self.homeserver {
+    /// Starts the world that the flags ask for.
+    pub(crate) async fn start(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
+        if self.no_cluster {
+            return self.start_plain(dir, bare).await;
+        }
+        self.start_cluster(dir, bare).await
+    }
+
+    /// The same; where no cluster can run, it says why and goes on without one.
+    pub(crate) async fn start_or_fall_back(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
+        match self.start(dir, bare).await {
+            Err(error) if error.is::<Unfit>() => {
+                say(&format!("\nNo Kubernetes cluster can run here: {error:#}."));
+                say(
+                    "Going on WITHOUT A CLUSTER, as with --no-cluster: the bridge is a plain process, and no operator takes part.\n",
+                );
+                self.start_plain(dir, bare).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn start_plain(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
+        let programs = self.programs.as_deref().map(Programs::in_folder);
+        let new = WorldOptions::new(dir, self.homeserver());
+        let options = WorldOptions { bare, profile: self.profile(), programs, ..new };
+        Ok(Running::Plain(Box::new(World::start(options, &say).await?)))
+    }
+
+    async fn start_cluster(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
+        let options = ClusterWorldOptions {
+            bare,
+            profile: self.profile(),
+            programs: self.programs.clone(),
+            init: Some(local::init()?),
+            ..ClusterWorldOptions::new(dir, self.homeserver())
+        };
+        Ok(Running::Cluster(Box::new(ClusterWorld::start(options, &say).await?)))
+    }
+
+    fn homeserver(&self) -> HomeserverKind {
+        match self.homeserver {
             HomeserverName::Synapse => HomeserverKind::synapse(),
             HomeserverName::Stub => HomeserverKind::stub(),
-        };
-        let profile = if self.release { Profile::Release } else { Profile::Debug };
-        let programs = self.programs.as_deref().map(Programs::in_folder);
-        WorldOptions { profile, programs, ..WorldOptions::new(dir, homeserver) }
+        }
+    }
+
+    fn profile(&self) -> Profile {
+        if self.release { Profile::Release } else { Profile::Debug }
     }
 }
 

@@ -14,3 +14,4 @@ mod parking;
 mod readback;
 mod restart;
 mod stage;
+mod status_report;

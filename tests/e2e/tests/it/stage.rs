@@ -33,6 +33,7 @@ pub(crate) async fn synapse() -> &'static World {
     WORLD
         .get_or_init(async || {
             let mut options = e2e::options("it-synapse", HomeserverKind::synapse());
+            options.webhook_from_files = true;
             // Reply addresses have to outlive the suite.
             options.sandbox_flags =
                 ["--session-seconds", "5400", "--groups", "4"].map(str::to_owned).to_vec();

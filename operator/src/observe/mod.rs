@@ -1,0 +1,4 @@
+//! Logs and metrics.
+
+pub(crate) mod logs;
+pub(crate) mod metrics;

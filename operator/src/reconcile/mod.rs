@@ -1,0 +1,292 @@
+//! One pass over one object: snapshot, plan, questions, writes, status.
+//!
+//! A pass writes children until the plan has none left, then the status once. What it wrote it knows from the answers,
+//! so it never waits for its own changes to come back by a watch. A pass over a settled object makes no request.
+
+mod ask;
+mod write;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use operator_cluster::{Failure, Fence, Reader, Writer, events::Recorder};
+use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform, RouteType, Secret};
+use tokio::time::Instant;
+
+use crate::{
+    key::Key,
+    lanes::{Lane, Queue, Turn},
+    observe::metrics::{Metrics, PassResult},
+    report::Reporter,
+    state::{Snapshot, State},
+};
+
+/// How long a pass may take.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// How often a pass plans anew after it has written something. Two are usual; more means that the cluster changes
+/// what is written.
+const MOST_ROUNDS: usize = 4;
+
+/// How long the status waits for answers that are on their way and for children that follow at once, so that it is
+/// written once instead of twice.
+const QUIET: Duration = Duration::from_millis(400);
+
+/// Pause after a write that failed for a reason that passes.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// Everything a pass needs.
+pub(crate) struct Reconciler {
+    pub(crate) state: State,
+    pub(crate) queue: Queue,
+    pub(crate) platform: Platform,
+    pub(crate) namespace: String,
+    pub(crate) http_routes: AtomicBool,
+    /// Told when an object wants an `HTTPRoute` and the cluster has no such kind.
+    pub(crate) http_routes_wanted: tokio::sync::Notify,
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    pub(crate) fence: Fence,
+    pub(crate) recorder: Recorder,
+    pub(crate) reporter: Reporter,
+    pub(crate) metrics: Metrics,
+    pub(crate) resync: Duration,
+    /// Questions to homeservers and bridges at the same time.
+    pub(crate) questions: tokio::sync::Semaphore,
+}
+
+/// What came of a pass.
+struct Outcome {
+    result: PassResult,
+    /// When to look again, from memory.
+    again: Option<Duration>,
+}
+
+impl Reconciler {
+    /// Makes the pass of an object whose turn has come.
+    pub(crate) async fn turn(self: Arc<Self>, turn: Turn) {
+        let began = Instant::now();
+        self.metrics.waited(turn.lane, began - turn.since);
+        let key = turn.key.clone();
+        let outcome = tokio::time::timeout(LIMIT, self.pass(&turn)).await.unwrap_or_else(|_| {
+            tracing::warn!(object = %key, "a pass took longer than {} s and was ended", LIMIT.as_secs());
+            Outcome { result: PassResult::Failed, again: Some(AFTER_FAILURE) }
+        });
+        self.metrics.passed(outcome.result, began.elapsed());
+        let resync = spread(self.resync, &key);
+        self.queue.push_after(&key, outcome.again.map_or(resync, |again| again.min(resync)));
+        self.queue.done(&key);
+    }
+
+    async fn pass(self: &Arc<Self>, turn: &Turn) -> Outcome {
+        let key = &turn.key;
+        let mut wrote = false;
+        for _ in 0..MOST_ROUNDS {
+            let Some(snapshot) = self.state.snapshot(key) else {
+                return Outcome { result: PassResult::Settled, again: None };
+            };
+            if !self.http_routes.load(Ordering::Relaxed) && self.wants_http_route(&snapshot) {
+                self.http_routes_wanted.notify_one();
+            }
+            let plan = self.plan(&snapshot);
+            match self.carry_out(turn, &snapshot, plan, &mut wrote).await {
+                Ok(Step::Again) => {}
+                Ok(Step::Done { again }) => {
+                    let result = if wrote { PassResult::Wrote } else { PassResult::Settled };
+                    return Outcome { result, again };
+                }
+                Err(failure) => {
+                    let pause = pause_after(&failure);
+                    tracing::warn!(object = %key, error = %failure, "a pass could not be finished");
+                    return Outcome { result: PassResult::Failed, again: Some(pause) };
+                }
+            }
+        }
+        tracing::warn!(object = %key, "the cluster changes what is written; trying again later");
+        Outcome { result: PassResult::Failed, again: Some(Duration::from_mins(1)) }
+    }
+
+    fn wants_http_route(&self, snapshot: &Snapshot) -> bool {
+        let route = snapshot.object.spec.route.clone().unwrap_or_default();
+        let by_default = self.platform.route.type_ == RouteType::Gateway && route.ingress.is_none();
+        route.gateway.is_some() || (by_default && route.disabled != Some(true))
+    }
+
+    fn plan(&self, snapshot: &Snapshot) -> Plan {
+        let operator = OperatorInfo {
+            namespace: self.namespace.clone(),
+            has_http_routes: self.http_routes.load(Ordering::Relaxed),
+        };
+        let fresh = fresh();
+        operator_plan::plan(&Facts {
+            object: &snapshot.object,
+            platform: &self.platform,
+            operator: &operator,
+            seen: &snapshot.seen,
+            refused: &snapshot.refused,
+            pod: snapshot.pod.as_ref(),
+            references: &snapshot.references,
+            applied: &snapshot.applied,
+            rivals: &snapshot.rivals,
+            whoami: &snapshot.whoami,
+            admin: &snapshot.admin,
+            report: &snapshot.report,
+            fresh: &fresh,
+            now: now(),
+        })
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        turn: &Turn,
+        snapshot: &Snapshot,
+        plan: Plan,
+        wrote: &mut bool,
+    ) -> Result<Step, Failure> {
+        let key = &turn.key;
+        if plan.finalizer == Some(FinalizerChange::Add) {
+            self.add_finalizer(key, snapshot).await?;
+            *wrote = true;
+            return Ok(Step::Again);
+        }
+        let asked = self.ask(key, &plan.asks).await?;
+        if asked.read {
+            return Ok(Step::Again);
+        }
+        let mut again = earliest(plan.look_again, asked.again);
+        let written = self.write(turn, snapshot, plan.writes, wrote).await?;
+        let deleted = self.delete(key, plan.deletions).await?;
+        *wrote |= written.some || deleted;
+        if written.some || deleted {
+            return Ok(Step::Again);
+        }
+        again = earliest(again, written.again);
+        if plan.finalizer == Some(FinalizerChange::Remove) {
+            self.remove_finalizer(key, snapshot).await?;
+            *wrote = true;
+            return Ok(Step::Done { again: None });
+        }
+        if let Some(status) = plan.status {
+            if asked.under_way && !self.waited_enough(key) {
+                // The answers will change the status at once; one write instead of two.
+                again = earliest(again, Some(QUIET));
+            } else {
+                self.write_status(key, snapshot, &status).await?;
+                *wrote = true;
+                self.publish(snapshot, plan.notes);
+            }
+        }
+        Ok(Step::Done { again })
+    }
+
+    /// Whether the status has waited for answers as long as it may.
+    fn waited_enough(&self, key: &Key) -> bool {
+        let now = Instant::now();
+        self.state
+            .with_record(key, |record| {
+                let since = *record.status_held.get_or_insert(now);
+                now - since >= QUIET
+            })
+            .unwrap_or(true)
+    }
+
+    /// Puts all objects in line, e.g. when this process begins to work.
+    pub(crate) fn look_at_all(&self) {
+        for key in self.state.keys() {
+            self.queue.push(&key, Lane::Resync);
+        }
+    }
+}
+
+enum Step {
+    /// Something has changed: plan anew.
+    Again,
+    /// Nothing more to do now.
+    Done { again: Option<Duration> },
+}
+
+fn earliest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// How long to wait after a failure of the pass itself.
+fn pause_after(failure: &Failure) -> Duration {
+    match failure {
+        Failure::Unavailable { retry_after: Some(pause), .. } => (*pause).max(AFTER_FAILURE),
+        Failure::Refused { .. } | Failure::Conflict { .. } => Duration::from_mins(5),
+        Failure::Stale { .. } => Duration::from_millis(100),
+        Failure::Taken { .. } | Failure::Gone { .. } | Failure::Unavailable { .. } | Failure::Fenced => {
+            AFTER_FAILURE
+        }
+    }
+}
+
+/// Spreads looks over time, the same for an object each time.
+fn spread(span: Duration, key: &Key) -> Duration {
+    let digest = crate::state::digest_of(&[key.namespace(), key.name()]);
+    let share = f64::from(u16::from_be_bytes([digest.0[0], digest.0[1]])) / f64::from(u16::MAX);
+    span.mul_f64(0.8 + 0.4 * share)
+}
+
+/// The time in whole seconds; conditions have no more.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Random material for what does not exist yet.
+fn fresh() -> Fresh {
+    use base64::{
+        Engine as _,
+        engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    };
+    let random = || {
+        let mut bytes = [0_u8; 32];
+        // Without the system's random numbers no secret can be made; an empty one is refused by the bridge.
+        if getrandom::fill(&mut bytes).is_err() {
+            return None;
+        }
+        Some(zeroize::Zeroizing::new(bytes))
+    };
+    let token = || Secret::new(random().map(|bytes| URL_SAFE_NO_PAD.encode(*bytes)).unwrap_or_default());
+    Fresh {
+        as_token: token(),
+        hs_token: token(),
+        status_token: token(),
+        sealing_key: Secret::new(random().map(|bytes| STANDARD.encode(*bytes)).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_spread_but_steady() {
+        let (a, b) = (Key::new("ns", "a"), Key::new("ns", "b"));
+        let span = Duration::from_hours(10);
+        assert_eq!(spread(span, &a), spread(span, &a));
+        assert_ne!(spread(span, &a), spread(span, &b));
+        for key in [a, b] {
+            assert!(spread(span, &key) >= span.mul_f64(0.8) && spread(span, &key) <= span.mul_f64(1.2));
+        }
+    }
+
+    #[test]
+    fn fresh_material_differs_each_time_and_does_not_print() {
+        let (a, b) = (fresh(), fresh());
+        assert_ne!(a, b);
+        assert_ne!(a.as_token, a.hs_token);
+        assert_eq!(a.as_token.expose().len(), 43);
+        assert!(!format!("{a:?}").contains(a.as_token.expose()));
+    }
+}

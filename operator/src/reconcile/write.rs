@@ -1,0 +1,263 @@
+//! Writes of a pass: children in waves, finalizer, status, events. Every answer is remembered at once.
+
+use std::{sync::Arc, time::Duration};
+
+use dingtalk_crds::{DingTalkBridgeStatus, names};
+use operator_cluster::{
+    Failure, Key as ObjectKey, Meta,
+    apply::Propagation,
+    events::{Note as EventNote, Reference},
+    project,
+};
+use operator_plan::{Change, ChildKind, Deletion, Digest, Note, NoteType, Refusal};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::Reconciler;
+use crate::{
+    key::Key,
+    kinds,
+    lanes::{Lane, Turn},
+    projection,
+    state::{Known, Snapshot, version},
+};
+
+/// What came of the writes of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Whether something was written or refused, so that planning anew makes sense.
+    pub(super) some: bool,
+    /// When to try again.
+    pub(super) again: Option<Duration>,
+}
+
+impl Reconciler {
+    /// Writes children, one wave after the other; a wave with a failure is the last.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        turn: &Turn,
+        snapshot: &Snapshot,
+        mut changes: Vec<Change>,
+        wrote: &mut bool,
+    ) -> Result<Written, Failure> {
+        changes.sort_by_key(|change| change.wave);
+        let mut written = Written::default();
+        let mut changes = changes.into_iter().peekable();
+        while let Some(wave) = changes.peek().map(|change| change.wave) {
+            let mut running = tokio::task::JoinSet::new();
+            while let Some(change) = changes.next_if(|change| change.wave == wave) {
+                let (this, key) = (Arc::clone(self), turn.key.clone());
+                running.spawn(async move { this.write_child(&key, change).await });
+            }
+            let mut failure = None;
+            while let Some(ended) = running.join_next().await {
+                match ended {
+                    Ok(Ok(())) => {
+                        if turn.lane == Lane::Spec && !*wrote {
+                            self.metrics.first_write(turn.since.elapsed());
+                        }
+                        *wrote = true;
+                        written.some = true;
+                    }
+                    Ok(Err(error)) => failure = Some(error),
+                    // Only a panic, and a panic ends the process.
+                    Err(_) => {}
+                }
+            }
+            if let Some(failure) = failure {
+                tracing::debug!(object = %turn.key, uid = ?snapshot.object.metadata.uid, "a wave was not finished");
+                return Err(failure);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes one child. A refusal that is for good is a result as well: it is remembered and shown.
+    async fn write_child(&self, key: &Key, change: Change) -> Result<(), Failure> {
+        let resource = kinds::of(change.child);
+        let why = match (&change.uid, change.repair) {
+            (None, _) => "create",
+            (Some(_), true) => "drift",
+            (Some(_), false) => "change",
+        };
+        let wanted = &change.wanted;
+        let answer = match &change.uid {
+            None => self.writer.create(&resource, &wanted.object, why).await,
+            Some(uid) => self.writer.apply(&resource, &wanted.object, uid, true, why).await,
+        };
+        match answer {
+            Ok(live) => {
+                if change.repair {
+                    self.metrics.repaired(&resource.kind);
+                    let managers = project::managers(&live, names::FIELD_MANAGER);
+                    tracing::info!(object = %key, child = %resource.kind, by = ?managers, "a child was changed by somebody else and is repaired");
+                }
+                self.remember(key, change.child, live, Some(wanted.digest));
+                self.state.put_refusal(key, change.child, None);
+                Ok(())
+            }
+            Err(Failure::Taken { message }) => {
+                // Somebody else's, or ours without our label: one look tells, and the plan decides.
+                tracing::debug!(object = %key, child = %resource.kind, message, "the name is taken");
+                self.look_at(key, change.child, &wanted.object).await
+            }
+            Err(Failure::Refused { denied, message }) => {
+                tracing::warn!(object = %key, child = %resource.kind, message, "the cluster refused a child");
+                self.refuse(key, &change, denied, false, message);
+                Ok(())
+            }
+            Err(Failure::Conflict { managers, message }) => {
+                tracing::warn!(object = %key, child = %resource.kind, ?managers, message, "others own fields of a child");
+                self.refuse(key, &change, false, true, message);
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn refuse(&self, key: &Key, change: &Change, denied: bool, conflict: bool, message: String) {
+        let refusal = Refusal { digest: change.wanted.digest, denied, conflict, message, at: super::now() };
+        self.state.put_refusal(key, change.child, Some(refusal));
+    }
+
+    /// Remembers a child from the answer to a write.
+    fn remember(&self, key: &Key, child: ChildKind, live: Value, wanted: Option<Digest>) {
+        let Some(meta) = Meta::of(&live) else { return };
+        let seen = projection::seen(&kinds::of(child).kind, live);
+        if let Some(wanted) = wanted {
+            if wanted != seen.digest {
+                tracing::debug!(object = %key, ?child, ?wanted, live = ?seen.digest, "the API server spells a child in its own way");
+            }
+            self.state.with_record(key, |record| record.wrote(child, wanted, seen.digest));
+        }
+        self.state.put_child(key, child, Known::new(seen, meta.version));
+    }
+
+    /// Looks at an object that no watch shows.
+    async fn look_at(&self, key: &Key, child: ChildKind, wanted: &Value) -> Result<(), Failure> {
+        let resource = kinds::of(child);
+        let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+        let object = ObjectKey { namespace: key.namespace().to_owned(), name: name.to_owned() };
+        if let Some(live) = self.reader.get(&resource, &object, "conflict").await?
+            && let Some(meta) = Meta::of(&live)
+        {
+            let seen = projection::seen(&resource.kind, live);
+            let known = if seen.labelled {
+                Known::new(seen, meta.version)
+            } else {
+                Known::out_of_sight(seen, meta.version, Instant::now())
+            };
+            self.state.put_child(key, child, known);
+        }
+        Ok(())
+    }
+
+    /// Deletes children; answers whether there were any.
+    pub(super) async fn delete(&self, key: &Key, deletions: Vec<Deletion>) -> Result<bool, Failure> {
+        let some = !deletions.is_empty();
+        for deletion in deletions {
+            let resource = kinds::of(deletion.child);
+            let object =
+                ObjectKey { namespace: key.namespace().to_owned(), name: deletion.child.name(key.name()) };
+            self.writer.delete(&resource, &object, &deletion.uid, Propagation::Background, "delete").await?;
+            // An object with a finalizer of somebody's goes later; its watch tells.
+            self.state.remove_child(key, deletion.child, &deletion.uid);
+        }
+        Ok(some)
+    }
+
+    pub(super) async fn add_finalizer(&self, key: &Key, snapshot: &Snapshot) -> Result<(), Failure> {
+        let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
+        let live = self
+            .writer
+            .add_finalizer(
+                &kinds::bridges(),
+                &object_key(key),
+                &uid,
+                &finalizers(snapshot),
+                names::FINALIZER,
+                "finalizer",
+            )
+            .await?;
+        self.put_object(key, live);
+        Ok(())
+    }
+
+    pub(super) async fn remove_finalizer(&self, key: &Key, snapshot: &Snapshot) -> Result<(), Failure> {
+        let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
+        let there = finalizers(snapshot);
+        self.writer
+            .remove_finalizer(
+                &kinds::bridges(),
+                &object_key(key),
+                &uid,
+                &there,
+                names::FINALIZER,
+                "finalizer",
+            )
+            .await
+    }
+
+    pub(super) async fn write_status(
+        &self,
+        key: &Key,
+        snapshot: &Snapshot,
+        status: &DingTalkBridgeStatus,
+    ) -> Result<(), Failure> {
+        let metadata = &snapshot.object.metadata;
+        let of = Meta {
+            key: object_key(key),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: version(metadata.resource_version.as_deref()),
+        };
+        let object = json!({
+            "apiVersion": format!("{}/{}", names::GROUP, names::VERSION),
+            "kind": names::KIND,
+            "metadata": {"name": key.name(), "namespace": key.namespace()},
+            "status": status,
+        });
+        let live = self.writer.apply_status(&kinds::bridges(), &object, &of, "status").await?;
+        self.put_object(key, live);
+        self.state.with_record(key, |record| record.status_held = None);
+        Ok(())
+    }
+
+    /// Takes the answer to a write of the object itself, so that the watch's event is no news.
+    fn put_object(&self, key: &Key, live: Value) {
+        match serde_json::from_value::<dingtalk_crds::DingTalkBridge>(live) {
+            Ok(mut object) => {
+                object.metadata.managed_fields = None;
+                let host = operator_plan::host(&object, &self.platform);
+                self.state.put_object(key, object, host);
+            }
+            Err(error) => tracing::debug!(object = %key, %error, "the answer to a write cannot be read"),
+        }
+    }
+
+    pub(super) fn publish(&self, snapshot: &Snapshot, notes: Vec<Note>) {
+        let metadata = &snapshot.object.metadata;
+        for note in notes {
+            self.recorder.publish(EventNote {
+                regarding: Reference {
+                    api_version: format!("{}/{}", names::GROUP, names::VERSION),
+                    kind: names::KIND.to_owned(),
+                    namespace: metadata.namespace.clone().unwrap_or_default(),
+                    name: metadata.name.clone().unwrap_or_default(),
+                    uid: metadata.uid.clone().unwrap_or_default(),
+                },
+                is_warning: note.type_ == NoteType::Warning,
+                reason: note.reason.as_str().to_owned(),
+                action: note.action.to_owned(),
+                note: note.note,
+            });
+        }
+    }
+}
+
+fn finalizers(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.object.metadata.finalizers.clone().unwrap_or_default()
+}
+
+fn object_key(key: &Key) -> ObjectKey {
+    ObjectKey { namespace: key.namespace().to_owned(), name: key.name().to_owned() }
+}

@@ -1,0 +1,91 @@
+//! Asking a bridge for its report.
+
+use std::{collections::HashMap, sync::Mutex, time::Duration};
+
+use bridge_config::Report;
+use operator_plan::{ReportFact, Secret};
+use reqwest::{StatusCode, header};
+
+use crate::key::Key;
+
+/// How long a question may take; a bridge answers from memory.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Largest report that is read, in bytes.
+const MOST_BYTES: usize = bridge_config::MOST_REPORT_BYTES;
+
+/// Asks bridges; what has not changed is not sent again.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    http: reqwest::Client,
+    tags: Mutex<HashMap<Key, (String, Box<Report>)>>,
+}
+
+impl Reporter {
+    /// A reporter without memory.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .timeout(LIMIT)
+            .connect_timeout(Duration::from_secs(2))
+            .redirect(reqwest::redirect::Policy::none())
+            // A connection per bridge would be kept for nothing most of the time.
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()?;
+        Ok(Self { http, tags: Mutex::default() })
+    }
+
+    /// Asks one bridge.
+    pub(crate) async fn ask(&self, key: &Key, url: &str, token: &Secret) -> ReportFact {
+        let before = self.tags().get(key).cloned();
+        let mut request = self.http.get(url).bearer_auth(token.expose());
+        if let Some((tag, _)) = &before {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        match self.read(key, request).await {
+            Ok(Some(report)) => ReportFact::Report(report),
+            Ok(None) => match before {
+                Some((_, report)) => ReportFact::Report(report),
+                None => ReportFact::Unreachable("it answered that nothing has changed".to_owned()),
+            },
+            Err(why) => ReportFact::Unreachable(why),
+        }
+    }
+
+    /// The report; `None` when it is the one of before.
+    async fn read(&self, key: &Key, request: reqwest::RequestBuilder) -> Result<Option<Box<Report>>, String> {
+        let told = |error: reqwest::Error| {
+            let error = error.without_url();
+            if error.is_timeout() { "no answer in time".to_owned() } else { "no connection".to_owned() }
+        };
+        let mut response = request.send().await.map_err(told)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED => return Ok(None),
+            status => return Err(format!("it answered {}", status.as_u16())),
+        }
+        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(told)? {
+            if bytes.len() + chunk.len() > MOST_BYTES {
+                return Err("its report is too large".to_owned());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let report = Box::new(Report::from_json(&bytes).map_err(|fault| fault.reason)?);
+        match tag {
+            Some(tag) => self.tags().insert(key.clone(), (tag, report.clone())),
+            None => self.tags().remove(key),
+        };
+        Ok(Some(report))
+    }
+
+    /// Forgets a bridge.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.tags().remove(key);
+    }
+
+    fn tags(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (String, Box<Report>)>> {
+        self.tags.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

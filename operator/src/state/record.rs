@@ -1,0 +1,157 @@
+//! What is known about one object.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use dingtalk_crds::DingTalkBridge;
+use operator_plan::{AdminFact, ChildKind, Children, Digest, PodSeen, Refusal, ReportFact, Seen, WhoamiFact};
+use tokio::time::Instant;
+
+use super::asked::Asked;
+
+/// How long an object that no watch shows is believed to be there.
+const OUT_OF_SIGHT: Duration = Duration::from_mins(5);
+
+/// A child and the version it was seen in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// What is remembered.
+    pub(crate) seen: Seen,
+    /// Its version; a later one is newer.
+    pub(crate) rv: u64,
+    /// Set for an object that the operator's watches do not show, e.g. somebody else's: until when it is believed.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Known {
+    /// Seen by a watch or in the answer to a write.
+    pub(crate) fn new(seen: Seen, rv: u64) -> Self {
+        Self { seen, rv, until: None }
+    }
+
+    /// Seen by a single look at an object that no watch shows.
+    pub(crate) fn out_of_sight(seen: Seen, rv: u64, now: Instant) -> Self {
+        Self { seen, rv, until: Some(now + OUT_OF_SIGHT) }
+    }
+}
+
+/// What is known about one object.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) object: Option<Arc<DingTalkBridge>>,
+    pub(crate) object_rv: u64,
+    pub(crate) children: Children<Option<Known>>,
+    pub(crate) refused: Children<Option<Refusal>>,
+    pub(crate) pods: BTreeMap<String, (String, PodSeen)>,
+    pub(crate) whoami: Asked<WhoamiFact>,
+    pub(crate) admin: Asked<AdminFact>,
+    pub(crate) report: Asked<ReportFact>,
+    /// Since when a status waits for answers that are on their way.
+    pub(crate) status_held: Option<Instant>,
+    /// What was written last of each child.
+    pub(crate) applied: Children<Option<Digest>>,
+    /// Contents that the API server spells in its own way: what was wanted, and what came of it.
+    spellings: Vec<(ChildKind, Digest, Digest)>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            object: None,
+            object_rv: 0,
+            children: Children::default(),
+            refused: Children::default(),
+            pods: BTreeMap::new(),
+            whoami: Asked::new(WhoamiFact::Unknown),
+            admin: Asked::new(AdminFact::Unknown),
+            report: Asked::new(ReportFact::Unknown),
+            status_held: None,
+            applied: Children::default(),
+            spellings: Vec::new(),
+        }
+    }
+}
+
+impl Record {
+    /// Whether it may be dropped.
+    pub(super) fn is_empty(&self) -> bool {
+        self.object.is_none()
+            && self.pods.is_empty()
+            && ChildKind::ALL.iter().all(|child| self.children.get(*child).is_none())
+    }
+
+    /// Forgets what was asked about a former object of this name.
+    pub(super) fn forget_answers(&mut self) {
+        self.refused = Children::default();
+        self.applied = Children::default();
+        self.spellings.clear();
+        self.status_held = None;
+        self.whoami.reset(WhoamiFact::Unknown);
+        self.admin.reset(AdminFact::Unknown);
+        self.report.reset(ReportFact::Unknown);
+    }
+
+    /// Takes a version of a child; answers whether something has changed.
+    pub(super) fn put_child(&mut self, child: ChildKind, known: Known) -> bool {
+        let place = self.children.get_mut(child);
+        if let Some(before) = place
+            && before.seen.uid == known.seen.uid
+            && (before.rv > known.rv || (before.rv == known.rv && before.until.is_none()))
+        {
+            return false;
+        }
+        let changed = place.as_ref().is_none_or(|before| before.seen != known.seen);
+        *place = Some(known);
+        changed
+    }
+
+    /// A child is gone; answers whether it was known.
+    pub(super) fn remove_child(&mut self, child: ChildKind, uid: &str) -> bool {
+        let place = self.children.get_mut(child);
+        if place.as_ref().is_some_and(|known| known.seen.uid == uid) {
+            *place = None;
+            return true;
+        }
+        false
+    }
+
+    /// Remembers what was written and what the API server made of it, so that this is not taken for a change of somebody
+    /// else.
+    pub(crate) fn wrote(&mut self, child: ChildKind, wanted: Digest, live: Digest) {
+        *self.applied.get_mut(child) = Some(wanted);
+        self.spellings.retain(|(other, _, _)| *other != child);
+        if wanted != live {
+            self.spellings.push((child, wanted, live));
+        }
+    }
+
+    /// Forgets what was seen once only and long ago.
+    pub(super) fn forget_expired(&mut self, now: Instant) {
+        for child in ChildKind::ALL {
+            let place = self.children.get_mut(child);
+            if place.as_ref().and_then(|known| known.until).is_some_and(|until| until <= now) {
+                *place = None;
+            }
+        }
+    }
+
+    /// The children as a decision sees them.
+    pub(super) fn seen(&self) -> Children<Option<Seen>> {
+        let mut seen = Children::default();
+        for child in ChildKind::ALL {
+            *seen.get_mut(child) = self.children.get(child).as_ref().map(|known| known.seen.clone());
+        }
+        for (child, wanted, live) in &self.spellings {
+            if let Some(seen) = seen.get_mut(*child)
+                && seen.digest == *live
+            {
+                seen.digest = *wanted;
+            }
+        }
+        seen
+    }
+
+    /// The pod that was made last.
+    pub(super) fn newest_pod(&self) -> Option<PodSeen> {
+        self.pods.values().max_by(|a, b| a.0.cmp(&b.0)).map(|(_, pod)| pod.clone())
+    }
+}

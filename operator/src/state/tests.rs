@@ -1,0 +1,107 @@
+//! What passes may rely on.
+
+use dingtalk_crds::DingTalkBridge;
+use operator_plan::{SeenMore, WhoamiFact};
+
+use super::*;
+
+fn object(name: &str, uid: &str, rv: u64, generation: i64) -> DingTalkBridge {
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "bridges.meldry.com/v1alpha1",
+        "kind": "DingTalkBridge",
+        "metadata": {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": rv.to_string(), "generation": generation,
+                     "creationTimestamp": format!("2026-01-01T00:00:{generation:02}Z")},
+        "spec": {"workspace": "acme"},
+    }))
+    .unwrap()
+}
+
+fn child(uid: &str, digest: u8) -> Seen {
+    Seen {
+        uid: uid.to_owned(),
+        owner: None,
+        labelled: true,
+        workspace: None,
+        adopt: None,
+        deleting: false,
+        digest: Digest([digest; 32]),
+        more: SeenMore::Nothing,
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::new("ns", name)
+}
+
+#[test]
+fn the_echo_of_an_own_write_is_no_news() {
+    let state = State::default();
+    assert!(state.put_object(&key("a"), object("a", "u", 5, 1), None).urgent);
+    assert_eq!(state.put_object(&key("a"), object("a", "u", 5, 1), None), ObjectChange::default());
+    assert_eq!(state.put_object(&key("a"), object("a", "u", 4, 1), None), ObjectChange::default());
+    let status_only = state.put_object(&key("a"), object("a", "u", 6, 1), None);
+    assert!(status_only.look && !status_only.urgent);
+    assert!(state.put_object(&key("a"), object("a", "u", 7, 2), None).urgent);
+}
+
+#[test]
+fn an_object_made_anew_starts_without_answers() {
+    let state = State::default();
+    state.put_object(&key("a"), object("a", "u1", 5, 1), None);
+    state.with_record(&key("a"), |record| {
+        record.whoami.answered(WhoamiFact::Accepted, true, std::time::Duration::ZERO, Instant::now());
+    });
+    assert!(
+        state.put_object(&key("a"), object("a", "u2", 3, 1), None).urgent,
+        "another UID has another count"
+    );
+    assert_eq!(state.snapshot(&key("a")).unwrap().whoami, WhoamiFact::Unknown);
+}
+
+#[test]
+fn a_workspace_belongs_to_the_older_object_until_it_goes() {
+    let state = State::default();
+    state.put_object(&key("a"), object("a", "u1", 1, 1), Some("acme.example".into()));
+    state.put_object(&key("b"), object("b", "u2", 2, 2), Some("acme.example".into()));
+    let rivals = state.snapshot(&key("b")).unwrap().rivals;
+    assert_eq!((rivals.workspace.as_deref(), rivals.host.as_deref()), (Some("ns/a"), Some("ns/a")));
+    assert_eq!(state.snapshot(&key("a")).unwrap().rivals, Rivals::default());
+    assert!(state.remove_object(&key("a")).contains(&key("b")));
+    assert_eq!(state.snapshot(&key("b")).unwrap().rivals, Rivals::default());
+}
+
+#[test]
+fn children_may_come_before_their_object_and_go_after_it() {
+    let state = State::default();
+    let service = ChildKind::Service;
+    assert!(!state.put_child(&key("a"), service, Known::new(child("c", 1), 9)), "nobody to look");
+    state.put_object(&key("a"), object("a", "u", 1, 1), None);
+    assert_eq!(state.snapshot(&key("a")).unwrap().seen.service, Some(child("c", 1)));
+    assert!(!state.put_child(&key("a"), service, Known::new(child("c", 2), 8)), "older than what is known");
+    assert!(state.put_child(&key("a"), service, Known::new(child("c", 2), 10)));
+    state.remove_object(&key("a"));
+    assert!(!state.remove_child(&key("a"), service, "another"));
+    assert!(!state.remove_child(&key("a"), service, "c"));
+    assert!(state.lock().records.is_empty());
+}
+
+#[test]
+fn what_the_api_server_spells_in_its_own_way_is_no_change_of_somebody() {
+    let state = State::default();
+    state.put_object(&key("a"), object("a", "u", 1, 1), None);
+    state.put_child(&key("a"), ChildKind::Claim, Known::new(child("c", 2), 1));
+    state.with_record(&key("a"), |record| record.wrote(ChildKind::Claim, Digest([1; 32]), Digest([2; 32])));
+    assert_eq!(state.snapshot(&key("a")).unwrap().seen.claim.unwrap().digest, Digest([1; 32]));
+    state.put_child(&key("a"), ChildKind::Claim, Known::new(child("c", 3), 2));
+    assert_eq!(state.snapshot(&key("a")).unwrap().seen.claim.unwrap().digest, Digest([3; 32]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_watch_shows_is_believed_for_a_while() {
+    let state = State::default();
+    state.put_object(&key("a"), object("a", "u", 1, 1), None);
+    state.put_child(&key("a"), ChildKind::Service, Known::out_of_sight(child("c", 1), 1, Instant::now()));
+    assert!(state.snapshot(&key("a")).unwrap().seen.service.is_some());
+    tokio::time::advance(std::time::Duration::from_mins(6)).await;
+    assert!(state.snapshot(&key("a")).unwrap().seen.service.is_none());
+}

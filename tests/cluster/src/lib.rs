@@ -1,0 +1,45 @@
+//! A real Kubernetes of one node for the demo and the tests: the control plane, the node, DNS, an ingress controller
+//! with TLS and volumes, in namespaces of their own, without a container engine, a virtual machine or the internet.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use cluster::{Cluster, ClusterOptions, Programs};
+//!
+//! let programs = Programs::ensure(&|line| println!("{line}")).await?;
+//! let options = ClusterOptions::new("mine", "/run/my-clusters");
+//! let cluster = Cluster::start(options, &programs, &|line| println!("{line}")).await?;
+//! println!("{}", cluster.kubectl(&["get", "pods", "-A"]).await?);
+//! cluster.stop().await
+//! # }
+//! ```
+
+mod addresses;
+mod api;
+mod cluster;
+mod component;
+mod control_plane;
+mod dns;
+mod first_process;
+mod go_build;
+pub mod image;
+mod ingress;
+mod init;
+mod namespace;
+mod node;
+mod packages;
+mod pki;
+mod programs;
+mod protocol;
+mod socket;
+mod start;
+mod state;
+mod storage;
+mod unfit;
+
+pub use cluster::{Cluster, ClusterOptions};
+pub use component::{Component, ComponentHandle};
+pub use first_process::Init;
+pub use init::main as init_main;
+pub use programs::{Programs, cache};
+pub use state::{Description, running};
+pub use unfit::{Unfit, check};

@@ -1,0 +1,46 @@
+//! The images of operator and bridge, by the repository's own command: what the demo runs is packed like a release.
+
+use std::{path::PathBuf, process::Stdio};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::programs::{Group, Profile, cargo};
+
+/// What stands before the names of images that no registry has.
+pub(crate) const PREFIX: &str = "localhost";
+
+/// Tag of images that are made for one world.
+pub(crate) const TAG: &str = "demo";
+
+/// An image that was made.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ImageFile {
+    /// The archive.
+    pub(crate) archive: PathBuf,
+}
+
+/// Makes both. What Cargo says goes to standard error.
+pub(crate) async fn make(profile: Profile, prefix: &str) -> anyhow::Result<Vec<ImageFile>> {
+    #[derive(Deserialize)]
+    struct Made {
+        images: Vec<ImageFile>,
+    }
+    let mut command = Command::new(cargo());
+    command.args(["xtask", "image", "--json", "--tag", TAG, "--prefix", prefix]);
+    if profile == Profile::Debug {
+        command.arg("--debug");
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).stdout(Stdio::piped());
+    // A group of its own, so that its compilers end with it.
+    let child = command.process_group(0).spawn().context("running cargo xtask image")?;
+    let mut group = Group::of(&child);
+    let output = child.wait_with_output().await.context("running cargo xtask image")?;
+    group.ended();
+    anyhow::ensure!(output.status.success(), "cargo xtask image failed: {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().last().context("cargo xtask image made no images")?;
+    let made: Made = serde_json::from_str(line).with_context(|| format!("cargo xtask image said {line}"))?;
+    Ok(made.images)
+}
