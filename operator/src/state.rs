@@ -92,8 +92,13 @@ impl State {
                 || before.metadata.deletion_timestamp != object.metadata.deletion_timestamp
                 || before.metadata.annotations != object.metadata.annotations
         });
+        let asked_anew = before.is_some_and(|before| force(before) != force(&object));
         if recreated {
             record.forget_answers();
+        } else if asked_anew {
+            record.look_anew();
+        } else if urgent {
+            record.ask_anew();
         }
         let owner = claims::Owner::of(key, &object);
         let workspace = object.spec.workspace.clone();
@@ -235,6 +240,11 @@ impl State {
         }
         counts
     }
+}
+
+/// The annotation by which somebody asks for a look at everything.
+fn force(object: &DingTalkBridge) -> Option<&String> {
+    object.metadata.annotations.as_ref()?.get(dingtalk_crds::names::RECONCILE)
 }
 
 /// The digest of a text, to tell questions apart.

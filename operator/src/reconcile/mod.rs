@@ -160,7 +160,12 @@ impl Reconciler {
             return Ok(Step::Again);
         }
         let mut again = earliest(plan.look_again, asked.again);
+        let repairs = !plan.writes.is_empty();
         let written = self.write(turn, snapshot, plan.writes, wrote).await?;
+        if repairs {
+            // With writes a plan tells of repairs only.
+            self.publish(snapshot, plan.notes);
+        }
         let deleted = self.delete(key, plan.deletions).await?;
         *wrote |= written.some || deleted;
         if written.some || deleted {
@@ -179,7 +184,9 @@ impl Reconciler {
             } else {
                 self.write_status(key, snapshot, &status).await?;
                 *wrote = true;
-                self.publish(snapshot, plan.notes);
+                if !repairs {
+                    self.publish(snapshot, plan.notes);
+                }
             }
         }
         Ok(Step::Done { again })

@@ -79,14 +79,30 @@ impl Record {
             && ChildKind::ALL.iter().all(|child| self.children.get(*child).is_none())
     }
 
+    /// Forgets what the homeserver said: the question may be another one now.
+    pub(super) fn ask_anew(&mut self) {
+        self.whoami.reset(WhoamiFact::Unknown);
+        self.admin.reset(AdminFact::Unknown);
+    }
+
+    /// Forgets everything that no watch keeps true.
+    pub(super) fn look_anew(&mut self) {
+        self.forget_answers();
+        for child in ChildKind::ALL {
+            let place = self.children.get_mut(child);
+            if place.as_ref().is_some_and(|known| known.until.is_some()) {
+                *place = None;
+            }
+        }
+    }
+
     /// Forgets what was asked about a former object of this name.
     pub(super) fn forget_answers(&mut self) {
         self.refused = Children::default();
         self.applied = Children::default();
         self.spellings.clear();
         self.status_held = None;
-        self.whoami.reset(WhoamiFact::Unknown);
-        self.admin.reset(AdminFact::Unknown);
+        self.ask_anew();
         self.report.reset(ReportFact::Unknown);
     }
 
@@ -101,6 +117,9 @@ impl Record {
         }
         let changed = place.as_ref().is_none_or(|before| before.seen != known.seen);
         *place = Some(known);
+        if changed && child == ChildKind::RegistrationSecret {
+            self.ask_anew();
+        }
         changed
     }
 
