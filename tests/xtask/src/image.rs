@@ -48,7 +48,10 @@ pub(crate) struct Images {
 enum Which {
     Bridge,
     Operator,
+    /// Bridge and operator
     All,
+    /// Sandbox and homeserver stub too, for a demo on a cluster elsewhere
+    Everything,
 }
 
 /// Something that becomes an image: its folder in the checkout and its program, which is the package's name too.
@@ -59,6 +62,8 @@ struct Part {
 
 const BRIDGE: Part = Part { folder: "bridge", program: "dingtalk-bridge" };
 const OPERATOR: Part = Part { folder: "operator", program: "dingtalk-operator" };
+const SANDBOX: Part = Part { folder: "tests/dingtalk-sandbox", program: "dingtalk-sandbox" };
+const STUB: Part = Part { folder: "tests/homeserver-stub", program: "homeserver-stub" };
 
 /// What the product promises about a release image: 25 MB.
 const MOST_BYTES: u64 = 25_000_000;
@@ -72,6 +77,7 @@ impl Images {
             Which::Bridge => vec![BRIDGE],
             Which::Operator => vec![OPERATOR],
             Which::All => vec![BRIDGE, OPERATOR],
+            Which::Everything => vec![BRIDGE, OPERATOR, SANDBOX, STUB],
         };
         let target = repo::target_dir()?;
         let out = self.out.clone().unwrap_or_else(|| target.join("image"));
