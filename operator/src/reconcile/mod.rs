@@ -160,12 +160,11 @@ impl Reconciler {
             return Ok(Step::Again);
         }
         let mut again = earliest(plan.look_again, asked.again);
-        let repairs = !plan.writes.is_empty();
+        // With writes a plan tells of repairs, without of what the status tells.
+        let (repairs, news) =
+            if plan.writes.is_empty() { (Vec::new(), plan.notes) } else { (plan.notes, Vec::new()) };
         let written = self.write(turn, snapshot, plan.writes, wrote).await?;
-        if repairs {
-            // With writes a plan tells of repairs only.
-            self.publish(snapshot, plan.notes);
-        }
+        self.publish(snapshot, repairs);
         let deleted = self.delete(key, plan.deletions).await?;
         *wrote |= written.some || deleted;
         if written.some || deleted {
@@ -184,9 +183,7 @@ impl Reconciler {
             } else {
                 self.write_status(key, snapshot, &status).await?;
                 *wrote = true;
-                if !repairs {
-                    self.publish(snapshot, plan.notes);
-                }
+                self.publish(snapshot, news);
             }
         }
         Ok(Step::Done { again })
