@@ -10,9 +10,10 @@ mod references;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use dingtalk_crds::DingTalkBridge;
+use dingtalk_crds::{DingTalkBridge, names};
 use operator_plan::{
     AdminFact, ChildKind, Children, Digest, PodSeen, RefKey, ReferenceFact, References, Refusal, ReportFact, Rivals,
     Seen, WhoamiFact,
@@ -29,6 +30,11 @@ use crate::key::Key;
 /// The number that orders versions of an object; 0 when the API server's is not a number.
 pub(crate) fn version(text: Option<&str>) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// The last request of a person to look at everything again.
+fn requested(object: &DingTalkBridge) -> Option<&String> {
+    object.metadata.annotations.as_ref()?.get(names::RECONCILE)
 }
 
 /// All that is known, behind a lock that is never held across a wait.
@@ -58,6 +64,8 @@ pub(crate) struct Snapshot {
     pub(crate) whoami: WhoamiFact,
     pub(crate) admin: AdminFact,
     pub(crate) report: ReportFact,
+    /// When something of this is forgotten, so that it is looked for again.
+    pub(crate) expires: Option<Duration>,
 }
 
 /// What a change of the object means.
@@ -94,6 +102,8 @@ impl State {
         });
         if recreated {
             record.forget_answers();
+        } else if before.is_some_and(|before| requested(before) != requested(&object)) {
+            record.look_anew();
         }
         let owner = claims::Owner::of(key, &object);
         let workspace = object.spec.workspace.clone();
@@ -188,6 +198,7 @@ impl State {
             whoami: record.whoami.current(WhoamiFact::lasts, &WhoamiFact::Unknown, now),
             admin: record.admin.current(AdminFact::lasts, &AdminFact::Unknown, now),
             report: record.report.current(|_| false, &ReportFact::Unknown, now),
+            expires: record.expires(now),
         })
     }
 

@@ -148,11 +148,15 @@ impl Reconciler {
         if asked.read {
             return Ok(Step::Again);
         }
-        let mut again = earliest(plan.look_again, asked.again);
+        let mut again = earliest(earliest(plan.look_again, asked.again), snapshot.expires);
         let written = self.write(turn, snapshot, plan.writes, wrote).await?;
         let deleted = self.delete(key, plan.deletions).await?;
         *wrote |= written.some || deleted;
         if written.some || deleted {
+            // What was repaired is told by the plan that repaired it; the next one finds nothing amiss.
+            if !written.refused {
+                self.publish(snapshot, plan.notes);
+            }
             return Ok(Step::Again);
         }
         again = earliest(again, written.again);

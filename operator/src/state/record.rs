@@ -90,6 +90,20 @@ impl Record {
         self.report.reset(ReportFact::Unknown);
     }
 
+    /// Forgets what no watch keeps right: objects that were seen once only, refusals, and answers from elsewhere.
+    pub(super) fn look_anew(&mut self) {
+        for child in ChildKind::ALL {
+            let place = self.children.get_mut(child);
+            if place.as_ref().is_some_and(|known| known.until.is_some()) {
+                *place = None;
+            }
+        }
+        self.refused = Children::default();
+        self.whoami.reset(WhoamiFact::Unknown);
+        self.admin.reset(AdminFact::Unknown);
+        self.report.reset(ReportFact::Unknown);
+    }
+
     /// Takes a version of a child; answers whether something has changed.
     pub(super) fn put_child(&mut self, child: ChildKind, known: Known) -> bool {
         let place = self.children.get_mut(child);
@@ -132,6 +146,12 @@ impl Record {
                 *place = None;
             }
         }
+    }
+
+    /// When the next one is forgotten that was seen once only.
+    pub(super) fn expires(&self, now: Instant) -> Option<Duration> {
+        let untils = ChildKind::ALL.iter().filter_map(|child| self.children.get(*child).as_ref()?.until);
+        untils.min().map(|until| until.saturating_duration_since(now))
     }
 
     /// The children as a decision sees them.
