@@ -27,9 +27,10 @@ mod reference;
 mod route;
 mod spec;
 mod status;
+mod words;
 mod workload;
 
-pub use crate::condition::{Condition, ConditionStatus, ConditionType, Reason};
+pub use crate::condition::{Condition, ConditionStatus};
 pub use crate::database::{CloudNativePg, Database, PostgreSql, Sqlite};
 pub use crate::dingtalk::{Credentials, DingTalk, Webhook};
 pub use crate::homeserver::{AdminApi, Homeserver, Registration, RegistrationMode};
@@ -37,6 +38,7 @@ pub use crate::reference::{ConfigMapKeyRef, SecretKeyRef, SecretRef};
 pub use crate::route::{Gateway, Ingress, ParentRef, Route};
 pub use crate::spec::{DataPolicy, DingTalkBridge, DingTalkBridgeSpec, NetworkPolicy, Permissions};
 pub use crate::status::{DingTalkBridgeStatus, DingTalkStatus, HomeserverStatus, RegistrationStatus};
+pub use crate::words::{ConditionType, Reason, conditions_markdown};
 pub use crate::workload::{EnvFromSecret, PullPolicy, ResourceList, Resources, Toleration, Workload};
 
 /// The definition of the kind, as the API server takes it.

@@ -142,7 +142,7 @@ pub const RIGHTS: &[Right] = &[
         verbs: &["get", "list", "update", "watch"],
         named: Some(Name::Lease),
         proof: Proof::Request,
-        why: "becoming and staying the leader; who stands by watches the Lease",
+        why: "becoming and staying the leader, and noticing at once when it is let go",
     },
 ];
 

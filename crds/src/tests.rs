@@ -47,8 +47,51 @@ fn walk(schema: &Value, path: &str, missing: &mut Vec<String>) {
 }
 
 #[test]
-fn dump() {
-    std::fs::write("/tmp/plan-crd.yaml", definition_yaml().unwrap()).unwrap();
+fn only_what_has_no_default_is_required() {
+    let definition = definition().unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    assert_eq!(schema["properties"]["spec"]["required"], serde_json::json!(["workspace"]));
+    let workload = &schema["properties"]["spec"]["properties"]["workload"];
+    assert!(workload["required"].is_null() && workload["properties"]["imagePullPolicy"].is_object());
+}
+
+#[test]
+fn a_choice_keeps_the_text_of_its_field() {
+    let definition = definition().unwrap();
+    let spec =
+        &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    assert!(spec["dataPolicy"]["description"].as_str().unwrap().contains("`Retain` (default)"));
+    assert_eq!(spec["dataPolicy"]["enum"], serde_json::json!(["Retain", "Delete"]));
+    assert!(
+        spec["workload"]["properties"]["imagePullPolicy"]["description"]
+            .as_str()
+            .unwrap()
+            .contains("Default:")
+    );
+}
+
+/// Each rule with its place and its answer: a change of one is a change of the API. What they do is tried on a real API
+/// server.
+#[test]
+fn the_rules_are_these_and_each_says_what_to_do() {
+    let definition = definition().unwrap();
+    let mut rules = Vec::new();
+    find_rules(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "", &mut rules);
+    insta::assert_snapshot!(rules.join("\n"));
+}
+
+fn find_rules(schema: &Value, path: &str, rules: &mut Vec<String>) {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let text = |key: &str| rule[key].as_str().unwrap_or_default();
+        assert!(text("message").len() > 20, "{path}: a rule without an answer");
+        rules.push(format!("{path}: {}\n  -> {}", text("rule"), text("message")));
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        find_rules(field, &format!("{path}.{name}"), rules);
+    }
+    if schema["items"].is_object() {
+        find_rules(&schema["items"], &format!("{path}[]"), rules);
+    }
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! From the configuration to running tasks, and the order of start and stop.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use operator_cluster::{
@@ -12,7 +16,7 @@ use operator_cluster::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -75,7 +79,8 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         queue: Queue::new(settings.concurrency),
         platform: config.platform.clone(),
         namespace: namespace.clone(),
-        http_routes: std::sync::atomic::AtomicBool::new(false),
+        http_routes: AtomicBool::new(false),
+        http_routes_wanted: Notify::new(),
         writer: Writer::new(clients.main.clone(), dingtalk_crds::names::FIELD_MANAGER, fence.clone()),
         reader: Reader::new(clients.main.clone()),
         fence: fence.clone(),
@@ -118,6 +123,13 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
     let leadership = election.as_ref().map(|election| election.elector.leadership());
     let working = tokio::spawn(work(Arc::clone(&reconciler), is_synced, leadership, stop.clone()));
 
+    tokio::spawn({
+        let (watches, reconciler, stop) = (Arc::clone(&watches), Arc::clone(&reconciler), stop.clone());
+        async move {
+            let look = watches.look_for_http_routes(&reconciler.http_routes_wanted, &reconciler.http_routes);
+            stop.run_until_cancelled(look).await
+        }
+    });
     tokio::select! {
         () = watches.synced() => {
             tracing::info!(objects = reconciler.state.keys().len(), "every watch has its first list");
@@ -144,7 +156,13 @@ struct Election {
     stop: CancellationToken,
 }
 
-fn elect(clients: &Clients, config: &Config, namespace: &str, identity: &str, fence: Fence) -> Option<Election> {
+fn elect(
+    clients: &Clients,
+    config: &Config,
+    namespace: &str,
+    identity: &str,
+    fence: Fence,
+) -> Option<Election> {
     let election = &config.settings.leader_election;
     if !election.enabled {
         return None;

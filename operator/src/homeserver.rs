@@ -19,8 +19,10 @@ const MOST_WORDS: usize = 200;
 
 /// An HTTP client for addresses that specs name: bounded, without redirects.
 pub(crate) fn client(ca: Option<&Secret>) -> anyhow::Result<reqwest::Client> {
-    let mut builder =
-        reqwest::Client::builder().timeout(LIMIT).connect_timeout(Duration::from_secs(3)).redirect(Policy::none());
+    let mut builder = reqwest::Client::builder()
+        .timeout(LIMIT)
+        .connect_timeout(Duration::from_secs(3))
+        .redirect(Policy::none());
     if let Some(ca) = ca {
         for certificate in reqwest::Certificate::from_pem_bundle(ca.expose().as_bytes())
             .context("the certificates for the homeserver are not PEM")?
@@ -110,9 +112,15 @@ pub(crate) async fn whoami(
         Err(error) => return WhoamiFact::Unreachable(error),
     };
     match ask(http, Method::GET, url, as_token, None).await {
-        Ok(answer) if answer.status == StatusCode::OK && answer.body["user_id"].is_string() => WhoamiFact::Accepted,
-        Ok(answer) if answer.code() == "M_UNKNOWN_TOKEN" || answer.code() == "M_MISSING_TOKEN" => WhoamiFact::Refused,
-        Ok(answer) if answer.status == StatusCode::FORBIDDEN && answer.code() == "M_FORBIDDEN" => WhoamiFact::Accepted,
+        Ok(answer) if answer.status == StatusCode::OK && answer.body["user_id"].is_string() => {
+            WhoamiFact::Accepted
+        }
+        Ok(answer) if answer.code() == "M_UNKNOWN_TOKEN" || answer.code() == "M_MISSING_TOKEN" => {
+            WhoamiFact::Refused
+        }
+        Ok(answer) if answer.status == StatusCode::FORBIDDEN && answer.code() == "M_FORBIDDEN" => {
+            WhoamiFact::Accepted
+        }
         Ok(answer) => WhoamiFact::Unreachable(format!("it answered {}", answer.words())),
         Err(error) => WhoamiFact::Unreachable(error),
     }
@@ -173,7 +181,9 @@ async fn carry_out(
             let url = address(one.as_str(), &["disable"])?;
             Ok(settled(&ask(http, Method::POST, url, token, None).await?, known(false)))
         }
-        AdminOrder::Remove => Ok(settled(&ask(http, Method::DELETE, one, token, None).await?, AdminFact::Absent)),
+        AdminOrder::Remove => {
+            Ok(settled(&ask(http, Method::DELETE, one, token, None).await?, AdminFact::Absent))
+        }
     }
 }
 

@@ -30,7 +30,11 @@ pub(crate) struct Pages {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    pages: Pages,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -52,23 +56,28 @@ async fn livez(State(pages): State<Pages>) -> impl IntoResponse {
 
 /// A standby is ready as well: it knows all that it needs to take over.
 async fn readyz(State(pages): State<Pages>) -> impl IntoResponse {
-    let problems = if *pages.synced.borrow() { without_kind(&pages.watches) } else { waiting(&pages.watches) };
+    let problems =
+        if *pages.synced.borrow() { without_kind(&pages.watches) } else { waiting(&pages.watches) };
     answer(&problems)
 }
 
 /// Without the kind there is nothing to work on, however complete the lists are.
 fn without_kind(watches: &Watches) -> Vec<String> {
-    let is_missing = |(kind, progress): (&str, Progress)| kind == names::PLURAL && progress.state == WatchState::Missing;
+    let is_missing =
+        |(kind, progress): (&str, Progress)| kind == names::PLURAL && progress.state == WatchState::Missing;
     let missing = watches.progress().any(is_missing);
-    let say = || "the cluster has no DingTalkBridge kind: install the chart dingtalk-operator-crds".to_owned();
+    let say =
+        || "the cluster has no DingTalkBridge kind: install the chart dingtalk-operator-crds".to_owned();
     missing.then(say).into_iter().collect()
 }
 
 fn waiting(watches: &Watches) -> Vec<String> {
     let mut problems = vec!["the first lists are not complete".to_owned()];
-    problems.extend(watches.progress().filter_map(|(kind, progress)| {
-        progress.last_error.as_ref().map(|error| format!("{kind}: {error}"))
-    }));
+    problems.extend(
+        watches.progress().filter_map(|(kind, progress)| {
+            progress.last_error.as_ref().map(|error| format!("{kind}: {error}"))
+        }),
+    );
     problems
 }
 
@@ -86,7 +95,8 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
     }
     metrics.objects(pages.reconciler.state.keys().len(), pages.reconciler.state.conditions());
     metrics.requests(&pages.counts);
-    let mut sums: std::collections::BTreeMap<&str, (Duration, u64, usize)> = std::collections::BTreeMap::new();
+    let mut sums: std::collections::BTreeMap<&str, (Duration, u64, usize)> =
+        std::collections::BTreeMap::new();
     for (kind, progress) in pages.watches.progress() {
         let sum = sums.entry(kind).or_default();
         *sum = (sum.0.max(progress.silent), sum.1 + progress.restarts, sum.2 + progress.objects);

@@ -129,9 +129,8 @@ impl Lanes {
             }
             let queue = &mut self.ready[lane.index()];
             // An object never has two passes at the same time.
-            let free = queue
-                .iter()
-                .position(|key| self.entries.get(key).is_none_or(|entry| entry.runs.is_none()));
+            let free =
+                queue.iter().position(|key| self.entries.get(key).is_none_or(|entry| entry.runs.is_none()));
             let Some(key) = free.and_then(|at| queue.remove(at)) else { continue };
             let entry = self.entries.entry(key.clone()).or_default();
             let since = entry.waits.take().map_or(now, |(_, since)| since);
@@ -187,7 +186,8 @@ impl Lanes {
 
     /// Since when the first of those in line waits.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        let first = |lane: Lane| self.ready[lane.index()].front().and_then(|key| self.entries.get(key)?.waits);
+        let first =
+            |lane: Lane| self.ready[lane.index()].front().and_then(|key| self.entries.get(key)?.waits);
         Lane::ALL.into_iter().filter_map(first).map(|(_, since)| since).min()
     }
 

@@ -15,7 +15,8 @@ pub(crate) fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 
 /// Whether the object carries the operator's labels.
 fn labelled(object: &Value) -> bool {
-    label(object, names::MANAGED_BY.0) == Some(names::MANAGED_BY.1) && label(object, names::INSTANCE).is_some()
+    label(object, names::MANAGED_BY.0) == Some(names::MANAGED_BY.1)
+        && label(object, names::INSTANCE).is_some()
 }
 
 /// UID of the controlling owner.
@@ -148,8 +149,10 @@ fn accepted(object: &Value) -> Option<Result<(), String>> {
 pub(crate) fn pod(object: &Value) -> (String, PodSeen) {
     let statuses = object["status"]["containerStatuses"].as_array();
     let container = statuses.into_iter().flatten().find(|status| status["name"] == names::CONTAINER);
-    let waiting = container.map(|container| &container["state"]["waiting"]).filter(|waiting| waiting.is_object());
-    let ended = container.map(|container| &container["lastState"]["terminated"]).filter(|ended| ended.is_object());
+    let waiting =
+        container.map(|container| &container["state"]["waiting"]).filter(|waiting| waiting.is_object());
+    let ended =
+        container.map(|container| &container["lastState"]["terminated"]).filter(|ended| ended.is_object());
     let unschedulable = condition(object, "PodScheduled")
         .filter(|condition| condition["status"] == "False")
         .and_then(|condition| text(&condition["message"]));
@@ -175,7 +178,8 @@ pub(crate) fn reference(
     for (field, encoded) in [("data", is_secret), ("binaryData", true)] {
         for (key, value) in object[field].as_object().into_iter().flatten() {
             let Some(value) = value.as_str() else { continue };
-            let bytes = if encoded { STANDARD.decode(value).unwrap_or_default() } else { value.as_bytes().to_vec() };
+            let bytes =
+                if encoded { STANDARD.decode(value).unwrap_or_default() } else { value.as_bytes().to_vec() };
             let text = String::from_utf8_lossy(&bytes);
             keys.insert(key.clone(), (crate::state::digest_of(&[&text]), bytes.len()));
             if wanted.contains(key) {

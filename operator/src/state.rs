@@ -13,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use dingtalk_crds::{DingTalkBridge, names};
+use dingtalk_crds::DingTalkBridge;
 use operator_plan::{
-    AdminFact, ChildKind, Children, Digest, PodSeen, RefKey, ReferenceFact, References, Refusal, ReportFact, Rivals,
-    Seen, WhoamiFact,
+    AdminFact, ChildKind, Children, Digest, PodSeen, RefKey, ReferenceFact, References, Refusal, ReportFact,
+    Rivals, Seen, WhoamiFact,
 };
 use tokio::time::Instant;
 
@@ -30,11 +30,6 @@ use crate::key::Key;
 /// The number that orders versions of an object; 0 when the API server's is not a number.
 pub(crate) fn version(text: Option<&str>) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// The last request of a person to look at everything again.
-fn requested(object: &DingTalkBridge) -> Option<&String> {
-    object.metadata.annotations.as_ref()?.get(names::RECONCILE)
 }
 
 /// All that is known, behind a lock that is never held across a wait.
@@ -100,10 +95,13 @@ impl State {
                 || before.metadata.deletion_timestamp != object.metadata.deletion_timestamp
                 || before.metadata.annotations != object.metadata.annotations
         });
+        let asked_anew = before.is_some_and(|before| force(before) != force(&object));
         if recreated {
             record.forget_answers();
-        } else if before.is_some_and(|before| requested(before) != requested(&object)) {
+        } else if asked_anew {
             record.look_anew();
+        } else if urgent {
+            record.ask_anew();
         }
         let owner = claims::Owner::of(key, &object);
         let workspace = object.spec.workspace.clone();
@@ -221,7 +219,12 @@ impl State {
     /// All objects.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let inner = self.lock();
-        inner.records.iter().filter(|(_, record)| record.object.is_some()).map(|(key, _)| key.clone()).collect()
+        inner
+            .records
+            .iter()
+            .filter(|(_, record)| record.object.is_some())
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// How many objects have each condition in each status.
@@ -229,7 +232,9 @@ impl State {
         let inner = self.lock();
         let mut counts = BTreeMap::new();
         let objects = inner.records.values().filter_map(|record| record.object.as_ref());
-        for condition in objects.filter_map(|object| object.status.as_ref()).flat_map(|status| &status.conditions) {
+        for condition in
+            objects.filter_map(|object| object.status.as_ref()).flat_map(|status| &status.conditions)
+        {
             let status = match condition.status {
                 dingtalk_crds::ConditionStatus::True => "true",
                 dingtalk_crds::ConditionStatus::False => "false",
@@ -239,6 +244,11 @@ impl State {
         }
         counts
     }
+}
+
+/// The annotation by which somebody asks for a look at everything.
+fn force(object: &DingTalkBridge) -> Option<&String> {
+    object.metadata.annotations.as_ref()?.get(dingtalk_crds::names::RECONCILE)
 }
 
 /// The digest of a text, to tell questions apart.

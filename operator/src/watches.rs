@@ -1,14 +1,19 @@
 //! The watches: which kinds, in which namespaces, and what their events change.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use dingtalk_crds::{DingTalkBridge, names};
 use operator_cluster::{
-    client::Clients,
     Key as ObjectKey,
+    client::Clients,
     watch::{self, Progress, WatchEvent, WatchHandle, WatchSpec},
 };
 use operator_plan::{ChildKind, Platform, PodSeen, RefKey, Seen};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +26,12 @@ use crate::{
 
 /// Events on their way; a full channel slows the watch down, which the API server bears.
 const ROOM: usize = 256;
+
+/// How seldom a kind is looked for that the cluster does not have and nobody wants.
+const UNWANTED: Duration = Duration::from_hours(12);
+
+/// How often it is looked for while somebody wants it.
+const WANTED: Duration = Duration::from_secs(30);
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -80,10 +91,19 @@ impl Watches {
             let bridges = spec(kinds::bridges(), None);
             add(
                 bridges.resource.plural.clone(),
-                watch::spawn(bridges, |_, object| bridge(object), Message::Object, sink.clone(), stop.clone()),
+                watch::spawn(
+                    bridges,
+                    |_, object| bridge(object),
+                    Message::Object,
+                    sink.clone(),
+                    stop.clone(),
+                ),
             );
             for child in kinds::WATCHED {
-                let children = spec(kinds::of(child), Some(&managed));
+                let mut children = spec(kinds::of(child), Some(&managed));
+                if child == ChildKind::HttpRoute {
+                    children.timing.missing_wait = UNWANTED;
+                }
                 let kind = children.resource.kind.clone();
                 add(
                     children.resource.plural.clone(),
@@ -97,7 +117,10 @@ impl Watches {
                 );
             }
             let pods = spec(kinds::pods(), Some(&managed));
-            add("pods".to_owned(), watch::spawn(pods, |_, object| pod_seen(&object), Message::Pod, sink.clone(), stop.clone()));
+            add(
+                "pods".to_owned(),
+                watch::spawn(pods, |_, object| pod_seen(&object), Message::Pod, sink.clone(), stop.clone()),
+            );
             let mut secrets = spec(kinds::secrets(), Some(&foreign));
             secrets.metadata_only = true;
             add(
@@ -112,6 +135,20 @@ impl Watches {
             );
         }
         (Self { handles }, events)
+    }
+
+    /// Looks for the kind `HTTPRoute` from the moment somebody wants it until the cluster has it.
+    pub(crate) async fn look_for_http_routes(&self, wanted: &Notify, has: &AtomicBool) {
+        let plural = kinds::http_routes().plural;
+        loop {
+            wanted.notified().await;
+            while !has.load(Ordering::Relaxed) {
+                for (_, handle) in self.handles.iter().filter(|(kind, _)| *kind == plural) {
+                    handle.retry_now();
+                }
+                tokio::time::sleep(WANTED).await;
+            }
+        }
     }
 
     /// Waits until every watch has had its first list.
@@ -129,7 +166,8 @@ impl Watches {
 
 /// Reads an object; what it is not needed for is dropped at once.
 fn bridge(object: Value) -> Result<Box<DingTalkBridge>, String> {
-    let mut object: Box<DingTalkBridge> = serde_json::from_value(object).map_err(|error| error.to_string())?;
+    let mut object: Box<DingTalkBridge> =
+        serde_json::from_value(object).map_err(|error| error.to_string())?;
     object.metadata.managed_fields = None;
     Ok(object)
 }
@@ -158,7 +196,7 @@ pub(crate) struct Listener<'a> {
     /// Objects that are gone.
     pub(crate) gone: &'a (dyn Fn(&Key) + Sync),
     /// Whether the cluster has `HTTPRoute`s.
-    pub(crate) http_routes: &'a std::sync::atomic::AtomicBool,
+    pub(crate) http_routes: &'a AtomicBool,
 }
 
 impl Listener<'_> {
@@ -234,7 +272,7 @@ impl Listener<'_> {
     }
 
     fn has_http_routes(&self, has: bool) {
-        if self.http_routes.swap(has, std::sync::atomic::Ordering::Relaxed) != has {
+        if self.http_routes.swap(has, Ordering::Relaxed) != has {
             self.look(&self.state.keys(), Lane::Resync);
         }
     }
@@ -314,7 +352,10 @@ mod tests {
     #[test]
     fn a_deleted_child_is_found_by_its_name() {
         let owners = |kind: &str, name: &str| -> Vec<String> {
-            instances(name).filter(|instance| child_of(kind, name, instance).is_some()).map(str::to_owned).collect()
+            instances(name)
+                .filter(|instance| child_of(kind, name, instance).is_some())
+                .map(str::to_owned)
+                .collect()
         };
         assert_eq!(owners("Secret", "dingtalk-acme-registration"), ["acme"]);
         assert_eq!(owners("Deployment", "dingtalk-acme-data"), ["acme-data"]);

@@ -66,7 +66,7 @@
 - apiGroups: ["coordination.k8s.io"]
   resources: [leases]
   verbs: [create]
-# becoming and staying the leader; who stands by watches the Lease
+# becoming and staying the leader, and noticing at once when it is let go
 - apiGroups: ["coordination.k8s.io"]
   resources: [leases]
   resourceNames: [{{ include "dingtalk-operator.lease" . | quote }}]

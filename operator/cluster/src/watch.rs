@@ -75,7 +75,7 @@ impl Default for Timing {
         Self {
             page: 100,
             timeout: Duration::from_secs(290),
-            idle: Duration::from_secs(90),
+            idle: Duration::from_secs(75),
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
             missing_wait: Duration::from_secs(30),

@@ -1,10 +1,11 @@
 //! One look at one object: all that follows from the facts before anything is decided.
 
-use dingtalk_crds::{Reason, names};
+use dingtalk_crds::{ConditionStatus, ConditionType, Reason, names};
 
 use crate::{
     ChildKind, Children, Facts,
     build::{self, Plans},
+    condition,
     diff::Child,
     outcome::Wanted,
     references::{Needed, Trouble},
@@ -41,7 +42,9 @@ impl Visit {
         let ours = |child| Standing::of(child, facts.seen.get(child).as_ref(), me).ours();
         let sealing = ours(ChildKind::SealingSecret);
         let old_keys = registration::old_keys(sealing);
-        let workspace = unrivalled(facts).and_then(|()| resolve::resolve(object, facts.platform, &old_keys));
+        let workspace = unrivalled(facts)
+            .and_then(|()| resolve::resolve(object, facts.platform, &old_keys))
+            .and_then(|workspace| same_homeserver(facts, workspace));
         let unsupported = workspace.as_ref().is_ok_and(|workspace| {
             matches!(workspace.database, DatabaseFrom::PostgreSql(_)) && !resolve::POSTGRESQL
         });
@@ -150,6 +153,23 @@ pub(crate) fn is_true(facts: &Facts<'_>, annotation: &str) -> bool {
 /// An annotation of the object.
 pub(crate) fn annotation_of<'a>(facts: &'a Facts<'_>, annotation: &str) -> Option<&'a str> {
     facts.object.metadata.annotations.as_ref()?.get(annotation).map(String::as_str)
+}
+
+/// The homeserver's name is part of every user id. Once a homeserver has accepted the bridge, it cannot change, neither by
+/// an edit of `spec` nor by one of the platform's values.
+fn same_homeserver(facts: &Facts<'_>, workspace: Workspace) -> Result<Workspace, Invalid> {
+    let accepted = condition::old(facts, ConditionType::RegistrationReady)
+        .is_some_and(|condition| condition.status == ConditionStatus::True);
+    let known = facts.object.status.as_ref().and_then(|status| status.homeserver.as_ref());
+    match known {
+        Some(known) if accepted && known.server_name != workspace.homeserver.server_name.as_str() => {
+            Err(Invalid::setting(format!(
+                "the homeserver's name would change from {0} to {1}, and with it every user id and room of the bridge: set spec.homeserver.serverName to {0}, or make a new object for {1}",
+                known.server_name, workspace.homeserver.server_name
+            )))
+        }
+        _ => Ok(workspace),
+    }
 }
 
 fn unrivalled(facts: &Facts<'_>) -> Result<(), Invalid> {

@@ -56,7 +56,13 @@ struct Run {
 #[derive(Debug, Args)]
 struct File {
     /// The operator's file
-    #[arg(long, short, value_name = "FILE", env = "DINGTALK_OPERATOR_CONFIG", default_value = "operator.yaml")]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "DINGTALK_OPERATOR_CONFIG",
+        default_value = "operator.yaml"
+    )]
     config: PathBuf,
 }
 
@@ -64,7 +70,9 @@ struct File {
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(run) => start(run),
-        Command::Crd => dingtalk_crds::definition_yaml().map_err(|error| anyhow::anyhow!(error)).and_then(|text| print(&text)),
+        Command::Crd => dingtalk_crds::definition_yaml()
+            .map_err(|error| anyhow::anyhow!(error))
+            .and_then(|text| print(&text)),
         Command::Render(render) => render.run(),
     };
     match outcome {

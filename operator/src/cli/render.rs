@@ -71,13 +71,18 @@ impl Render {
         if plan.writes.is_empty() {
             let status = plan.status.unwrap_or_default();
             let why = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-            anyhow::bail!("nothing would be made: {}", why.map_or("no reason is known", |ready| &ready.message));
+            anyhow::bail!(
+                "nothing would be made: {}",
+                why.map_or("no reason is known", |ready| &ready.message)
+            );
         }
         for change in plan.writes {
             let mut object = change.wanted.object;
             if let Some(data) = object.get_mut("data").filter(|_| change.child.kind() == "Secret") {
-                let keys: Vec<String> = data.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
-                *data = keys.into_iter().map(|key| (key, "***".into())).collect::<serde_json::Map<_, _>>().into();
+                let keys: Vec<String> =
+                    data.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
+                *data =
+                    keys.into_iter().map(|key| (key, "***".into())).collect::<serde_json::Map<_, _>>().into();
             }
             print(&format!("---\n{}", serde_saphyr::to_string(&object)?))?;
         }

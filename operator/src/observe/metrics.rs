@@ -129,8 +129,16 @@ impl Metrics {
             "Requests to the API server, by verb, resource, reason and outcome",
             metrics.requests.clone(),
         );
-        registry.register("drift_repairs", "Children that somebody else changed and that were repaired", metrics.repairs.clone());
-        registry.register("watch_restarts", "Watches that began anew after an error", metrics.watch_restarts.clone());
+        registry.register(
+            "drift_repairs",
+            "Children that somebody else changed and that were repaired",
+            metrics.repairs.clone(),
+        );
+        registry.register(
+            "watch_restarts",
+            "Watches that began anew after an error",
+            metrics.watch_restarts.clone(),
+        );
         registry.register_with_unit(
             "watch_last_event",
             "Time since the API server said anything on a watch",
@@ -140,7 +148,11 @@ impl Metrics {
         registry.register("cache_objects", "Objects that a watch knows", metrics.watched.clone());
         registry.register("bridges", "Objects by condition and status", metrics.bridges.clone());
         registry.register("objects", "DingTalkBridge objects", metrics.objects.clone());
-        registry.register("leader", "1 while this process works, 0 while it stands by", metrics.leader.clone());
+        registry.register(
+            "leader",
+            "1 while this process works, 0 while it stands by",
+            metrics.leader.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -178,7 +190,11 @@ impl Metrics {
     }
 
     /// How many objects there are, and how many of them have each condition.
-    pub(crate) fn objects(&self, all: usize, conditions: impl IntoIterator<Item = ((String, &'static str), i64)>) {
+    pub(crate) fn objects(
+        &self,
+        all: usize,
+        conditions: impl IntoIterator<Item = ((String, &'static str), i64)>,
+    ) {
         self.objects.set(signed(all));
         self.bridges.clear();
         for ((condition, status), count) in conditions {

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::{Reconciler, earliest};
 use crate::{
-    homeserver, kinds,
+    homeserver,
     key::Key,
+    kinds,
     lanes::Lane,
     projection,
     state::{Turn, digest_of},
@@ -44,7 +45,8 @@ impl Reconciler {
                 }
                 Ask::Whoami { url, as_token, .. } => {
                     let about = digest_of(&[url, as_token.expose()]);
-                    let turn = self.state.with_record(key, |record| record.whoami.turn(about, Instant::now()));
+                    let turn =
+                        self.state.with_record(key, |record| record.whoami.turn(about, Instant::now()));
                     self.go(key, turn, ask, &mut asked);
                 }
                 Ask::Admin { url, token, id, order, .. } => {
@@ -61,7 +63,8 @@ impl Reconciler {
                 }
                 Ask::Report { url, token } => {
                     let about = digest_of(&[url, token.expose()]);
-                    let turn = self.state.with_record(key, |record| record.report.turn(about, Instant::now()));
+                    let turn =
+                        self.state.with_record(key, |record| record.report.turn(about, Instant::now()));
                     self.go(key, turn, ask, &mut asked);
                 }
             }

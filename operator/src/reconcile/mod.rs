@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Timestamp;
 use operator_cluster::{Failure, Fence, Reader, Writer, events::Recorder};
-use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform, Secret};
+use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform, RouteType, Secret};
 use tokio::time::Instant;
 
 use crate::{
@@ -48,6 +48,8 @@ pub(crate) struct Reconciler {
     pub(crate) platform: Platform,
     pub(crate) namespace: String,
     pub(crate) http_routes: AtomicBool,
+    /// Told when an object wants an `HTTPRoute` and the cluster has no such kind.
+    pub(crate) http_routes_wanted: tokio::sync::Notify,
     pub(crate) writer: Writer,
     pub(crate) reader: Reader,
     pub(crate) fence: Fence,
@@ -89,6 +91,9 @@ impl Reconciler {
             let Some(snapshot) = self.state.snapshot(key) else {
                 return Outcome { result: PassResult::Settled, again: None };
             };
+            if !self.http_routes.load(Ordering::Relaxed) && self.wants_http_route(&snapshot) {
+                self.http_routes_wanted.notify_one();
+            }
             let plan = self.plan(&snapshot);
             match self.carry_out(turn, &snapshot, plan, &mut wrote).await {
                 Ok(Step::Again) => {}
@@ -105,6 +110,12 @@ impl Reconciler {
         }
         tracing::warn!(object = %key, "the cluster changes what is written; trying again later");
         Outcome { result: PassResult::Failed, again: Some(Duration::from_mins(1)) }
+    }
+
+    fn wants_http_route(&self, snapshot: &Snapshot) -> bool {
+        let route = snapshot.object.spec.route.clone().unwrap_or_default();
+        let by_default = self.platform.route.type_ == RouteType::Gateway && route.ingress.is_none();
+        route.gateway.is_some() || (by_default && route.disabled != Some(true))
     }
 
     fn plan(&self, snapshot: &Snapshot) -> Plan {
@@ -149,14 +160,16 @@ impl Reconciler {
             return Ok(Step::Again);
         }
         let mut again = earliest(earliest(plan.look_again, asked.again), snapshot.expires);
+        // With writes a plan tells of repairs, without of what the status tells.
+        let (repairs, news) =
+            if plan.writes.is_empty() { (Vec::new(), plan.notes) } else { (plan.notes, Vec::new()) };
         let written = self.write(turn, snapshot, plan.writes, wrote).await?;
+        if !written.refused {
+            self.publish(snapshot, repairs);
+        }
         let deleted = self.delete(key, plan.deletions).await?;
         *wrote |= written.some || deleted;
         if written.some || deleted {
-            // What was repaired is told by the plan that repaired it; the next one finds nothing amiss.
-            if !written.refused {
-                self.publish(snapshot, plan.notes);
-            }
             return Ok(Step::Again);
         }
         again = earliest(again, written.again);
@@ -172,7 +185,7 @@ impl Reconciler {
             } else {
                 self.write_status(key, snapshot, &status).await?;
                 *wrote = true;
-                self.publish(snapshot, plan.notes);
+                self.publish(snapshot, news);
             }
         }
         Ok(Step::Done { again })
@@ -181,11 +194,12 @@ impl Reconciler {
     /// Whether the status has waited for answers as long as it may.
     fn waited_enough(&self, key: &Key) -> bool {
         let now = Instant::now();
-        self.state.with_record(key, |record| {
-            let since = *record.status_held.get_or_insert(now);
-            now - since >= QUIET
-        })
-        .unwrap_or(true)
+        self.state
+            .with_record(key, |record| {
+                let since = *record.status_held.get_or_insert(now);
+                now - since >= QUIET
+            })
+            .unwrap_or(true)
     }
 
     /// Puts all objects in line, e.g. when this process begins to work.
@@ -216,7 +230,9 @@ fn pause_after(failure: &Failure) -> Duration {
         Failure::Unavailable { retry_after: Some(pause), .. } => (*pause).max(AFTER_FAILURE),
         Failure::Refused { .. } | Failure::Conflict { .. } => Duration::from_mins(5),
         Failure::Stale { .. } => Duration::from_millis(100),
-        Failure::Taken { .. } | Failure::Gone { .. } | Failure::Unavailable { .. } | Failure::Fenced => AFTER_FAILURE,
+        Failure::Taken { .. } | Failure::Gone { .. } | Failure::Unavailable { .. } | Failure::Fenced => {
+            AFTER_FAILURE
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use dingtalk_crds::{DingTalkBridgeStatus, names};
 use operator_cluster::{
+    Failure, Key as ObjectKey, Meta,
     apply::Propagation,
     events::{Note as EventNote, Reference},
-    Failure, Key as ObjectKey, Meta,
     project,
 };
 use operator_plan::{Change, ChildKind, Deletion, Digest, Note, NoteType, Refusal};
@@ -166,10 +166,8 @@ impl Reconciler {
         let some = !deletions.is_empty();
         for deletion in deletions {
             let resource = kinds::of(deletion.child);
-            let object = ObjectKey {
-                namespace: key.namespace().to_owned(),
-                name: deletion.child.name(key.name()),
-            };
+            let object =
+                ObjectKey { namespace: key.namespace().to_owned(), name: deletion.child.name(key.name()) };
             self.writer.delete(&resource, &object, &deletion.uid, Propagation::Background, "delete").await?;
             // An object with a finalizer of somebody's goes later; its watch tells.
             self.state.remove_child(key, deletion.child, &deletion.uid);
@@ -181,7 +179,14 @@ impl Reconciler {
         let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
         let live = self
             .writer
-            .add_finalizer(&kinds::bridges(), &object_key(key), &uid, &finalizers(snapshot), names::FINALIZER, "finalizer")
+            .add_finalizer(
+                &kinds::bridges(),
+                &object_key(key),
+                &uid,
+                &finalizers(snapshot),
+                names::FINALIZER,
+                "finalizer",
+            )
             .await?;
         self.put_object(key, live);
         Ok(())
@@ -191,7 +196,14 @@ impl Reconciler {
         let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
         let there = finalizers(snapshot);
         self.writer
-            .remove_finalizer(&kinds::bridges(), &object_key(key), &uid, &there, names::FINALIZER, "finalizer")
+            .remove_finalizer(
+                &kinds::bridges(),
+                &object_key(key),
+                &uid,
+                &there,
+                names::FINALIZER,
+                "finalizer",
+            )
             .await
     }
 

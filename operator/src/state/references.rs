@@ -60,7 +60,9 @@ impl Reads {
 
     /// A version of one was seen, or its end (`None`). Answers for whom it was read, if that is out of date now.
     pub(super) fn touch(&mut self, namespace: &str, reference: &RefKey, rv: Option<u64>) -> Vec<Key> {
-        let Some(read) = self.reads.get_mut(&(namespace.to_owned(), reference.clone())) else { return Vec::new() };
+        let Some(read) = self.reads.get_mut(&(namespace.to_owned(), reference.clone())) else {
+            return Vec::new();
+        };
         if rv.is_some_and(|rv| rv <= read.rv) {
             return Vec::new();
         }

@@ -1,6 +1,6 @@
 //! What passes may rely on.
 
-use dingtalk_crds::DingTalkBridge;
+use dingtalk_crds::{DingTalkBridge, names};
 use operator_plan::{SeenMore, WhoamiFact};
 
 use super::*;
@@ -51,7 +51,10 @@ fn an_object_made_anew_starts_without_answers() {
     state.with_record(&key("a"), |record| {
         record.whoami.answered(WhoamiFact::Accepted, true, std::time::Duration::ZERO, Instant::now());
     });
-    assert!(state.put_object(&key("a"), object("a", "u2", 3, 1), None).urgent, "another UID has another count");
+    assert!(
+        state.put_object(&key("a"), object("a", "u2", 3, 1), None).urgent,
+        "another UID has another count"
+    );
     assert_eq!(state.snapshot(&key("a")).unwrap().whoami, WhoamiFact::Unknown);
 }
 

@@ -68,7 +68,12 @@ pub struct Homeserver {
 #[derive(Debug)]
 enum Program {
     Synapse(Synapse),
-    Stub { spawn: Spawn, process: Process },
+    Stub {
+        spawn: Spawn,
+        process: Process,
+    },
+    /// No process of this machine.
+    Elsewhere,
 }
 
 /// How long the stub may take to start and to end.
@@ -119,6 +124,11 @@ impl Homeserver {
         Ok(Self { url, log, program: Mutex::new(Program::Stub { spawn, process }) })
     }
 
+    /// One that runs elsewhere and lets everybody register; the log is a sentence that says where.
+    pub(crate) fn elsewhere(url: String, log: String) -> Self {
+        Self { url, log: log.into(), program: Mutex::new(Program::Elsewhere) }
+    }
+
     /// Starts it again after [`Homeserver::stop`] or [`Homeserver::kill`], with all it knew.
     pub async fn resume(&self) -> anyhow::Result<()> {
         match &mut *self.program.lock().await {
@@ -127,6 +137,7 @@ impl Homeserver {
                 *process = start_stub(spawn, &self.url).await?;
                 Ok(())
             }
+            Program::Elsewhere => Err(elsewhere()),
         }
     }
 
@@ -135,6 +146,7 @@ impl Homeserver {
         match &*self.program.lock().await {
             Program::Synapse(synapse) => synapse.stop().await,
             Program::Stub { process, .. } => process.terminate(STUB).await.map(drop),
+            Program::Elsewhere => Ok(()),
         }
     }
 
@@ -143,6 +155,7 @@ impl Homeserver {
         match &*self.program.lock().await {
             Program::Synapse(synapse) => synapse.kill().await,
             Program::Stub { process, .. } => process.kill().await.map(drop),
+            Program::Elsewhere => Err(elsewhere()),
         }
     }
 
@@ -150,7 +163,7 @@ impl Homeserver {
     pub(crate) async fn register(&self, name: &str, password: &str) -> anyhow::Result<UserSession> {
         match &*self.program.lock().await {
             Program::Synapse(synapse) => synapse.register_user(name, password, false).await,
-            Program::Stub { .. } => user::register(&self.url, name, password).await,
+            Program::Stub { .. } | Program::Elsewhere => user::register(&self.url, name, password).await,
         }
     }
 
@@ -163,6 +176,10 @@ impl Homeserver {
     pub fn log(&self) -> &Path {
         &self.log
     }
+}
+
+fn elsewhere() -> anyhow::Error {
+    anyhow::anyhow!("the homeserver is no process of this machine")
 }
 
 async fn start_stub(spawn: &Spawn, url: &str) -> anyhow::Result<Process> {

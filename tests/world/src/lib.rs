@@ -35,7 +35,10 @@ pub use crate::{
     crossing::Crossing,
     description::{Account, BridgedChat, Description, DingTalkApp, DingTalkPerson, WebhookKeys},
     homeserver::{Homeserver, HomeserverKind, StubMode},
-    kubernetes::{Access, ClusterWorld, ClusterWorldOptions, Kubectl, Pod, PodBridge},
+    kubernetes::{
+        Access, ClusterWorld, ClusterWorldOptions, ContextOptions, ImagesFrom, IngressAt, Kubectl, Pod,
+        PodBridge,
+    },
     options::WorldOptions,
     page::{Page, PageRoom, PageSettings},
     plain::World,

@@ -92,7 +92,7 @@ impl Programs {
 }
 
 /// The programs of this machine that a world with a cluster needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outside {
     /// DingTalk for tests.
     pub(crate) sandbox: PathBuf,

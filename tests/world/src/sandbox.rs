@@ -20,7 +20,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// DingTalk, as the bridge and its people see it.
 #[derive(Debug)]
 pub struct Sandbox {
-    spawn: Spawn,
+    /// None when it is not a process of this machine.
+    spawn: Option<Spawn>,
     log: PathBuf,
     process: Mutex<Option<Process>>,
     url: String,
@@ -94,14 +95,27 @@ impl Sandbox {
             .args(more)
             .log(&log);
         let url = place.url;
-        let sandbox = Self { spawn, log, process: Mutex::default(), url, client: crate::http_client()? };
+        let sandbox =
+            Self { spawn: Some(spawn), log, process: Mutex::default(), url, client: crate::http_client()? };
         sandbox.resume().await?;
         Ok(sandbox)
     }
 
+    /// One that runs elsewhere; the log is a sentence that says where.
+    pub(crate) fn elsewhere(url: String, log: String) -> anyhow::Result<Self> {
+        Ok(Self {
+            spawn: None,
+            log: log.into(),
+            process: Mutex::default(),
+            url,
+            client: crate::http_client()?,
+        })
+    }
+
     /// Starts it again after [`Sandbox::stop`] or [`Sandbox::kill`], with all it knew.
     pub async fn resume(&self) -> anyhow::Result<()> {
-        let process = self.spawn.start().await?;
+        let process =
+            self.spawn.as_ref().context("the sandbox is no process of this machine")?.start().await?;
         let answer = async || self.get::<Value>("stats").await.ok();
         let ready = process.wait_ready(LIMIT, "the sandbox's first answer", answer).await;
         ready.context("starting the DingTalk sandbox")?;

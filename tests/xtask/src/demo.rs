@@ -23,6 +23,8 @@ const LIMIT: Duration = Duration::from_mins(1);
   cargo xtask demo --exit                leaves after the crossing; fails if it did not happen
   cargo xtask demo --no-cluster          plain processes and SQLite
   cargo xtask demo --homeserver stub     without Python
+  cargo xtask demo --context mine --ingress ingress-nginx/ingress-nginx-controller --registry HOST/PATH
+                                         on a cluster of yours; everything it puts there is removed again
 
 Where no cluster can run, it says why and goes on as with --no-cluster. All of it listens on 127.0.0.1 only, keeps its
 files below the target folder (what the cluster is built from: below ~/.cache), and ends with this command.")]
@@ -60,7 +62,10 @@ impl Demo {
         let running = self.world.start_or_fall_back(folder.path(), false).await?;
         let chat = running.chats().first().context("no chat was bridged")?;
         if let Running::Cluster(world) = &running {
-            introduce(world).await?;
+            answer("\nThe object that was applied, all that a platform has to say about a workspace:");
+            for line in world.object().lines() {
+                answer(&format!("  {line}"));
+            }
         }
         let in_matrix =
             running.cross_to_matrix(chat, "大家好，来自钉钉 (hello from DingTalk)", LIMIT).await?;
@@ -86,14 +91,13 @@ fn report(crossing: &Crossing) {
     answer(&format!("  {:<14}{} ms", "after", crossing.took.as_millis()));
 }
 
-/// What was applied, and what has become of it.
-async fn introduce(world: &ClusterWorld) -> anyhow::Result<()> {
-    answer("\nThe object that was applied, all that a platform has to say about a workspace:");
-    for line in world.object().lines() {
-        answer(&format!("  {line}"));
-    }
-    answer(&format!("\n$ kubectl -n {} get dtb", world.namespace()));
-    let table = world.kubectl().run(&["-n", world.namespace(), "get", "dtb"]).await?;
+/// What has become of the object, when the operator has heard from the bridge that it is linked.
+async fn show_object(world: &ClusterWorld) -> anyhow::Result<()> {
+    let (namespace, object) = (world.namespace(), format!("dingtalkbridge/{}", world.name()));
+    let wait = ["-n", namespace, "wait", "--for=condition=DingTalkLinked", &object, "--timeout=60s"];
+    world.kubectl().run(&wait).await?;
+    answer(&format!("\n$ kubectl -n {namespace} get dtb"));
+    let table = world.kubectl().run(&["-n", namespace, "get", "dtb"]).await?;
     for line in table.lines() {
         answer(&format!("  {line}"));
     }
@@ -116,6 +120,7 @@ async fn stay(running: &Running) -> anyhow::Result<()> {
         world.bot_user_id, world.metrics_url
     ));
     if let Running::Cluster(cluster) = running {
+        show_object(cluster).await?;
         answer("\nThe cluster, from another terminal:");
         answer(&format!("  {} -n {} get dtb,pods", cluster.kubectl().shown(), cluster.namespace()));
         if let (Some((host, address)), Some(ca)) = (world.resolve.first_key_value(), &world.ca) {

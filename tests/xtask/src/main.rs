@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod demo;
 mod generate;
+mod image;
 mod output;
 mod process;
 mod repo;
@@ -40,6 +41,7 @@ enum Command {
     Test(test::Test),
     Bench(bench::Bench),
     Generate(generate::Generate),
+    Image(image::Images),
     Tidy(tidy::Tidy),
     Cluster(cluster::Cluster),
 }
@@ -60,6 +62,7 @@ async fn run() -> ExitCode {
         Command::Test(test) => test.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Generate(generate) => generate.run(),
+        Command::Image(images) => images.run().await,
         Command::Tidy(tidy) => tidy.run(),
         Command::Cluster(cluster) => cluster.run().await,
     };

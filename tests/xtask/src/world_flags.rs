@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use cluster::Unfit;
-use world::{ClusterWorld, ClusterWorldOptions, HomeserverKind, Profile, Programs, World, WorldOptions};
+use world::{
+    ClusterWorld, ClusterWorldOptions, ContextOptions, HomeserverKind, ImagesFrom, IngressAt, Profile,
+    Programs, World, WorldOptions,
+};
 
 use crate::{cluster as local, output::say, repo, running::Running};
 
@@ -24,7 +27,7 @@ pub(crate) struct WorldFlags {
     /// Plain processes and SQLite instead of a Kubernetes cluster
     #[arg(long)]
     pub(crate) no_cluster: bool,
-    /// The homeserver
+    /// The homeserver; with --context always the stub
     #[arg(long, value_enum, default_value_t = HomeserverName::Synapse)]
     homeserver: HomeserverName,
     /// Build and run in release mode
@@ -34,6 +37,50 @@ pub(crate) struct WorldFlags {
     /// not built then
     #[arg(long, value_name = "FOLDER", conflicts_with = "release")]
     programs: Option<PathBuf>,
+    /// Folder with the images dingtalk-operator.tar and dingtalk-bridge.tar (cargo xtask image --tag demo); they are
+    /// not made then
+    #[arg(long, value_name = "FOLDER", conflicts_with = "no_cluster")]
+    images: Option<PathBuf>,
+    #[command(flatten)]
+    context: ContextFlags,
+}
+
+/// A cluster of the user's instead of the local one
+#[derive(Debug, Args)]
+struct ContextFlags {
+    /// Use the cluster of this context of your kubeconfig instead of the local one
+    #[arg(long, value_name = "NAME", conflicts_with = "no_cluster", requires = "ingress")]
+    context: Option<String>,
+    /// Where that cluster's ingress controller serves TLS: NAMESPACE/SERVICE with port 443, or IP:PORT
+    #[arg(long, value_name = "WHERE", requires = "context")]
+    ingress: Option<IngressAt>,
+    /// Class of the Ingress; the cluster's default otherwise
+    #[arg(long, value_name = "NAME", requires = "context")]
+    ingress_class: Option<String>,
+    /// Registry and path that the images are pushed to, e.g. registry.example.com/dingtalk
+    #[arg(long, value_name = "HOST/PATH", requires = "context")]
+    registry: Option<String>,
+    /// The images are in the cluster's nodes already, or in the registry; without this and --registry it is said how to
+    /// load them
+    #[arg(long, requires = "context")]
+    images_loaded: bool,
+}
+
+impl ContextFlags {
+    fn options(&self) -> Option<ContextOptions> {
+        let images = match (self.images_loaded, &self.registry) {
+            (true, _) => ImagesFrom::Loaded,
+            (false, Some(_)) => ImagesFrom::Registry,
+            (false, None) => ImagesFrom::Nowhere,
+        };
+        Some(ContextOptions {
+            name: self.context.clone()?,
+            registry: self.registry.clone(),
+            images,
+            ingress_class: self.ingress_class.clone(),
+            ingress: self.ingress.clone()?,
+        })
+    }
 }
 
 impl WorldFlags {
@@ -72,6 +119,8 @@ impl WorldFlags {
             profile: self.profile(),
             programs: self.programs.clone(),
             init: Some(local::init()?),
+            images: self.images.clone(),
+            context: self.context.options(),
             ..ClusterWorldOptions::new(dir, self.homeserver())
         };
         Ok(Running::Cluster(Box::new(ClusterWorld::start(options, &say).await?)))
@@ -79,6 +128,7 @@ impl WorldFlags {
 
     fn homeserver(&self) -> HomeserverKind {
         match self.homeserver {
+            HomeserverName::Synapse if self.context.context.is_some() => HomeserverKind::stub(),
             HomeserverName::Synapse => HomeserverKind::synapse(),
             HomeserverName::Stub => HomeserverKind::stub(),
         }

@@ -31,6 +31,9 @@ use crate::{
 /// A stream that ends in order sooner than this is not begun anew at once.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// After how many streams in a row that say nothing all is listed.
+const MUTE: u32 = 2;
+
 const LIST_METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
@@ -65,8 +68,10 @@ impl From<Unheard> for Back {
 enum Stream {
     /// As asked, by its timeout.
     InOrder,
-    /// Too silent; most likely its connection is dead.
-    Silent,
+    /// Too silent; most likely its connection is dead. Whether it said anything before.
+    Silent {
+        has_spoken: bool,
+    },
     /// Badly.
     Failed(Failure),
     /// The server does not know any more what came after the version that was asked for.
@@ -178,15 +183,22 @@ where
 
     /// Watches from a version on, stream after stream.
     async fn follow(&mut self, mut version: String) -> Back {
+        let mut mute = 0;
         loop {
             self.shared.set(State::Watching);
             let begun = Instant::now();
             match self.stream(&mut version).await {
                 Stream::InOrder if begun.elapsed() >= SHORT => {}
                 Stream::InOrder => self.restart(&Failure::unavailable("the watch ends at once")).await,
-                Stream::Silent => {
+                Stream::Silent { has_spoken } => {
                     self.shared.restarts.fetch_add(1, Relaxed);
                     self.shared.failed("the watch was silent");
+                    mute = if has_spoken { 0 } else { mute + 1 };
+                    // The server takes a version that it has not reached yet, after a restore of its store, and says
+                    // nothing until it has.
+                    if mute >= MUTE {
+                        return Back::List;
+                    }
                 }
                 Stream::Expired => return Back::List,
                 Stream::Failed(failure @ (Failure::Gone { .. } | Failure::Refused { .. })) => {
@@ -220,17 +232,19 @@ where
             Err(trouble) if trouble.expired => return Stream::Expired,
             Err(trouble) => return Stream::Failed(trouble.failure),
         };
+        let mut has_spoken = false;
         loop {
             let line = match lines.next().await {
                 Ok(line) => line,
                 Err(End::Closed) => return Stream::InOrder,
-                Err(End::Silent) => return Stream::Silent,
+                Err(End::Silent) => return Stream::Silent { has_spoken },
                 Err(End::Broken(failure)) => return Stream::Failed(failure),
             };
             let Ok(Line { kind, object }) = serde_json::from_slice(&line) else {
                 return Stream::Failed(Failure::unavailable("what came is no event of a watch"));
             };
             self.shared.heard();
+            has_spoken = true;
             let told = match kind.as_ref() {
                 "ADDED" | "MODIFIED" => self.take(object).await,
                 "DELETED" => self.lose(object).await,

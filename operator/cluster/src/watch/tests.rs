@@ -216,7 +216,24 @@ async fn a_silent_stream_is_taken_for_dead() {
     let begun = Instant::now();
     second.send(Ok(line("ADDED", &thing("a", "1", 11, 1)))).unwrap();
     assert_eq!(watched.next().await, applied("a", "1", 11, 1));
-    assert_eq!(begun.elapsed(), Duration::from_secs(90));
+    assert_eq!(begun.elapsed(), Duration::from_secs(75));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_streams_that_say_nothing_all_is_listed() {
+    let server = Server::default();
+    server.will_json(200, page(99_999, "", &[thing("a", "1", 500, 1)]));
+    let (_first, _second) = (server.will_stream(), server.will_stream());
+    // The store is an older one now.
+    server.will_json(200, page(300, "", &[thing("a", "1", 200, 7)]));
+    let _third = server.will_stream();
+    let mut watched = Watched::with(server, |_| {});
+    assert_eq!(watched.next().await, applied("a", "1", 500, 1));
+    assert_eq!(watched.next().await, Event::Synced);
+    assert_eq!(watched.next().await, applied("a", "1", 200, 7));
+    assert_eq!(watched.next().await, Event::Synced);
+    watched.server.called(5).await;
+    assert!(watched.server.asked()[4].query.ends_with("resourceVersion=300"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::core::ApiResource;
-use operator_cluster::{Failure, Fence, Key, Meta, Writer, apply::Propagation};
+use operator_cluster::{
+    Failure, Fence, Key, Meta, Reader, Writer,
+    apply::Propagation,
+    watch::{State, WatchEvent, WatchSpec, spawn},
+};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, config_maps, eventually, serve, serve_no_more, things, uid};
 
@@ -180,5 +185,26 @@ async fn nothing_is_written_behind_the_fence() {
     fence.open_until(Instant::now() + Duration::from_secs(5));
     assert!(writer.create(&config_maps(), &wanted, "fenced").await.is_ok());
     assert_eq!(world.counts.total(|count| count.why == "fenced"), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
+async fn missing_rights_are_told_as_such() {
+    let world = World::new().await;
+    let mut config = kube::Config::infer().await.unwrap();
+    config.auth_info.impersonate = Some("nobody-knows".into());
+    let client = kube::Client::try_from(config).unwrap();
+    let writer = Writer::new(client.clone(), "operator/spec", Fence::open());
+    let denied = writer.create(&config_maps(), &world.config_map("a", &json!({})), "test").await;
+    assert!(matches!(denied, Err(Failure::Refused { denied: true, .. })), "{denied:?}");
+    let denied = Reader::new(client.clone()).get(&config_maps(), &world.key("a"), "test").await;
+    assert!(matches!(denied, Err(Failure::Refused { denied: true, .. })), "{denied:?}");
+    let (sink, _events) = mpsc::channel::<WatchEvent<()>>(1);
+    let mut spec = WatchSpec::new(client, config_maps());
+    spec.timing.first_wait = Duration::from_mins(1);
+    let watch = spawn(spec, |_, _| Ok(()), |event| event, sink, CancellationToken::new());
+    eventually("the watch is denied", || async { (watch.progress().state == State::Denied).then_some(()) })
+        .await;
     world.end().await;
 }

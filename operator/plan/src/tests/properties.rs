@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use bridge_config::Config;
-use dingtalk_crds::{Condition, ConditionStatus, DingTalkBridgeStatus, names};
+use dingtalk_crds::{Condition, ConditionStatus, DingTalkBridgeStatus, Reason, names};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::{
     World,
-    fixture::{EVERYTHING, SECRETS, UID, report},
+    everything::EVERYTHING,
+    fixture::{SECRETS, UID, report},
     restricted::violations,
 };
 use crate::*;
@@ -322,7 +323,10 @@ proptest! {
         prop_assert_eq!(told_secret(&format!("{plan:?} {:?}", world.facts())), None);
         prop_assert_eq!(told_secret(&json!(plan.status).to_string()), None);
         if let Some(status) = &plan.status {
-            for condition in &status.conditions {
+            for condition in status.conditions.iter().filter(|condition| condition.reason != "?") {
+                let reason = Reason::ALL.iter().find(|reason| reason.as_str() == condition.reason).unwrap();
+                let types = reason.conditions();
+                prop_assert!(types.iter().any(|type_| type_.as_str() == condition.type_), "{} of {}", reason, condition.type_);
                 prop_assert!(condition.message.chars().count() <= 1024 && !condition.message.is_empty());
             }
         }

@@ -43,7 +43,7 @@ fn other_content_is_tried_at_once() {
     let mut world = World::smallest();
     refuse(&mut world, ChildKind::Ingress, false);
     world.settle();
-    world.edit(|spec| spec.host = Some("other.example".to_owned()));
+    world.platform.route.ingress.class_name = Some("other".to_owned());
     assert!(world.plan().writes.iter().any(|change| change.child == ChildKind::Ingress));
 }
 

@@ -110,6 +110,35 @@ fn what_neither_says_is_asked_for_by_both_names() {
 }
 
 #[test]
+fn a_homeserver_that_accepted_the_bridge_keeps_its_name() {
+    let mut world = World::running();
+    world.platform.base_domain = Some("other.example".to_owned());
+    world.settle();
+    assert_eq!(world.is(ConditionType::ConfigValid), "False InvalidSetting");
+    assert!(
+        world
+            .message(ConditionType::ConfigValid)
+            .contains("set spec.homeserver.serverName to acme.meldry.com")
+    );
+    world.edit(|spec| {
+        spec.homeserver = serde_saphyr::from_str("{serverName: acme.meldry.com}").unwrap();
+    });
+    world.start();
+    assert_eq!(world.is(ConditionType::Ready), "True AllGood");
+    assert_eq!(
+        world.object.status.as_ref().unwrap().webhook_url.as_deref(),
+        Some("https://acme.other.example/bridges/dingtalk/webhook")
+    );
+    // Before anybody accepted it, a mistake can be corrected.
+    let mut world = World::smallest();
+    world.homeserver = crate::WhoamiFact::Refused;
+    world.start();
+    world.edit(|spec| spec.host = Some("chat.example".to_owned()));
+    world.settle();
+    assert_eq!(world.is(ConditionType::ConfigValid), "True AllGood");
+}
+
+#[test]
 fn a_mistake_does_not_stop_what_runs() {
     let mut world = World::running();
     let before = world.seen.clone();

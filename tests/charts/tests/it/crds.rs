@@ -11,7 +11,8 @@ fn the_chart_has_the_definition_and_keeps_it_when_it_goes() {
     let [definition] = objects.as_slice() else { panic!("{} objects", objects.len()) };
     let mut expected = dingtalk_crds::definition().unwrap();
     expected["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
-    assert_eq!(*definition.value(), expected);
+    // Both are long; the difference is found by Git.
+    assert!(*definition.value() == expected, "the chart is stale; run: cargo xtask generate");
 }
 
 #[test]

@@ -7,6 +7,9 @@ use rcgen::{
     IsCa, KeyPair, KeyUsagePurpose,
 };
 
+/// The file with the certificates to trust on the workspace's host, in the world's folder.
+pub(crate) const AUTHORITY: &str = "ca.pem";
+
 /// What is served on the host, and what its callers have to trust. All of it is PEM.
 #[derive(Debug)]
 pub(crate) struct Certificates {

@@ -1,6 +1,9 @@
 //! The images of operator and bridge, by the repository's own command: what the demo runs is packed like a release.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -17,18 +20,42 @@ pub(crate) const TAG: &str = "demo";
 /// An image that was made.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ImageFile {
+    /// Its name with its tag.
+    pub(crate) reference: String,
     /// The archive.
     pub(crate) archive: PathBuf,
 }
 
-/// Makes both. What Cargo says goes to standard error.
-pub(crate) async fn make(profile: Profile, prefix: &str) -> anyhow::Result<Vec<ImageFile>> {
+/// Which images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Operator and bridge.
+    Product,
+    /// Sandbox and homeserver stub too.
+    Everything,
+}
+
+/// Those of the product that were made before.
+pub(crate) fn made(folder: &Path) -> anyhow::Result<Vec<ImageFile>> {
+    let image = |name: &str| {
+        let archive = folder.join(format!("{name}.tar"));
+        anyhow::ensure!(archive.is_file(), "there is no {}", archive.display());
+        Ok(ImageFile { reference: format!("{PREFIX}/{name}:{TAG}"), archive })
+    };
+    ["dingtalk-operator", "dingtalk-bridge"].map(image).into_iter().collect()
+}
+
+/// Makes them. What Cargo says goes to standard error.
+pub(crate) async fn make(which: Which, profile: Profile, prefix: &str) -> anyhow::Result<Vec<ImageFile>> {
     #[derive(Deserialize)]
     struct Made {
         images: Vec<ImageFile>,
     }
     let mut command = Command::new(cargo());
     command.args(["xtask", "image", "--json", "--tag", TAG, "--prefix", prefix]);
+    if which == Which::Everything {
+        command.arg("everything");
+    }
     if profile == Profile::Debug {
         command.arg("--debug");
     }

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -71,12 +72,36 @@ impl Kubectl {
 
     /// Runs `helm` to its end.
     pub async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let access: [OsString; 2] = match &self.access {
+        run(Command::new(&self.helm).args(self.helm_words()).args(arguments), "helm", arguments, None).await
+    }
+
+    /// Runs `kubectl` and waits for it, for the end of things that cannot await; what it says is of no use then.
+    pub(crate) fn run_now(&self, arguments: &[&str]) {
+        let (program, words) = self.words();
+        quietly(std::process::Command::new(program).args(words).args(arguments));
+    }
+
+    /// The same with `helm`.
+    pub(crate) fn helm_now(&self, arguments: &[&str]) {
+        quietly(std::process::Command::new(&self.helm).args(self.helm_words()).args(arguments));
+    }
+
+    fn helm_words(&self) -> [OsString; 2] {
+        match &self.access {
             Access::Kubeconfig(path) => ["--kubeconfig".into(), path.into()],
             Access::Context(name) => ["--kube-context".into(), name.into()],
-        };
-        run(Command::new(&self.helm).args(access).args(arguments), "helm", arguments, None).await
+        }
     }
+}
+
+fn quietly(command: &mut std::process::Command) {
+    let _ = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Ctrl-C in a terminal is for this process; this must go on.
+        .process_group(0)
+        .status();
 }
 
 async fn run(

@@ -7,31 +7,23 @@ use std::{
 
 use anyhow::Context as _;
 use cluster::Cluster;
-use test_support::Installation;
+use serde_json::Value;
 
 use crate::{
     homeserver::{self, Homeserver, HomeserverKind},
     place::Place,
-    programs::Outside,
     sandbox::Sandbox,
 };
 
 use super::{
-    certificates::Certificates,
+    certificates::AUTHORITY,
     images,
-    options::ClusterWorldOptions,
-    platform::{Names, Surroundings},
+    platform::{DINGTALK_PORT, HOMESERVER_PORT, Names, Surroundings},
+    site::{Equipment, Registered},
 };
 
-/// Where DingTalk listens on the node.
-const DINGTALK_PORT: u16 = 8900;
-/// Where the homeserver listens on the node.
-const HOMESERVER_PORT: u16 = 8008;
 /// The ingress controller's TLS port on the node.
 const INGRESS_PORT: u16 = 443;
-
-/// The file with the certificates to trust on the workspace's host, in the world's folder.
-pub(crate) const AUTHORITY: &str = "ca.pem";
 
 /// DingTalk's name for pods. Names of the two never leave the cluster.
 const DINGTALK: &str = "dingtalk.demo.internal";
@@ -54,7 +46,7 @@ pub(crate) fn surroundings(cluster: &Cluster) -> Surroundings {
 }
 
 /// Makes the names known that public DNS would know.
-pub(crate) async fn announce(cluster: &Cluster, names: &Names) -> anyhow::Result<()> {
+async fn announce(cluster: &Cluster, names: &Names) -> anyhow::Result<()> {
     let node = cluster.node_address();
     let hosts = [names.host(), DINGTALK.to_owned(), homeserver_name(&names.workspace)];
     cluster.add_hosts(hosts.map(|host| (host, node))).await
@@ -69,54 +61,47 @@ async fn place<'a>(cluster: &Cluster, dir: &'a Path, port: u16) -> anyhow::Resul
 
 /// DingTalk: it reaches bridges by TLS on their hosts through the ingress controller, and trusts the authority of the
 /// demo as it trusts public ones in real life.
-pub(crate) async fn start_sandbox(
-    cluster: &Cluster,
-    dir: &Path,
-    program: &Path,
-    names: &Names,
-    certificates: &Certificates,
-    options: &ClusterWorldOptions,
-) -> anyhow::Result<Sandbox> {
-    let authority = dir.join(AUTHORITY);
-    std::fs::write(&authority, &certificates.authority).with_context(|| authority.display().to_string())?;
+pub(crate) async fn start_sandbox(cluster: &Cluster, equipment: &Equipment<'_>) -> anyhow::Result<Sandbox> {
+    let Equipment { dir, names, options, outside, .. } = equipment;
+    announce(cluster, names).await?;
     let ingress = SocketAddr::new(cluster.node_address(), INGRESS_PORT);
     let mut flags = vec![
         "--public-url".to_owned(),
         format!("http://{DINGTALK}:{DINGTALK_PORT}"),
         "--ca".to_owned(),
-        authority.display().to_string(),
+        dir.join(AUTHORITY).display().to_string(),
         "--resolve".to_owned(),
         format!("{}={ingress}", names.host()),
     ];
     flags.extend(options.sandbox_flags.iter().cloned());
     let place = place(cluster, dir, DINGTALK_PORT).await?;
-    Sandbox::start(cluster.command(program), place, options.time_scale, &flags).await
+    Sandbox::start(cluster.command(&outside.sandbox), place, options.time_scale, &flags).await
 }
 
-/// The homeserver of the workspace; it has to be given the registration.
+/// The homeserver of the workspace; it reads the registration at its start.
 pub(crate) async fn start_homeserver(
     cluster: &Cluster,
-    dir: &Path,
-    outside: &Outside,
-    installation: Option<&Installation>,
-    names: &homeserver::Names<'_>,
+    equipment: &Equipment<'_>,
     kind: &HomeserverKind,
+    registered: &Registered,
 ) -> anyhow::Result<Homeserver> {
-    let place = place(cluster, dir, HOMESERVER_PORT).await?;
-    match (kind, installation) {
-        (HomeserverKind::Synapse { room_version }, Some(installation)) => {
-            let python = cluster.command(installation.python());
-            Homeserver::synapse(python, room_version.clone(), names, place).await
+    let place = place(cluster, equipment.dir, HOMESERVER_PORT).await?;
+    let names = homeserver::Names { server_name: &registered.server_name, registration: &registered.file };
+    match kind {
+        HomeserverKind::Synapse { room_version } => {
+            let python = equipment.synapse.context("Synapse was not installed")?.python();
+            Homeserver::synapse(cluster.command(python), room_version.clone(), &names, place).await
         }
-        (HomeserverKind::Synapse { .. }, None) => anyhow::bail!("Synapse was not installed"),
-        (HomeserverKind::Stub { mode, flags }, _) => {
-            Homeserver::stub(cluster.command(&outside.stub), *mode, flags, names, place).await
+        HomeserverKind::Stub { mode, flags } => {
+            let program = cluster.command(&equipment.outside.stub);
+            Homeserver::stub(program, *mode, flags, &names, place).await
         }
     }
 }
 
 /// A port of a Service from outside.
-pub(crate) async fn forward(cluster: &Cluster, address: &str, port: u16) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn forward(cluster: &Cluster, service: &Value, port: u16) -> anyhow::Result<SocketAddr> {
+    let address = service["spec"]["clusterIP"].as_str().context("the Service has no address")?;
     let address: IpAddr = address.parse().with_context(|| format!("a Service with the address {address}"))?;
     cluster.forward(SocketAddr::new(address, port)).await
 }

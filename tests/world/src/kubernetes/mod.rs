@@ -2,17 +2,23 @@
 
 mod certificates;
 mod evidence;
+mod forwarding;
 mod images;
 mod kubectl;
 mod local;
 mod options;
 mod platform;
 mod pod;
+mod pods;
+mod push;
+mod remote;
+mod site;
+mod start;
 mod world;
 
 pub use self::{
     kubectl::{Access, Kubectl},
-    options::ClusterWorldOptions,
+    options::{ClusterWorldOptions, ContextOptions, ImagesFrom, IngressAt},
     pod::{Pod, PodBridge},
     world::ClusterWorld,
 };

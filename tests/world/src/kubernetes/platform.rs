@@ -8,6 +8,15 @@ use super::{certificates::Certificates, images};
 /// Release and namespace of the operator.
 pub(crate) const OPERATOR: &str = "dingtalk-operator";
 
+/// Where DingTalk listens.
+pub(crate) const DINGTALK_PORT: u16 = 8900;
+
+/// Where the homeserver listens.
+pub(crate) const HOMESERVER_PORT: u16 = 8008;
+
+/// End of the namespace of what stands for the world outside, in a cluster of the user's.
+pub(crate) const OUTSIDE: &str = "-outside";
+
 /// Release of the definitions.
 pub(crate) const DEFINITIONS: &str = "dingtalk-operator-crds";
 
@@ -15,6 +24,7 @@ pub(crate) const DEFINITIONS: &str = "dingtalk-operator-crds";
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) workspace: String,
+    pub(crate) namespace: String,
     pub(crate) base_domain: String,
     pub(crate) admin: String,
 }
@@ -22,7 +32,12 @@ pub(crate) struct Names {
 impl Names {
     /// Its namespace.
     pub(crate) fn namespace(&self) -> &str {
-        &self.workspace
+        &self.namespace
+    }
+
+    /// The namespace of what stands for the world outside, in a cluster of the user's.
+    pub(crate) fn outside(&self) -> String {
+        format!("{}{OUTSIDE}", self.namespace)
     }
 
     /// Its public host, and its homeserver's name.
@@ -44,17 +59,7 @@ impl Names {
 
     /// The namespace, as strict as namespaces can be, and the certificate of the host.
     pub(crate) fn place(&self, certificates: &Certificates) -> String {
-        let namespace = json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": self.namespace(),
-                "labels": {
-                    "pod-security.kubernetes.io/enforce": "restricted",
-                    "pod-security.kubernetes.io/warn": "restricted",
-                },
-            },
-        });
+        let namespace = restricted_namespace(self.namespace());
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -64,6 +69,21 @@ impl Names {
         });
         format!("{namespace}\n---\n{secret}\n")
     }
+}
+
+/// A namespace as strict as namespaces can be.
+pub(crate) fn restricted_namespace(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "pod-security.kubernetes.io/enforce": "restricted",
+                "pod-security.kubernetes.io/warn": "restricted",
+            },
+        },
+    })
 }
 
 /// What the charts have to know of the cluster and of what is outside it.
@@ -154,6 +174,7 @@ mod tests {
     fn names() -> Names {
         Names {
             workspace: "acme".to_owned(),
+            namespace: "acme".to_owned(),
             base_domain: "demo.localhost".to_owned(),
             admin: "admin".to_owned(),
         }

@@ -15,7 +15,7 @@ use crate::{output::say, repo};
 /// Checks the rules of the repository that no linter knows
 #[derive(Debug, Args)]
 #[command(after_help = "Rules:
-  - bridge/core and bridge/config reach no I/O library, not even through others
+  - bridge/core, bridge/config, crds and operator/plan reach no I/O library, not even through others
   - bridge/dingtalk, bridge/matrix and bridge/store do not use each other
   - nothing outside tests/ uses tests/; the sandbox uses nothing of bridge/
   - no file has more than 600 lines, generated files and test data excepted

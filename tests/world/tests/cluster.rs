@@ -1,0 +1,191 @@
+//! The product as it is meant to run: five lines of YAML in a Kubernetes cluster, DingTalk and a real homeserver outside
+//! it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
+
+use std::{collections::BTreeMap, net::TcpStream, path::Path, time::Duration};
+
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use test_support::wait_until;
+use world::{BridgedChat, ClusterWorld, ClusterWorldOptions, HomeserverKind, Sides};
+
+/// How long anything may take that has to happen.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// How long the cluster may take to start a pod again; its pauses grow to minutes when one dies again and again.
+const AGAIN: Duration = Duration::from_mins(2);
+
+/// How many messages are under way in each direction when the bridge dies.
+const MANY: usize = 12;
+
+#[expect(clippy::print_stderr, reason = "who reads the test's output wants to know why it did nothing")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Why the test cannot or should not run.
+fn left_out() -> Option<String> {
+    if world::quick() {
+        return Some(format!("{} is set", world::QUICK_VARIABLE));
+    }
+    cluster::check().err().map(|unfit| unfit.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_message() {
+    if let Some(reason) = left_out() {
+        tell(&format!("skipped: {reason}"));
+        return;
+    }
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster-world");
+    // What a former run has left would be taken for this world's past.
+    let _ = std::fs::remove_dir_all(&dir);
+    let options = ClusterWorldOptions::new(&dir, HomeserverKind::synapse());
+    let world = ClusterWorld::start(options, &tell).await.unwrap();
+    let chat = world.chats().last().unwrap().clone();
+
+    only_the_webhook_is_reached_from_outside(&world).await;
+    scripts_find_all_they_need(&world).await;
+    let crossing = world.cross_to_matrix(&chat, "从钉钉", LIMIT).await.unwrap();
+    assert_eq!(crossing.read, crossing.written);
+    let crossing = world.cross_to_dingtalk(&chat, "from Matrix", LIMIT).await.unwrap();
+    assert!(crossing.read.contains("[@Alice via Matrix]"), "{crossing:?}");
+
+    let before = world.bridge().pod().await.unwrap();
+    let (killed, ()) = tokio::join!(world.bridge().kill(AGAIN), write_many(&world, &chat, "killed"));
+    assert!(killed.unwrap().restarts > before.restarts);
+    all_arrive_once(&world, &chat, "killed").await;
+
+    let (replaced, ()) = tokio::join!(world.bridge().replace(AGAIN), write_many(&world, &chat, "replaced"));
+    assert_ne!(replaced.unwrap().uid, before.uid);
+    all_arrive_once(&world, &chat, "replaced").await;
+
+    let ready =
+        ["-n", world.namespace(), "wait", "--for=condition=Ready", "dtb", world.name(), "--timeout=60s"];
+    world.kubectl().run(&ready).await.unwrap();
+    let description = world.description();
+    let ingress = world.cluster().unwrap().ingress();
+    world.stop().await.unwrap();
+    assert!(TcpStream::connect(ingress).is_err(), "the ingress controller is still there");
+    assert!(!description.kubeconfig.unwrap().exists(), "the cluster's folder is still there");
+    assert!(cluster::running(&dir.join("cluster")).is_empty());
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Everything that is not the webhook belongs to the homeserver of the same host.
+async fn only_the_webhook_is_reached_from_outside(world: &ClusterWorld) {
+    let description = world.description();
+    let (host, address) = description.resolve.first_key_value().unwrap();
+    let authority = std::fs::read(description.ca.as_ref().unwrap()).unwrap();
+    let client = Client::builder()
+        .no_proxy()
+        .tls_certs_only([reqwest::Certificate::from_pem(&authority).unwrap()])
+        .resolve(host, address.parse().unwrap())
+        .build()
+        .unwrap();
+    let get = async |url: &str| client.get(url).send().await.unwrap().status();
+    assert_eq!(get(&description.webhook_url).await, StatusCode::OK);
+    for path in
+        ["/", "/_matrix/app/v1/transactions/1", "/bridges/dingtalk/webhook/more", "/metrics", "/readyz"]
+    {
+        assert_eq!(get(&format!("https://{host}{path}")).await, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+async fn scripts_find_all_they_need(world: &ClusterWorld) {
+    let description = serde_json::to_value(world.description()).unwrap();
+    for key in [
+        "homeserver_url",
+        "server_name",
+        "registration",
+        "admin",
+        "users",
+        "bot_user_id",
+        "webhook_url",
+        "webhook",
+        "sandbox_url",
+        "dingtalk",
+        "people",
+        "chats",
+        "database",
+        "metrics_url",
+        "resolve",
+        "ca",
+        "kubeconfig",
+        "namespace",
+    ] {
+        assert!(description.get(key).is_some(), "{key}");
+    }
+    assert!(description.get("bridge_pid_file").is_none());
+    let metrics = test_support::Metrics::fetch(&world.bridge().metrics_url()).await.unwrap();
+    assert!(metrics.value("dingtalk_bridge_waiting", &[]).is_some());
+    let object = world.kubectl().json(&["-n", world.namespace(), "get", "dtb", world.name()]).await.unwrap();
+    assert_eq!(object["status"]["webhookURL"], description["webhook_url"]);
+    assert_eq!(object["status"]["botUserID"], description["bot_user_id"]);
+    assert_eq!(
+        object["spec"].as_object().unwrap().len(),
+        1,
+        "the object says only what a person said: {object}"
+    );
+}
+
+fn text(mark: &str, way: &str, number: usize) -> String {
+    format!("{mark} {way} number {number}.")
+}
+
+/// People of both sides write while something happens to the bridge.
+async fn write_many(world: &ClusterWorld, chat: &BridgedChat, mark: &str) {
+    let (alice, person) = (&world.users()[0], &world.info().people[0]);
+    for number in 0..MANY {
+        world.sandbox().write(&chat.chat_id, &person.staff_id, &text(mark, "right", number)).await.unwrap();
+        alice.send_text(&chat.room_id, &text(mark, "left", number)).await.unwrap();
+    }
+}
+
+async fn all_arrive_once(world: &Sides, chat: &BridgedChat, mark: &str) {
+    // In one chat nothing overtakes: what was doubled before has come when this comes.
+    let crossed = async |way: &str| {
+        if way == "right" {
+            world.cross_to_matrix(chat, mark, LIMIT).await.unwrap();
+        } else {
+            world.cross_to_dingtalk(chat, mark, LIMIT).await.unwrap();
+        }
+    };
+    for way in ["right", "left"] {
+        wait_until(LIMIT, &format!("all messages ({mark}, {way})"), async || {
+            (counts(world, chat, mark, way).await.len() == MANY).then_some(())
+        })
+        .await
+        .unwrap();
+        crossed(way).await;
+        let counts = counts(world, chat, mark, way).await;
+        assert!(counts.values().all(|count| *count == 1), "{mark}, {way}: {counts:?}");
+    }
+}
+
+/// How often each message has arrived that has.
+async fn counts(world: &Sides, chat: &BridgedChat, mark: &str, way: &str) -> BTreeMap<usize, usize> {
+    let mut counts = BTreeMap::new();
+    if way == "right" {
+        let bot = world.bot_user_id();
+        let events = world.admin().messages(&chat.room_id, 1_000).await.unwrap_or_default();
+        let texts: Vec<&str> = events
+            .iter()
+            .filter(|event| event["sender"] != bot.as_str())
+            .filter_map(|event: &Value| event["content"]["body"].as_str())
+            .collect();
+        for number in 0..MANY {
+            let count = texts.iter().filter(|said| said.contains(&text(mark, way, number))).count();
+            counts.insert(number, count);
+        }
+    } else {
+        let sent = world.sandbox().sent(0).await.unwrap_or_default();
+        for number in 0..MANY {
+            let of_chat = sent.iter().filter(|sent| sent.chat_id == chat.chat_id);
+            counts.insert(number, of_chat.filter(|sent| sent.says(&text(mark, way, number))).count());
+        }
+    }
+    counts.retain(|_, count| *count > 0);
+    counts
+}
