@@ -10,6 +10,7 @@ mod references;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use dingtalk_crds::DingTalkBridge;
@@ -58,6 +59,8 @@ pub(crate) struct Snapshot {
     pub(crate) whoami: WhoamiFact,
     pub(crate) admin: AdminFact,
     pub(crate) report: ReportFact,
+    /// When something of this is forgotten, so that it is looked for again.
+    pub(crate) expires: Option<Duration>,
 }
 
 /// What a change of the object means.
@@ -193,6 +196,7 @@ impl State {
             whoami: record.whoami.current(WhoamiFact::lasts, &WhoamiFact::Unknown, now),
             admin: record.admin.current(AdminFact::lasts, &AdminFact::Unknown, now),
             report: record.report.current(|_| false, &ReportFact::Unknown, now),
+            expires: record.expires(now),
         })
     }
 

@@ -159,12 +159,14 @@ impl Reconciler {
         if asked.read {
             return Ok(Step::Again);
         }
-        let mut again = earliest(plan.look_again, asked.again);
+        let mut again = earliest(earliest(plan.look_again, asked.again), snapshot.expires);
         // With writes a plan tells of repairs, without of what the status tells.
         let (repairs, news) =
             if plan.writes.is_empty() { (Vec::new(), plan.notes) } else { (plan.notes, Vec::new()) };
         let written = self.write(turn, snapshot, plan.writes, wrote).await?;
-        self.publish(snapshot, repairs);
+        if !written.refused {
+            self.publish(snapshot, repairs);
+        }
         let deleted = self.delete(key, plan.deletions).await?;
         *wrote |= written.some || deleted;
         if written.some || deleted {

@@ -87,7 +87,9 @@ impl Record {
 
     /// Forgets everything that no watch keeps true.
     pub(super) fn look_anew(&mut self) {
-        self.forget_answers();
+        self.refused = Children::default();
+        self.ask_anew();
+        self.report.reset(ReportFact::Unknown);
         for child in ChildKind::ALL {
             let place = self.children.get_mut(child);
             if place.as_ref().is_some_and(|known| known.until.is_some()) {
@@ -151,6 +153,12 @@ impl Record {
                 *place = None;
             }
         }
+    }
+
+    /// When the next one is forgotten that was seen once only.
+    pub(super) fn expires(&self, now: Instant) -> Option<Duration> {
+        let untils = ChildKind::ALL.iter().filter_map(|child| self.children.get(*child).as_ref()?.until);
+        untils.min().map(|until| until.saturating_duration_since(now))
     }
 
     /// The children as a decision sees them.

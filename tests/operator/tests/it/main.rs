@@ -18,4 +18,15 @@ mod homeserver_stub;
 mod operator;
 mod stage;
 
+mod admission;
+mod deletion;
+mod drift;
 mod five_lines;
+mod foreign;
+mod homeserver;
+mod leader;
+mod outage;
+mod references;
+mod rest;
+mod rights;
+mod rivals;
