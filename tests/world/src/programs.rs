@@ -1,6 +1,7 @@
 //! The programs that a world is made of, and how they are built.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -34,8 +35,25 @@ impl Profile {
 }
 
 /// The Cargo that builds this program, or the one on the search path.
-pub(crate) fn cargo() -> PathBuf {
+fn cargo() -> PathBuf {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into()
+}
+
+/// Variables by which Cargo tells this program about its package. A Cargo that this program starts must not pass them on:
+/// build scripts look at them, and everything would be compiled again whenever another program starts it.
+pub fn own_package_variables() -> Vec<OsString> {
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix))).collect()
+}
+
+/// A command of that Cargo.
+pub(crate) fn cargo_command() -> Command {
+    let mut command = Command::new(cargo());
+    for name in own_package_variables() {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A process group that ends when this is dropped.
@@ -120,8 +138,7 @@ impl Outside {
 /// Builds the programs of packages; answers with their folder.
 async fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let cargo = cargo();
-    let mut build = Command::new(&cargo);
+    let mut build = cargo_command();
     build.args(["build", "--quiet", "--bins"]).args(packages.iter().flat_map(|name| ["-p", name]));
     build.current_dir(root).stdin(Stdio::null()).stdout(Stdio::null());
     if profile == Profile::Release {
@@ -133,7 +150,7 @@ async fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let status = running.wait().await.context("running cargo build")?;
     group.ended();
     anyhow::ensure!(status.success(), "cargo build failed: {status}");
-    let output = Command::new(&cargo)
+    let output = cargo_command()
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .current_dir(root)
         .stderr(Stdio::null())

@@ -57,7 +57,11 @@ pub(crate) async fn run(
     mut look: impl FnMut(&str),
 ) -> anyhow::Result<ExitStatus> {
     let (program, arguments) = words.split_first().context("no program")?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    for name in world::own_package_variables() {
+        command.env_remove(name);
+    }
+    let mut child = command
         .args(arguments)
         .envs(variables.iter().cloned())
         .current_dir(folder)

@@ -7,9 +7,8 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use tokio::process::Command;
 
-use crate::programs::{Group, Profile, cargo};
+use crate::programs::{Group, Profile, cargo_command};
 
 /// What stands before the names of images that no registry has.
 pub(crate) const PREFIX: &str = "localhost";
@@ -51,7 +50,7 @@ pub(crate) async fn make(which: Which, profile: Profile, prefix: &str) -> anyhow
     struct Made {
         images: Vec<ImageFile>,
     }
-    let mut command = Command::new(cargo());
+    let mut command = cargo_command();
     command.args(["xtask", "image", "--json", "--tag", TAG, "--prefix", prefix]);
     if which == Which::Everything {
         command.arg("everything");

@@ -119,9 +119,12 @@ impl<'a> Start<'a> {
         let steps = &self.steps;
         let ensure = cluster::Programs::ensure(steps.progress());
         let programs = steps.run("Programs of the cluster", ensure).await?;
-        let outside = Outside::build(self.options.profile, self.options.programs.as_deref());
-        let outside = steps.run("Programs outside the cluster: sandbox, homeserver stub", outside).await?;
-        let init = self.options.init.clone().unwrap_or_else(|| Init::program(&outside.init));
+        let (init, outside) = if let Some(init) = &self.options.init {
+            (init.clone(), None)
+        } else {
+            let outside = self.build_outside().await?;
+            (Init::program(&outside.init), Some(outside))
+        };
         let options = ClusterOptions {
             audit: self.options.audit,
             keep_logs: Some(self.dir.join("cluster-logs")),
@@ -130,11 +133,22 @@ impl<'a> Start<'a> {
         };
         let start = steps
             .run("Starting the Kubernetes cluster", Cluster::start(options, &programs, steps.progress()));
-        let made = self.make(outside, Which::Product, images::PREFIX);
+        let made = async {
+            let outside = match outside {
+                Some(outside) => outside,
+                None => self.build_outside().await?,
+            };
+            self.make(outside, Which::Product, images::PREFIX).await
+        };
         let (cluster, made) = tokio::try_join!(start, made)?;
         let access = Access::Kubeconfig(cluster.kubeconfig().to_owned());
         let kubectl = Kubectl::new(programs.kubectl(), programs.helm(), access);
         Ok((Site::Local(Box::new(cluster)), kubectl, made))
+    }
+
+    async fn build_outside(&self) -> anyhow::Result<Outside> {
+        let build = Outside::build(self.options.profile, self.options.programs.as_deref());
+        self.steps.run("Programs outside the cluster: sandbox, homeserver stub", build).await
     }
 
     /// A cluster of the user's: by the user's own programs, or the ones for the local cluster.
