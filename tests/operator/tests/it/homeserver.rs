@@ -104,7 +104,7 @@ fn a_refused_registration_is_told_with_the_homeservers_words() {
 #[test]
 fn a_refused_admin_is_told_and_a_new_token_is_used_at_once() {
     shared(async |shared| {
-        let (api, homeservers) = (&shared.stage.api, &shared.stage.homeservers);
+        let api = &shared.stage.api;
         bridge(api, "nobody", "not-an-admin").await;
         api.condition_until(HERE, "nobody", ["RegistrationReady", "False", "AdminTokenRefused"]).await;
         api.merge("Secret", HERE, "admin-of-nobody", &json!({"stringData": {"token": ADMIN_TOKEN}})).await;
