@@ -13,7 +13,7 @@ use operator_cluster::{
 };
 use operator_plan::{ChildKind, Platform, PodSeen, RefKey, Seen};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
