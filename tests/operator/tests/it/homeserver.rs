@@ -6,7 +6,7 @@ use test_support::wait_until;
 use crate::{
     api::Api,
     homeserver_stub::{ADMIN_TOKEN, Homeservers},
-    stage::{LIMIT, shared},
+    stage::{LIMIT, Shared, shared},
 };
 
 const HERE: &str = "t-homeserver";
@@ -27,6 +27,19 @@ async fn bridge(api: &Api, name: &str, token: &str) {
 
 fn registrations(homeservers: &Homeservers, of: &str) -> Vec<(Value, bool)> {
     homeservers.with(of, |homeserver| homeserver.registrations.values().cloned().collect())
+}
+
+/// Waits until a homeserver has a registration.
+async fn registered(shared: &Shared, name: &str) {
+    let waited = wait_until(LIMIT, "the registration", async || {
+        (registrations(&shared.stage.homeservers, name).len() == 1).then_some(())
+    });
+    if let Err(error) = waited.await {
+        let object = shared.stage.api.get("DingTalkBridge", HERE, name).await.unwrap_or_default();
+        let said = shared.operator.said();
+        let about: Vec<&str> = said.lines().filter(|line| line.contains(&format!("/{name}"))).collect();
+        panic!("{error}; it is {:#}\n{}", object["status"], about.join("\n"));
+    }
 }
 
 #[test]
@@ -84,26 +97,18 @@ fn a_refused_registration_is_told_with_the_homeservers_words() {
         assert!(said.contains("the namespace is not yours"), "{said}");
         homeservers.with("refusing", |homeserver| homeserver.refuses = None);
         api.reconcile(HERE, "refusing", "1").await;
-        wait_until(LIMIT, "the registration", async || {
-            (registrations(homeservers, "refusing").len() == 1).then_some(())
-        })
-        .await
-        .unwrap();
+        registered(shared, "refusing").await;
     });
 }
 
 #[test]
 fn a_refused_admin_is_told_and_a_new_token_is_used_at_once() {
     shared(async |shared| {
-        let (api, homeservers) = (&shared.stage.api, &shared.stage.homeservers);
+        let api = &shared.stage.api;
         bridge(api, "nobody", "not-an-admin").await;
         api.condition_until(HERE, "nobody", ["RegistrationReady", "False", "AdminTokenRefused"]).await;
         api.merge("Secret", HERE, "admin-of-nobody", &json!({"stringData": {"token": ADMIN_TOKEN}})).await;
-        wait_until(LIMIT, "the registration", async || {
-            (registrations(homeservers, "nobody").len() == 1).then_some(())
-        })
-        .await
-        .unwrap();
+        registered(shared, "nobody").await;
     });
 }
 
@@ -127,11 +132,7 @@ fn an_object_waits_for_a_homeserver_that_cannot_take_it_back_unless_told_otherwi
     shared(async |shared| {
         let (api, homeservers) = (&shared.stage.api, &shared.stage.homeservers);
         bridge(api, "stuck", ADMIN_TOKEN).await;
-        wait_until(LIMIT, "the registration", async || {
-            (registrations(homeservers, "stuck").len() == 1).then_some(())
-        })
-        .await
-        .unwrap();
+        registered(shared, "stuck").await;
         homeservers.with("stuck", |homeserver| homeserver.is_broken = true);
         api.delete("DingTalkBridge", HERE, "stuck").await;
         let said =

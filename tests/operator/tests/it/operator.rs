@@ -74,10 +74,9 @@ impl Request {
             && !matches!(self.resource.as_str(), "leases" | "events")
     }
 
-    /// Whether it is one that goes on for ever: a lease's, a watch's, or that of a watch whose kind is not there.
+    /// Whether it is one that goes on for ever: a lease's or a watch's.
     pub(crate) fn is_steady(&self) -> bool {
-        let is_try = self.resource == "httproutes" && self.verb == "list" && self.code == 404;
-        self.resource == "leases" || self.verb == "watch" || is_try
+        self.resource == "leases" || self.verb == "watch"
     }
 }
 
