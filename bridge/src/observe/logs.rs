@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use bridge_config::{Log, LogFormat};
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -21,12 +21,16 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
 /// A level, or levels per part. The larger filters that look at spans and fields are left out: they cost memory
 /// and a second engine for regular expressions.
 fn filter(text: &str) -> anyhow::Result<Targets> {
-    text.parse().map_err(|_| {
+    let wrong = || {
         anyhow::anyhow!(
             "log.filter {text:?} is not a filter; write a level (error, warn, info, debug, trace) or levels per part, \
              e.g. \"info,bridge_matrix=debug\""
         )
-    })
+    };
+    // A word alone would be taken for a part of which everything is wanted.
+    let is_known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    anyhow::ensure!(text.split(',').all(is_known), wrong());
+    text.parse().map_err(|_| wrong())
 }
 
 #[cfg(test)]
