@@ -139,10 +139,10 @@ pub const RIGHTS: &[Right] = &[
         scope: Scope::Own,
         group: "coordination.k8s.io",
         resource: "leases",
-        verbs: &["get", "update"],
+        verbs: &["get", "list", "update", "watch"],
         named: Some(Name::Lease),
         proof: Proof::Request,
-        why: "becoming and staying the leader",
+        why: "becoming and staying the leader, and noticing at once when it is let go",
     },
 ];
 

@@ -9,6 +9,8 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use dingtalk_crds::names;
+use operator_cluster::watch::{Progress, State as WatchState};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +56,19 @@ async fn livez(State(pages): State<Pages>) -> impl IntoResponse {
 
 /// A standby is ready as well: it knows all that it needs to take over.
 async fn readyz(State(pages): State<Pages>) -> impl IntoResponse {
-    let problems = if *pages.synced.borrow() { Vec::new() } else { waiting(&pages.watches) };
+    let problems =
+        if *pages.synced.borrow() { without_kind(&pages.watches) } else { waiting(&pages.watches) };
     answer(&problems)
+}
+
+/// Without the kind there is nothing to work on, however complete the lists are.
+fn without_kind(watches: &Watches) -> Vec<String> {
+    let is_missing =
+        |(kind, progress): (&str, Progress)| kind == names::PLURAL && progress.state == WatchState::Missing;
+    let missing = watches.progress().any(is_missing);
+    let say =
+        || "the cluster has no DingTalkBridge kind: install the chart dingtalk-operator-crds".to_owned();
+    missing.then(say).into_iter().collect()
 }
 
 fn waiting(watches: &Watches) -> Vec<String> {

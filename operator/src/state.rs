@@ -10,6 +10,7 @@ mod references;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use dingtalk_crds::DingTalkBridge;
@@ -58,6 +59,8 @@ pub(crate) struct Snapshot {
     pub(crate) whoami: WhoamiFact,
     pub(crate) admin: AdminFact,
     pub(crate) report: ReportFact,
+    /// When something of this is forgotten, so that it is looked for again.
+    pub(crate) expires: Option<Duration>,
 }
 
 /// What a change of the object means.
@@ -92,8 +95,13 @@ impl State {
                 || before.metadata.deletion_timestamp != object.metadata.deletion_timestamp
                 || before.metadata.annotations != object.metadata.annotations
         });
+        let asked_anew = before.is_some_and(|before| force(before) != force(&object));
         if recreated {
             record.forget_answers();
+        } else if asked_anew {
+            record.look_anew();
+        } else if urgent {
+            record.ask_anew();
         }
         let owner = claims::Owner::of(key, &object);
         let workspace = object.spec.workspace.clone();
@@ -188,6 +196,7 @@ impl State {
             whoami: record.whoami.current(WhoamiFact::lasts, &WhoamiFact::Unknown, now),
             admin: record.admin.current(AdminFact::lasts, &AdminFact::Unknown, now),
             report: record.report.current(|_| false, &ReportFact::Unknown, now),
+            expires: record.expires(now),
         })
     }
 
@@ -235,6 +244,11 @@ impl State {
         }
         counts
     }
+}
+
+/// The annotation by which somebody asks for a look at everything.
+fn force(object: &DingTalkBridge) -> Option<&String> {
+    object.metadata.annotations.as_ref()?.get(dingtalk_crds::names::RECONCILE)
 }
 
 /// The digest of a text, to tell questions apart.

@@ -13,7 +13,7 @@ use operator_cluster::{
 };
 use operator_plan::{ChildKind, Platform, PodSeen, RefKey, Seen};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -46,6 +46,8 @@ pub(crate) enum Message {
     Secret(WatchEvent<()>),
     /// About a `ConfigMap` that is not the operator's.
     ConfigMap(WatchEvent<()>),
+    /// About nothing: all that was told before has been taken when this is answered.
+    Mark(oneshot::Sender<()>),
 }
 
 /// A child and the instance that its label names.
@@ -66,6 +68,7 @@ pub(crate) struct Pod {
 /// The watches of all namespaces.
 pub(crate) struct Watches {
     handles: Vec<(String, WatchHandle)>,
+    sink: mpsc::WeakSender<Message>,
 }
 
 impl Watches {
@@ -134,7 +137,7 @@ impl Watches {
                 watch::spawn(config_maps, |_, _| Ok(()), Message::ConfigMap, sink.clone(), stop.clone()),
             );
         }
-        (Self { handles }, events)
+        (Self { handles, sink: sink.downgrade() }, events)
     }
 
     /// Looks for the kind `HTTPRoute` from the moment somebody wants it until the cluster has it.
@@ -151,10 +154,18 @@ impl Watches {
         }
     }
 
-    /// Waits until every watch has had its first list.
+    /// Waits until every watch has had its first list and the listener has taken it. Before that a child that is there
+    /// would look like one that is missing.
     pub(crate) async fn synced(&self) {
         for (_, handle) in &self.handles {
             handle.synced().await;
+        }
+        let (taken, is_taken) = oneshot::channel();
+        // An error says that nobody listens any more, which is the end of the process.
+        if let Some(sink) = self.sink.upgrade()
+            && sink.send(Message::Mark(taken)).await.is_ok()
+        {
+            let _ = is_taken.await;
         }
     }
 
@@ -208,6 +219,10 @@ impl Listener<'_> {
             Message::Pod(event) => self.pod(event),
             Message::Secret(event) => self.reference(event, RefKey::Secret),
             Message::ConfigMap(event) => self.reference(event, RefKey::ConfigMap),
+            Message::Mark(taken) => {
+                // Who asked may have gone.
+                let _ = taken.send(());
+            }
         }
     }
 

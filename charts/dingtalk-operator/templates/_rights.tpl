@@ -66,9 +66,9 @@
 - apiGroups: ["coordination.k8s.io"]
   resources: [leases]
   verbs: [create]
-# becoming and staying the leader
+# becoming and staying the leader, and noticing at once when it is let go
 - apiGroups: ["coordination.k8s.io"]
   resources: [leases]
   resourceNames: [{{ include "dingtalk-operator.lease" . | quote }}]
-  verbs: [get, update]
+  verbs: [get, list, update, watch]
 {{- end }}

@@ -103,7 +103,8 @@ impl Reconciler {
             Ask::Admin { url, token, ca, id, order } => {
                 let fact = self.at_admin_api(ca.as_ref(), &url, &token, &id, &order).await;
                 self.state.with_record(key, |record| {
-                    let changed = *record.admin.fact() != fact;
+                    // An order that was not carried out has to come again, although nothing was learned.
+                    let changed = *record.admin.fact() != fact || fact == AdminFact::Unknown;
                     let good = matches!(fact, AdminFact::Present { .. } | AdminFact::Absent);
                     // The next order follows from this answer and may come at once.
                     record.admin.answered(fact, good, Duration::ZERO, Instant::now());

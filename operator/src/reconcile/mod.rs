@@ -30,9 +30,9 @@ use crate::{
 /// How long a pass may take.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// How often a pass plans anew after it has written something. Two are usual; more means that the cluster changes
-/// what is written.
-const MOST_ROUNDS: usize = 4;
+/// How often a pass plans anew after it has written or read something. Four are usual with a finalizer, objects that
+/// `spec` names and children; many more mean that the cluster changes what is written.
+const MOST_ROUNDS: usize = 8;
 
 /// How long the status waits for answers that are on their way and for children that follow at once, so that it is
 /// written once instead of twice.
@@ -40,6 +40,10 @@ const QUIET: Duration = Duration::from_millis(400);
 
 /// Pause after a write that failed for a reason that passes.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// Pause after a write into a namespace that is about to end, or of a kind that is gone. An event comes sooner if there
+/// is news.
+const AFTER_GONE: Duration = Duration::from_secs(30);
 
 /// Everything a pass needs.
 pub(crate) struct Reconciler {
@@ -159,8 +163,14 @@ impl Reconciler {
         if asked.read {
             return Ok(Step::Again);
         }
-        let mut again = earliest(plan.look_again, asked.again);
+        let mut again = earliest(earliest(plan.look_again, asked.again), snapshot.expires);
+        // With writes a plan tells of repairs, without of what the status tells.
+        let (repairs, news) =
+            if plan.writes.is_empty() { (Vec::new(), plan.notes) } else { (plan.notes, Vec::new()) };
         let written = self.write(turn, snapshot, plan.writes, wrote).await?;
+        if !written.refused {
+            self.publish(snapshot, repairs);
+        }
         let deleted = self.delete(key, plan.deletions).await?;
         *wrote |= written.some || deleted;
         if written.some || deleted {
@@ -179,7 +189,7 @@ impl Reconciler {
             } else {
                 self.write_status(key, snapshot, &status).await?;
                 *wrote = true;
-                self.publish(snapshot, plan.notes);
+                self.publish(snapshot, news);
             }
         }
         Ok(Step::Done { again })
@@ -224,9 +234,8 @@ fn pause_after(failure: &Failure) -> Duration {
         Failure::Unavailable { retry_after: Some(pause), .. } => (*pause).max(AFTER_FAILURE),
         Failure::Refused { .. } | Failure::Conflict { .. } => Duration::from_mins(5),
         Failure::Stale { .. } => Duration::from_millis(100),
-        Failure::Taken { .. } | Failure::Gone { .. } | Failure::Unavailable { .. } | Failure::Fenced => {
-            AFTER_FAILURE
-        }
+        Failure::Gone { .. } => AFTER_GONE,
+        Failure::Taken { .. } | Failure::Unavailable { .. } | Failure::Fenced => AFTER_FAILURE,
     }
 }
 

@@ -27,12 +27,15 @@ use crate::{
 pub(super) struct Written {
     /// Whether something was written or refused, so that planning anew makes sense.
     pub(super) some: bool,
+    /// Whether something was not written, because it was refused or its name is taken.
+    pub(super) refused: bool,
     /// When to try again.
     pub(super) again: Option<Duration>,
 }
 
 impl Reconciler {
-    /// Writes children, one wave after the other; a wave with a failure is the last.
+    /// Writes children, one wave after the other. A wave with a failure is the last, and so is one with a refusal: what
+    /// the later ones rely on is not there, and a new plan tells what may be written without it.
     pub(super) async fn write(
         self: &Arc<Self>,
         turn: &Turn,
@@ -52,7 +55,8 @@ impl Reconciler {
             let mut failure = None;
             while let Some(ended) = running.join_next().await {
                 match ended {
-                    Ok(Ok(())) => {
+                    Ok(Ok(done)) => {
+                        written.refused |= !done;
                         if turn.lane == Lane::Spec && !*wrote {
                             self.metrics.first_write(turn.since.elapsed());
                         }
@@ -68,12 +72,16 @@ impl Reconciler {
                 tracing::debug!(object = %turn.key, uid = ?snapshot.object.metadata.uid, "a wave was not finished");
                 return Err(failure);
             }
+            if written.refused {
+                break;
+            }
         }
         Ok(written)
     }
 
-    /// Writes one child. A refusal that is for good is a result as well: it is remembered and shown.
-    async fn write_child(&self, key: &Key, change: Change) -> Result<(), Failure> {
+    /// Writes one child and answers whether it was written. A refusal that is for good is a result as well: it is
+    /// remembered and shown.
+    async fn write_child(&self, key: &Key, change: Change) -> Result<bool, Failure> {
         let resource = kinds::of(change.child);
         let why = match (&change.uid, change.repair) {
             (None, _) => "create",
@@ -94,22 +102,23 @@ impl Reconciler {
                 }
                 self.remember(key, change.child, live, Some(wanted.digest));
                 self.state.put_refusal(key, change.child, None);
-                Ok(())
+                Ok(true)
             }
             Err(Failure::Taken { message }) => {
                 // Somebody else's, or ours without our label: one look tells, and the plan decides.
                 tracing::debug!(object = %key, child = %resource.kind, message, "the name is taken");
-                self.look_at(key, change.child, &wanted.object).await
+                self.look_at(key, change.child, &wanted.object).await?;
+                Ok(false)
             }
             Err(Failure::Refused { denied, message }) => {
                 tracing::warn!(object = %key, child = %resource.kind, message, "the cluster refused a child");
                 self.refuse(key, &change, denied, false, message);
-                Ok(())
+                Ok(false)
             }
             Err(Failure::Conflict { managers, message }) => {
                 tracing::warn!(object = %key, child = %resource.kind, ?managers, message, "others own fields of a child");
                 self.refuse(key, &change, false, true, message);
-                Ok(())
+                Ok(false)
             }
             Err(failure) => Err(failure),
         }

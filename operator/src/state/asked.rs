@@ -17,6 +17,8 @@ pub(crate) struct Asked<T> {
     fact: T,
     about: Option<Digest>,
     under_way: bool,
+    /// Whether the answer that is on its way is to a question that is no longer asked.
+    outdated: bool,
     repeats: u32,
     not_before: Option<Instant>,
 }
@@ -35,7 +37,7 @@ pub(crate) enum Turn {
 impl<T: Clone> Asked<T> {
     /// Nothing asked yet.
     pub(crate) fn new(unknown: T) -> Self {
-        Self { fact: unknown, about: None, under_way: false, repeats: 0, not_before: None }
+        Self { fact: unknown, about: None, under_way: false, outdated: false, repeats: 0, not_before: None }
     }
 
     /// The answer as a decision sees it: one that does not last is unknown again once it may be asked for again.
@@ -71,8 +73,11 @@ impl<T: Clone> Asked<T> {
     /// Takes the answer. Answers how long to wait before the question makes sense again: `steady` when the answer is
     /// a good one, else longer each time.
     pub(crate) fn answered(&mut self, fact: T, good: bool, steady: Duration, now: Instant) -> Duration {
-        self.fact = fact;
         self.under_way = false;
+        if std::mem::take(&mut self.outdated) {
+            return Duration::ZERO;
+        }
+        self.fact = fact;
         let pause = if good {
             self.repeats = 0;
             steady
@@ -87,6 +92,7 @@ impl<T: Clone> Asked<T> {
     /// Forgets the answer, e.g. since the question has changed.
     pub(crate) fn reset(&mut self, unknown: T) {
         self.fact = unknown;
+        self.outdated = self.under_way;
         self.about = None;
         self.repeats = 0;
         self.not_before = None;
@@ -111,6 +117,19 @@ mod tests {
             pauses.push(pause.as_secs());
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_a_question_of_before_is_not_taken() {
+        let mut asked = Asked::new(0);
+        let now = Instant::now();
+        assert_eq!(asked.turn(Digest([1; 32]), now), Turn::Go);
+        asked.reset(0);
+        asked.answered(1, true, Duration::from_mins(1), now);
+        assert_eq!(*asked.fact(), 0);
+        assert_eq!(asked.turn(Digest([2; 32]), now), Turn::Go);
+        asked.answered(2, true, Duration::from_mins(1), now);
+        assert_eq!(*asked.fact(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -79,14 +79,32 @@ impl Record {
             && ChildKind::ALL.iter().all(|child| self.children.get(*child).is_none())
     }
 
+    /// Forgets what the homeserver said: the question may be another one now.
+    pub(super) fn ask_anew(&mut self) {
+        self.whoami.reset(WhoamiFact::Unknown);
+        self.admin.reset(AdminFact::Unknown);
+    }
+
+    /// Forgets everything that no watch keeps true.
+    pub(super) fn look_anew(&mut self) {
+        self.refused = Children::default();
+        self.ask_anew();
+        self.report.reset(ReportFact::Unknown);
+        for child in ChildKind::ALL {
+            let place = self.children.get_mut(child);
+            if place.as_ref().is_some_and(|known| known.until.is_some()) {
+                *place = None;
+            }
+        }
+    }
+
     /// Forgets what was asked about a former object of this name.
     pub(super) fn forget_answers(&mut self) {
         self.refused = Children::default();
         self.applied = Children::default();
         self.spellings.clear();
         self.status_held = None;
-        self.whoami.reset(WhoamiFact::Unknown);
-        self.admin.reset(AdminFact::Unknown);
+        self.ask_anew();
         self.report.reset(ReportFact::Unknown);
     }
 
@@ -101,6 +119,9 @@ impl Record {
         }
         let changed = place.as_ref().is_none_or(|before| before.seen != known.seen);
         *place = Some(known);
+        if changed && child == ChildKind::RegistrationSecret {
+            self.ask_anew();
+        }
         changed
     }
 
@@ -132,6 +153,12 @@ impl Record {
                 *place = None;
             }
         }
+    }
+
+    /// When the next one is forgotten that was seen once only.
+    pub(super) fn expires(&self, now: Instant) -> Option<Duration> {
+        let untils = ChildKind::ALL.iter().filter_map(|child| self.children.get(*child).as_ref()?.until);
+        untils.min().map(|until| until.saturating_duration_since(now))
     }
 
     /// The children as a decision sees them.

@@ -1,6 +1,6 @@
 //! What passes may rely on.
 
-use dingtalk_crds::DingTalkBridge;
+use dingtalk_crds::{DingTalkBridge, names};
 use operator_plan::{SeenMore, WhoamiFact};
 
 use super::*;
@@ -104,4 +104,23 @@ async fn what_no_watch_shows_is_believed_for_a_while() {
     assert!(state.snapshot(&key("a")).unwrap().seen.service.is_some());
     tokio::time::advance(std::time::Duration::from_mins(6)).await;
     assert!(state.snapshot(&key("a")).unwrap().seen.service.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_watch_shows_is_looked_for_again_by_itself_and_on_request() {
+    let state = State::default();
+    state.put_object(&key("a"), object("a", "u", 1, 1), None);
+    let foreign = || Known::out_of_sight(child("c", 1), 1, Instant::now());
+    state.put_child(&key("a"), ChildKind::Service, foreign());
+    state.put_child(&key("a"), ChildKind::ConfigMap, Known::new(child("d", 1), 1));
+    assert_eq!(state.snapshot(&key("a")).unwrap().expires, Some(Duration::from_mins(5)));
+    state.with_record(&key("a"), |record| {
+        record.admin.answered(AdminFact::Absent, true, Duration::from_hours(1), Instant::now());
+    });
+    let mut asked = object("a", "u", 2, 1);
+    asked.metadata.annotations = Some([(names::RECONCILE.to_owned(), "1".to_owned())].into());
+    assert!(state.put_object(&key("a"), asked, None).urgent);
+    let snapshot = state.snapshot(&key("a")).unwrap();
+    assert!(snapshot.seen.service.is_none() && snapshot.seen.config_map.is_some());
+    assert_eq!((snapshot.admin, snapshot.expires), (AdminFact::Unknown, None));
 }

@@ -110,7 +110,8 @@ impl Reader<'_> {
     fn take(&mut self, instruction: &str) -> Result<(), String> {
         let (name, rest) = instruction.split_once(char::is_whitespace).unwrap_or((instruction, ""));
         let rest = rest.trim();
-        if !self.based && !matches!(name, "ARG" | "FROM") {
+        if !self.based && name != "FROM" {
+            // Engines accept an ARG here, but its value would be gone after FROM.
             return Err(format!("{name} stands before FROM"));
         }
         let image = &mut self.read.image;
@@ -225,8 +226,8 @@ mod tests {
 
     const TEXT: &str = r#"
 # A comment.
-ARG VERSION=0.0.0
 FROM scratch
+ARG VERSION=0.0.0
 LABEL org.opencontainers.image.title="A thing" \
       # another comment
       org.opencontainers.image.version="${VERSION}"
@@ -277,7 +278,8 @@ CMD ["run"]
     #[test]
     fn what_is_not_understood_is_named_with_its_line() {
         for (from, to, line, words) in [
-            ("FROM scratch", "FROM alpine", 4, "FROM scratch"),
+            ("FROM scratch", "FROM alpine", 3, "FROM scratch"),
+            ("FROM scratch", "ARG A=1\nFROM scratch", 3, "before FROM"),
             ("WORKDIR /", "RUN true", 11, "RUN is not understood"),
             ("WORKDIR /", "FROM scratch", 11, "one image only"),
             ("ENV A=1", "ADD x /x\nENV A=1", 8, "ADD is not understood"),
@@ -291,7 +293,7 @@ CMD ["run"]
             ("EXPOSE 8080", "EXPOSE 8080/udp", 12, "not a TCP port"),
             ("[\"/usr/bin/thing\"]", "/usr/bin/thing", 14, "/program"),
             ("USER 65532:65532", "USER nobody", 15, "write numbers"),
-            ("ARG VERSION=0.0.0", "ARG VERSION", 3, "VERSION was not given"),
+            ("ARG VERSION=0.0.0", "ARG VERSION", 4, "VERSION was not given"),
         ] {
             let text = TEXT.replace(from, to);
             assert_ne!(text, TEXT, "{from}");

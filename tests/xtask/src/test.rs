@@ -105,7 +105,7 @@ fn steps() -> Vec<Step> {
         Step { title: "what the tests need", work: Work::Install },
         cargo(
             "programs that the tests start",
-            &format!("build --bins -p cluster -p {}", world::PACKAGES.join(" -p ")),
+            &format!("build --bins -p cluster -p dingtalk-operator -p {}", world::PACKAGES.join(" -p ")),
         ),
         cargo(TESTS, "test --workspace"),
     ];

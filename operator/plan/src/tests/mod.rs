@@ -1,8 +1,10 @@
 //! The decisions, tried against a small cluster in memory.
 
 mod children;
+mod concerns;
 mod conflicts;
 mod deletion;
+mod everything;
 mod fixture;
 mod properties;
 mod refusals;

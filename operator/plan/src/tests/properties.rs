@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{
     World,
-    fixture::{EVERYTHING, SECRETS, UID, report},
+    everything::EVERYTHING,
+    fixture::{SECRETS, UID, report},
     restricted::violations,
 };
 use crate::*;

@@ -23,6 +23,7 @@ fn every_reason_is_used_somewhere() {
         include_str!("../notes.rs"),
     ];
     let tests = [
+        include_str!("concerns.rs"),
         include_str!("conflicts.rs"),
         include_str!("deletion.rs"),
         include_str!("refusals.rs"),

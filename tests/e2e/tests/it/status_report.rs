@@ -68,7 +68,9 @@ fn the_report_is_true_and_for_who_shows_the_token() {
             std::fs::create_dir_all(&options.dir).unwrap();
             std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
             let path = Value::from(path.canonicalize().unwrap().display().to_string());
-            options.bridge_settings += &format!("\n[health]\nstatus_token_file = {path}\n");
+            options.bridge_settings.push_str("\n[health]\nstatus_token_file = ");
+            options.bridge_settings.push_str(&path.to_string());
+            options.bridge_settings.push('\n');
         })
         .await;
         let refused =

@@ -1,0 +1,145 @@
+//! Homeservers that learn of a bridge through their admin API.
+
+use serde_json::{Value, json};
+use test_support::wait_until;
+
+use crate::{
+    api::Api,
+    homeserver_stub::{ADMIN_TOKEN, Homeservers},
+    stage::{LIMIT, Shared, shared},
+};
+
+const HERE: &str = "t-homeserver";
+
+/// Makes an object in this mode, and the Secret with the admin's token.
+async fn bridge(api: &Api, name: &str, token: &str) {
+    let secret = format!("admin-of-{name}");
+    api.create(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": HERE},
+        "stringData": {"token": token},
+    }))
+    .await;
+    let registration =
+        json!({"mode": "AdminAPI", "adminAPI": {"tokenSecretRef": {"name": secret, "key": "token"}}});
+    let spec = json!({"workspace": name, "suspend": true, "homeserver": {"registration": registration}});
+    api.bridge(HERE, name, &spec).await;
+}
+
+fn registrations(homeservers: &Homeservers, of: &str) -> Vec<(Value, bool)> {
+    homeservers.with(of, |homeserver| homeserver.registrations.values().cloned().collect())
+}
+
+/// Waits until a homeserver has a registration.
+async fn registered(shared: &Shared, name: &str) {
+    let waited = wait_until(LIMIT, "the registration", async || {
+        (registrations(&shared.stage.homeservers, name).len() == 1).then_some(())
+    });
+    if let Err(error) = waited.await {
+        let object = shared.stage.api.get("DingTalkBridge", HERE, name).await.unwrap_or_default();
+        let said = shared.operator.said();
+        let about: Vec<&str> = said.lines().filter(|line| line.contains(&format!("/{name}"))).collect();
+        panic!("{error}; it is {:#}\n{}", object["status"], about.join("\n"));
+    }
+}
+
+#[test]
+fn a_bridge_is_registered_changed_by_delete_and_post_and_taken_back() {
+    shared(async |shared| {
+        let (api, homeservers) = (&shared.stage.api, &shared.stage.homeservers);
+        bridge(api, "live", ADMIN_TOKEN).await;
+        api.merge("DingTalkBridge", HERE, "live", &json!({"spec": {"suspend": false}})).await;
+        let object = api.settled(HERE, "live").await;
+        assert_eq!(object["metadata"]["finalizers"], json!(["bridges.meldry.com/cleanup"]));
+        let found = registrations(homeservers, "live");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].1, "it is on");
+        assert_eq!(found[0].0["url"], "http://dingtalk-live.t-homeserver.svc:8080");
+
+        // Somebody changes it, and the operator is asked to look again.
+        homeservers.with("live", |homeserver| {
+            homeserver.calls.clear();
+            homeserver
+                .registrations
+                .values_mut()
+                .for_each(|(registration, _)| registration["url"] = json!("http://other"));
+        });
+        api.reconcile(HERE, "live", "1").await;
+        wait_until(LIMIT, "the registration to be set right", async || {
+            (registrations(homeservers, "live").first()?.0["url"] == found[0].0["url"]).then_some(())
+        })
+        .await
+        .unwrap();
+        let calls = homeservers.with("live", |homeserver| homeserver.calls.clone());
+        assert_eq!(calls, ["GET", "DELETE", "POST"]);
+
+        api.merge("DingTalkBridge", HERE, "live", &json!({"spec": {"suspend": true}})).await;
+        wait_until(LIMIT, "the registration to be off", async || {
+            (!registrations(homeservers, "live").first()?.1).then_some(())
+        })
+        .await
+        .unwrap();
+        api.delete("DingTalkBridge", HERE, "live").await;
+        api.gone("DingTalkBridge", HERE, "live").await;
+        assert!(registrations(homeservers, "live").is_empty());
+    });
+}
+
+#[test]
+fn a_refused_registration_is_told_with_the_homeservers_words() {
+    shared(async |shared| {
+        let (api, homeservers) = (&shared.stage.api, &shared.stage.homeservers);
+        homeservers
+            .with("refusing", |homeserver| homeserver.refuses = Some("the namespace is not yours".into()));
+        bridge(api, "refusing", ADMIN_TOKEN).await;
+        let said = api
+            .condition_until(HERE, "refusing", ["RegistrationReady", "False", "RegistrationRefused"])
+            .await;
+        assert!(said.contains("the namespace is not yours"), "{said}");
+        homeservers.with("refusing", |homeserver| homeserver.refuses = None);
+        api.reconcile(HERE, "refusing", "1").await;
+        registered(shared, "refusing").await;
+    });
+}
+
+#[test]
+fn a_refused_admin_is_told_and_a_new_token_is_used_at_once() {
+    shared(async |shared| {
+        let api = &shared.stage.api;
+        bridge(api, "nobody", "not-an-admin").await;
+        api.condition_until(HERE, "nobody", ["RegistrationReady", "False", "AdminTokenRefused"]).await;
+        api.merge("Secret", HERE, "admin-of-nobody", &json!({"stringData": {"token": ADMIN_TOKEN}})).await;
+        registered(shared, "nobody").await;
+    });
+}
+
+#[test]
+fn a_homeserver_that_reads_registrations_at_its_start_is_named_as_such() {
+    shared(async |shared| {
+        let (api, homeservers) = (&shared.stage.api, &shared.stage.homeservers);
+        homeservers.with("starting", |homeserver| homeserver.needs_restart = true);
+        api.bridge(HERE, "starting", &json!({"workspace": "starting", "suspend": true})).await;
+        let said = api
+            .condition_until(HERE, "starting", ["RegistrationReady", "False", "HomeserverRestartNeeded"])
+            .await;
+        assert!(said.contains("dingtalk-starting-registration") && said.contains("restart"), "{said}");
+        homeservers.with("starting", |homeserver| homeserver.needs_restart = false);
+        api.settled(HERE, "starting").await;
+    });
+}
+
+#[test]
+fn an_object_waits_for_a_homeserver_that_cannot_take_it_back_unless_told_otherwise() {
+    shared(async |shared| {
+        let (api, homeservers) = (&shared.stage.api, &shared.stage.homeservers);
+        bridge(api, "stuck", ADMIN_TOKEN).await;
+        registered(shared, "stuck").await;
+        homeservers.with("stuck", |homeserver| homeserver.is_broken = true);
+        api.delete("DingTalkBridge", HERE, "stuck").await;
+        let said =
+            api.condition_until(HERE, "stuck", ["RegistrationReady", "False", "UnregisterFailed"]).await;
+        assert!(said.contains("bridges.meldry.com/skip-unregister"), "{said}");
+        let skip = json!({"metadata": {"annotations": {"bridges.meldry.com/skip-unregister": "true"}}});
+        api.merge("DingTalkBridge", HERE, "stuck", &skip).await;
+        api.gone("DingTalkBridge", HERE, "stuck").await;
+    });
+}

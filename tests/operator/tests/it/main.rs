@@ -1,0 +1,32 @@
+//! The operator as a program, with an account that has the rights of its chart and no others, on a real Kubernetes.
+//! Each test needs Linux and root and says so where it cannot run.
+//!
+//! Most tests share one cluster and one operator, each with a namespace of its own. `outage` takes the API server away
+//! and has a cluster of its own; `rest`, `rights` and `leader` count what one process does and have operators of their
+//! own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::panic,
+    reason = "helpers of tests may end a test"
+)]
+
+mod api;
+mod homeserver_stub;
+mod operator;
+mod stage;
+
+mod admission;
+mod deletion;
+mod drift;
+mod five_lines;
+mod foreign;
+mod homeserver;
+mod leader;
+mod outage;
+mod references;
+mod rest;
+mod rights;
+mod rivals;
