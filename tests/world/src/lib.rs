@@ -42,7 +42,7 @@ pub use crate::{
     options::WorldOptions,
     page::{Page, PageRoom, PageSettings},
     plain::World,
-    programs::{PACKAGES, Profile, Programs, own_package_variables},
+    programs::{PACKAGES, Profile, Programs, build_cluster_init, own_package_variables},
     sandbox::{Sandbox, Sent},
     sides::Sides,
     steps::{Step, span},

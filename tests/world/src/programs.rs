@@ -135,6 +135,12 @@ impl Outside {
     }
 }
 
+/// Builds the program that is the first process of a cluster, for tests that start one themselves.
+pub async fn build_cluster_init() -> anyhow::Result<cluster::Init> {
+    let folder = build(Profile::Debug, &["cluster"]).await?;
+    Ok(cluster::Init::program(folder.join("cluster-init")))
+}
+
 /// Builds the programs of packages; answers with their folder.
 async fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -3,12 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
-use std::{collections::BTreeMap, net::TcpStream, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use cluster::{Cluster, ClusterOptions};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use test_support::wait_until;
-use world::{BridgedChat, ClusterWorld, ClusterWorldOptions, HomeserverKind, Sides};
+use tokio::sync::Mutex;
+use world::{
+    Access, BridgedChat, ClusterWorld, ClusterWorldOptions, ContextOptions, HomeserverKind, ImagesFrom,
+    IngressAt, Sides,
+};
 
 /// How long anything may take that has to happen.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -32,15 +42,24 @@ fn left_out() -> Option<String> {
     cluster::check().err().map(|unfit| unfit.to_string())
 }
 
+/// Two clusters at the same time would only take longer.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+fn folder(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // What a former run has left would be taken for this world's past.
+    let _ = std::fs::remove_dir_all(&dir);
+    dir
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_message() {
     if let Some(reason) = left_out() {
         tell(&format!("skipped: {reason}"));
         return;
     }
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster-world");
-    // What a former run has left would be taken for this world's past.
-    let _ = std::fs::remove_dir_all(&dir);
+    let _one_at_a_time = MACHINE.lock().await;
+    let dir = folder("cluster-world");
     let options = ClusterWorldOptions::new(&dir, HomeserverKind::synapse());
     let world = ClusterWorld::start(options, &tell).await.unwrap();
     let chat = world.chats().last().unwrap().clone();
@@ -71,6 +90,78 @@ async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_messag
     assert!(!description.kubeconfig.unwrap().exists(), "the cluster's folder is still there");
     assert!(cluster::running(&dir.join("cluster")).is_empty());
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_of_the_users_is_used_as_the_advice_says_and_left_as_it_was() {
+    if let Some(reason) = left_out() {
+        tell(&format!("skipped: {reason}"));
+        return;
+    }
+    let _one_at_a_time = MACHINE.lock().await;
+    let dir = folder("context-world");
+    let programs = cluster::Programs::ensure(&tell).await.unwrap();
+    let init = world::build_cluster_init().await.unwrap();
+    let options = ClusterOptions { init: Some(init), ..ClusterOptions::new("mine", dir.join("cluster")) };
+    let theirs = Cluster::start(options, &programs, &tell).await.unwrap();
+    theirs.apply(SERVICE_OF_INGRESS).await.unwrap();
+    let before = everything(&theirs).await;
+
+    let context = |images: ImagesFrom| ContextOptions {
+        access: Access { kubeconfig: Some(theirs.kubeconfig().to_owned()), context: None },
+        registry: None,
+        images,
+        ingress_class: None,
+        ingress: "ingress/skipper".parse::<IngressAt>().unwrap(),
+    };
+    let options = |images: ImagesFrom| ClusterWorldOptions {
+        context: Some(context(images)),
+        ..ClusterWorldOptions::new(dir.join("world"), HomeserverKind::stub())
+    };
+    let advice = ClusterWorld::start(options(ImagesFrom::Nowhere), &tell).await.unwrap_err();
+    let advice = format!("{advice:#}");
+    let archives: Vec<&str> =
+        advice.lines().filter_map(|line| line.trim().strip_prefix("kind load image-archive ")).collect();
+    assert_eq!(archives.len(), 4, "{advice}");
+    assert_eq!(everything(&theirs).await, before);
+    for archive in archives {
+        theirs.load_image(Path::new(archive)).await.unwrap();
+    }
+
+    let world = ClusterWorld::start(options(ImagesFrom::Loaded), &tell).await.unwrap();
+    assert!(world.cluster().is_none());
+    let chat = world.chats().last().unwrap().clone();
+    world.cross_to_matrix(&chat, "从钉钉", LIMIT).await.unwrap();
+    world.cross_to_dingtalk(&chat, "from Matrix", LIMIT).await.unwrap();
+    world.bridge().replace(AGAIN).await.unwrap();
+    world.cross_to_matrix(&chat, "再来", LIMIT).await.unwrap();
+    world.cross_to_dingtalk(&chat, "once more", LIMIT).await.unwrap();
+    let metrics = wait_until(LIMIT, "the metrics of the new pod", async || {
+        test_support::Metrics::fetch(&world.bridge().metrics_url()).await.ok()
+    });
+    metrics.await.unwrap();
+    world.stop().await.unwrap();
+
+    assert_eq!(everything(&theirs).await, before);
+    theirs.stop().await.unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// The ingress controller is on the node's network; clusters usually have a Service in front of theirs.
+const SERVICE_OF_INGRESS: &str = r"
+apiVersion: v1
+kind: Service
+metadata: {name: skipper, namespace: ingress}
+spec:
+  selector: {app: skipper}
+  ports: [{port: 443, protocol: TCP}]
+";
+
+/// Names of all that a demo might leave in a cluster.
+async fn everything(cluster: &Cluster) -> String {
+    let kinds = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,persistentvolumes,flowschemas,\
+                 prioritylevelconfigurations,ingresses,services,deployments";
+    cluster.kubectl(&["get", kinds, "-A", "-o", "name"]).await.unwrap()
 }
 
 /// Everything that is not the webhook belongs to the homeserver of the same host.

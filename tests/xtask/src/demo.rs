@@ -120,7 +120,7 @@ async fn stay(running: &Running) -> anyhow::Result<()> {
         world.bot_user_id, world.metrics_url
     ));
     if let Running::Cluster(cluster) = running {
-        show_object(cluster).await?;
+        process::or_interrupted(show_object(cluster)).await?;
         answer("\nThe cluster, from another terminal:");
         answer(&format!("  {} -n {} get dtb,pods", cluster.kubectl().shown(), cluster.namespace()));
         if let (Some((host, address)), Some(ca)) = (world.resolve.first_key_value(), &world.ca) {

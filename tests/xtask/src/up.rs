@@ -55,8 +55,8 @@ impl Up {
             }
             Err(error) if error.is::<Unfit>() => {
                 folder.remove();
-                Err(error.context(
-                    "no Kubernetes cluster can run here; without one it works: cargo xtask up --no-cluster",
+                Err(anyhow::anyhow!(
+                    "no Kubernetes cluster can run here: {error:#}. Without one it works: cargo xtask up --no-cluster"
                 ))
             }
             Err(error) => {

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use cluster::Unfit;
 use world::{
-    ClusterWorld, ClusterWorldOptions, ContextOptions, HomeserverKind, ImagesFrom, IngressAt, Profile,
-    Programs, World, WorldOptions,
+    Access, ClusterWorld, ClusterWorldOptions, ContextOptions, HomeserverKind, ImagesFrom, IngressAt,
+    Profile, Programs, World, WorldOptions,
 };
 
 use crate::{cluster as local, output::say, repo, running::Running};
@@ -51,6 +51,9 @@ struct ContextFlags {
     /// Use the cluster of this context of your kubeconfig instead of the local one
     #[arg(long, value_name = "NAME", conflicts_with = "no_cluster", requires = "ingress")]
     context: Option<String>,
+    /// The kubeconfig with that context; your own otherwise
+    #[arg(long, value_name = "FILE", requires = "context")]
+    kubeconfig: Option<PathBuf>,
     /// Where that cluster's ingress controller serves TLS: NAMESPACE/SERVICE with port 443, or IP:PORT
     #[arg(long, value_name = "WHERE", requires = "context")]
     ingress: Option<IngressAt>,
@@ -74,7 +77,7 @@ impl ContextFlags {
             (false, None) => ImagesFrom::Nowhere,
         };
         Some(ContextOptions {
-            name: self.context.clone()?,
+            access: Access { kubeconfig: self.kubeconfig.clone(), context: Some(self.context.clone()?) },
             registry: self.registry.clone(),
             images,
             ingress_class: self.ingress_class.clone(),

@@ -11,13 +11,25 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
+use super::push;
+
 /// Where a cluster is found.
-#[derive(Clone, Debug)]
-pub enum Access {
-    /// A file that names nothing but this cluster.
-    Kubeconfig(PathBuf),
-    /// A context of the user's own configuration.
-    Context(String),
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// A kubeconfig; the user's own otherwise.
+    pub kubeconfig: Option<PathBuf>,
+    /// One of its contexts; its present one otherwise.
+    pub context: Option<String>,
+}
+
+impl Access {
+    /// The arguments by which a program finds it; the two programs differ in the name of one.
+    fn words(&self, context: &str) -> Vec<OsString> {
+        let kubeconfig =
+            self.kubeconfig.iter().flat_map(|path| [OsString::from("--kubeconfig"), path.into()]);
+        let context = self.context.iter().flat_map(|name| [OsString::from(context), name.into()]);
+        kubeconfig.chain(context).collect()
+    }
 }
 
 /// The two programs, with the cluster that they are for.
@@ -35,19 +47,16 @@ impl Kubectl {
 
     /// How a person would begin a command.
     pub fn shown(&self) -> String {
-        match &self.access {
-            Access::Kubeconfig(path) => format!("kubectl --kubeconfig {}", path.display()),
-            Access::Context(name) => format!("kubectl --context {name}"),
-        }
+        let (program, words) = self.words();
+        let installed = push::find("kubectl").is_some();
+        let program = if installed { Path::new("kubectl") } else { program };
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        format!("{} {}", program.display(), words.join(" "))
     }
 
     /// The program and the arguments that every command begins with.
     pub(crate) fn words(&self) -> (&Path, Vec<OsString>) {
-        let access: Vec<OsString> = match &self.access {
-            Access::Kubeconfig(path) => vec!["--kubeconfig".into(), path.into()],
-            Access::Context(name) => vec!["--context".into(), name.into()],
-        };
-        (&self.program, access)
+        (&self.program, self.access.words("--context"))
     }
 
     /// Runs `kubectl` to its end; its standard output, or an error with what it said.
@@ -86,11 +95,8 @@ impl Kubectl {
         quietly(std::process::Command::new(&self.helm).args(self.helm_words()).args(arguments));
     }
 
-    fn helm_words(&self) -> [OsString; 2] {
-        match &self.access {
-            Access::Kubeconfig(path) => ["--kubeconfig".into(), path.into()],
-            Access::Context(name) => ["--kube-context".into(), name.into()],
-        }
+    fn helm_words(&self) -> Vec<OsString> {
+        self.access.words("--kube-context")
     }
 }
 
@@ -135,14 +141,18 @@ mod tests {
     use super::*;
 
     fn with(program: &str) -> Kubectl {
-        Kubectl::new(program, program, Access::Context("mine".to_owned()))
+        let kubeconfig = Some("/config".into());
+        Kubectl::new(program, program, Access { kubeconfig, context: Some("mine".to_owned()) })
     }
 
     #[tokio::test]
     async fn the_cluster_is_named_in_every_command() {
-        assert_eq!(with("echo").run(&["get", "pods"]).await.unwrap().trim(), "--context mine get pods");
-        assert_eq!(with("echo").helm(&["list"]).await.unwrap().trim(), "--kube-context mine list");
-        assert_eq!(with("x").shown(), "kubectl --context mine");
+        let said = with("echo").run(&["get", "pods"]).await.unwrap();
+        assert_eq!(said.trim(), "--kubeconfig /config --context mine get pods");
+        let said = with("echo").helm(&["list"]).await.unwrap();
+        assert_eq!(said.trim(), "--kubeconfig /config --kube-context mine list");
+        assert!(with("/built/kubectl").shown().ends_with("kubectl --kubeconfig /config --context mine"));
+        assert!(Access::default().words("--context").is_empty());
     }
 
     #[tokio::test]

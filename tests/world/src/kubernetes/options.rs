@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use cluster::Init;
 
+use super::kubectl::Access;
 use crate::{HomeserverKind, Profile};
 
 /// Settings of a world with a cluster; [`ClusterWorldOptions::new`] has the usual ones.
@@ -71,8 +72,8 @@ impl ClusterWorldOptions {
 /// A cluster of the user's.
 #[derive(Clone, Debug)]
 pub struct ContextOptions {
-    /// Name of the context in the user's kubeconfig.
-    pub name: String,
+    /// Where it is found.
+    pub access: Access,
     /// What stands before the names of the images: a registry's host and path.
     pub registry: Option<String>,
     /// How the cluster gets the images.

@@ -63,7 +63,7 @@ impl Remote {
         dir: &Path,
     ) -> anyhow::Result<Self> {
         let version = kubectl.run(&["version"]).await;
-        version.with_context(|| format!("the cluster of the context {} does not answer", options.name))?;
+        version.context("the cluster does not answer")?;
         for namespace in [names.namespace(), &names.outside(), platform::OPERATOR] {
             let there =
                 kubectl.run(&["get", "namespace", namespace, "--ignore-not-found", "-o", "name"]).await?;
@@ -136,8 +136,7 @@ impl Remote {
     pub(crate) async fn load(&self, images: &[ImageFile]) -> anyhow::Result<()> {
         match self.options.images {
             ImagesFrom::Registry => push::push(images).await?,
-            ImagesFrom::Loaded => {}
-            ImagesFrom::Nowhere => anyhow::bail!(push::how_to_load(images)),
+            ImagesFrom::Loaded | ImagesFrom::Nowhere => {}
         }
         // From here on there is something to be removed.
         self.used.store(true, Ordering::Relaxed);
@@ -237,8 +236,11 @@ impl Remote {
         self.ingress
     }
 
-    /// The user's own file.
-    pub(crate) fn kubeconfig() -> Option<PathBuf> {
+    /// The file that was named, or the user's own.
+    pub(crate) fn kubeconfig(&self) -> Option<PathBuf> {
+        if self.options.access.kubeconfig.is_some() {
+            return self.options.access.kubeconfig.clone();
+        }
         let named = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
         let first = named.and_then(|paths| std::env::split_paths(&paths).next());
         first.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".kube/config")))

@@ -120,7 +120,7 @@ impl Site {
     pub(crate) fn kubeconfig(&self) -> Option<PathBuf> {
         match self {
             Self::Local(cluster) => Some(cluster.kubeconfig().to_owned()),
-            Self::Remote(_) => Remote::kubeconfig(),
+            Self::Remote(remote) => remote.kubeconfig(),
         }
     }
 

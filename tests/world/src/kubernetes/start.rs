@@ -25,7 +25,7 @@ use super::{
     evidence,
     images::{self, ImageFile, Which},
     kubectl::{Access, Kubectl},
-    options::{ClusterWorldOptions, ContextOptions},
+    options::{ClusterWorldOptions, ContextOptions, ImagesFrom},
     platform::{self, Names, Status},
     pod::PodBridge,
     push,
@@ -141,7 +141,7 @@ impl<'a> Start<'a> {
             self.make(outside, Which::Product, images::PREFIX).await
         };
         let (cluster, made) = tokio::try_join!(start, made)?;
-        let access = Access::Kubeconfig(cluster.kubeconfig().to_owned());
+        let access = Access { kubeconfig: Some(cluster.kubeconfig().to_owned()), context: None };
         let kubectl = Kubectl::new(programs.kubectl(), programs.helm(), access);
         Ok((Site::Local(Box::new(cluster)), kubectl, made))
     }
@@ -162,13 +162,13 @@ impl<'a> Start<'a> {
             let programs = steps.run("kubectl and helm, which are not both installed", ensure).await?;
             (programs.kubectl().to_owned(), programs.helm().to_owned())
         };
-        let kubectl = Kubectl::new(kubectl, helm, Access::Context(context.name.clone()));
+        let kubectl = Kubectl::new(kubectl, helm, context.access.clone());
         let find = Remote::find(kubectl.clone(), context.clone(), &self.names, &self.dir);
-        let title = format!("Looking at the cluster of the context {}", context.name);
-        let remote = steps.run(&title, find).await?;
+        let remote = steps.run("Looking at the cluster that is to be used", find).await?;
         // Everything runs in pods.
         let outside = Outside::default();
         let made = self.make(outside, Which::Everything, Remote::image_prefix(context)).await?;
+        anyhow::ensure!(context.images != ImagesFrom::Nowhere, push::how_to_load(&made.images));
         Ok((Site::Remote(Box::new(remote)), kubectl, made))
     }
 
