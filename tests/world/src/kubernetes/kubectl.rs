@@ -158,6 +158,6 @@ mod tests {
     #[tokio::test]
     async fn a_failure_repeats_what_was_said() {
         let error = with("ls").run(&["get"]).await.unwrap_err().to_string();
-        assert!(error.contains("`kubectl get` failed") && error.contains("--context"), "{error}");
+        assert!(error.contains("`kubectl get` failed") && error.contains("ls: "), "{error}");
     }
 }
