@@ -145,7 +145,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Imports an archive of [`crate::image::Image::write`], or any other docker archive. Pods use it if their
+    /// Imports an archive of [`container_image::Image::write`], or any other docker archive. Pods use it if their
     /// `imagePullPolicy` is not `Always`.
     pub async fn load_image(&self, archive: &Path) -> anyhow::Result<()> {
         let file = fs::File::open(archive).with_context(|| format!("opening {}", archive.display()))?;

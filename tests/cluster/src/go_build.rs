@@ -16,13 +16,14 @@ use std::{
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
+use test_support::hex;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-use crate::{image::hex, packages, unfit::Unfit};
+use crate::{packages, unfit::Unfit};
 
 /// The oldest Go that the modules can be built with.
 const GO: (u32, u32) = (1, 26);

@@ -21,7 +21,6 @@ mod control_plane;
 mod dns;
 mod first_process;
 mod go_build;
-pub mod image;
 mod ingress;
 mod init;
 mod namespace;

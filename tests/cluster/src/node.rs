@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use container_image::{File, Image, Source};
 use serde_json::json;
 
 use crate::{
     addresses::{DOMAIN, INSIDE, NODE, NODE_NAME, PODS, PODS_OF_NODE, SERVICE_OF_DNS},
     control_plane::program,
-    image::{File, Image, Source},
     namespace::Spec,
     packages,
 };

@@ -90,7 +90,7 @@ impl StateFolder {
     pub(crate) fn control_group(&self) -> anyhow::Result<String> {
         let mut bytes = [0; 6];
         rand(&mut bytes)?;
-        let group = format!("dingtalk-cluster-{}", crate::image::hex(&bytes));
+        let group = format!("dingtalk-cluster-{}", test_support::hex(&bytes));
         fs::write(self.path.join(CONTROL_GROUP), &group)?;
         Ok(group)
     }

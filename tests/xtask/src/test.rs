@@ -1,9 +1,10 @@
 //! Everything CI checks, in the order in which a fault is cheapest to find.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ::cluster::Unfit;
 use clap::Args;
+use world::span;
 
 use crate::{
     output::say,
@@ -128,13 +129,6 @@ fn shown(words: &[String], variables: &[(String, String)]) -> String {
     variables.chain(words.iter().cloned()).collect::<Vec<_>>().join(" ")
 }
 
-fn span(time: Duration) -> String {
-    match time.as_secs() {
-        0..60 => format!("{:.1} s", time.as_secs_f64()),
-        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
-    }
-}
-
 /// Names under which Chromium is known.
 const BROWSERS: [&str; 5] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell"];
@@ -220,6 +214,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

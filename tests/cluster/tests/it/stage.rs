@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use cluster::{
-    Cluster, ClusterOptions, Init, Programs, Unfit,
-    image::{File, Image, Source},
-};
+use cluster::{Cluster, ClusterOptions, Init, Programs, Unfit};
+use container_image::{File, Image, Source};
 use tokio::{runtime::Runtime, sync::OnceCell};
 
 /// What a pod may take to be there, on a busy machine.
