@@ -1,12 +1,14 @@
 //! What all parts of the running bridge share.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bridge_config::Config;
 use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::delivery::attempt::Policy;
+use bridge_core::envelope::Lane;
 use bridge_core::id::{ChatId, PersonId};
 use bridge_core::portal::Chat;
 use bridge_core::secret::Secret;
@@ -19,6 +21,7 @@ use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 use crate::observe::metrics::Metrics;
 use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
+use crate::relay::step::After;
 
 /// The device all of the bridge's users send from; makes repetitions safe across restarts of the homeserver.
 const DEVICE: &str = "DINGTALKBRIDGE";
@@ -51,6 +54,8 @@ pub(crate) struct App {
     pub(crate) sessions: Cache<ChatId, Timestamp>,
     link: RwLock<Option<Arc<Linked>>>,
     webhook: RwLock<Option<WebhookKeys>>,
+    /// Who may change the chat of a lane, one after the other.
+    turns: Mutex<HashMap<Lane, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 /// The link with what is made from it.
@@ -175,6 +180,7 @@ impl App {
             sessions: Cache::new(2_048),
             link: RwLock::new(None),
             webhook: RwLock::new(None),
+            turns: Mutex::default(),
         }
     }
 
@@ -204,6 +210,37 @@ impl App {
             Arc::new(Linked { link, crypt })
         });
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = linked;
+    }
+
+    /// Takes into use what a commit made durable.
+    pub(crate) fn take(&self, after: After) {
+        match after {
+            After::Linked(link) => {
+                self.set_link(Some(*link));
+                self.health.set_dingtalk(None);
+            }
+            After::Unlinked => {
+                self.set_link(None);
+                self.sessions.clear();
+            }
+            After::Keys(keys) => self.set_webhook_keys(keys),
+        }
+    }
+
+    /// The turn of a lane: whoever reads a chat, decides and writes it holds its lane's turn from the reading until
+    /// after the commit, so that nobody writes over what somebody else wrote in between.
+    pub(crate) fn turn(&self, lane: &Lane) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(lane).and_then(Weak::upgrade) {
+            return turn;
+        }
+        // Workers come and go: those that nobody holds any more are cleared away before the map grows.
+        if turns.len() == turns.capacity() {
+            turns.retain(|_, turn| turn.strong_count() > 0);
+        }
+        let turn = Arc::default();
+        turns.insert(lane.clone(), Arc::downgrade(&turn));
+        turn
     }
 
     pub(crate) fn webhook_keys(&self) -> Option<WebhookKeys> {
