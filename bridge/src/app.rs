@@ -1,14 +1,12 @@
 //! What all parts of the running bridge share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bridge_config::Config;
 use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::delivery::attempt::Policy;
-use bridge_core::envelope::Lane;
 use bridge_core::id::{ChatId, PersonId};
 use bridge_core::portal::Chat;
 use bridge_core::secret::Secret;
@@ -54,8 +52,8 @@ pub(crate) struct App {
     pub(crate) sessions: Cache<ChatId, Timestamp>,
     link: RwLock<Option<Arc<Linked>>>,
     webhook: RwLock<Option<WebhookKeys>>,
-    /// Who may change the chat of a lane, one after the other.
-    turns: Mutex<HashMap<Lane, Weak<tokio::sync::Mutex<()>>>>,
+    /// Held by who bridges a chat, from the check until after the commit: two never choose the same room or chat.
+    pub(crate) bridging: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The link with what is made from it.
@@ -180,7 +178,7 @@ impl App {
             sessions: Cache::new(2_048),
             link: RwLock::new(None),
             webhook: RwLock::new(None),
-            turns: Mutex::default(),
+            bridging: Arc::default(),
         }
     }
 
@@ -227,22 +225,6 @@ impl App {
         }
     }
 
-    /// The turn of a lane: whoever reads a chat, decides and writes it holds its lane's turn from the reading until
-    /// after the commit, so that nobody writes over what somebody else wrote in between.
-    pub(crate) fn turn(&self, lane: &Lane) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(lane).and_then(Weak::upgrade) {
-            return turn;
-        }
-        // Workers come and go: those that nobody holds any more are cleared away before the map grows.
-        if turns.len() == turns.capacity() {
-            turns.retain(|_, turn| turn.strong_count() > 0);
-        }
-        let turn = Arc::default();
-        turns.insert(lane.clone(), Arc::downgrade(&turn));
-        turn
-    }
-
     pub(crate) fn webhook_keys(&self) -> Option<WebhookKeys> {
         self.webhook.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -259,8 +241,9 @@ impl App {
         if let Some(known) = self.chats.get(id) {
             return Ok(known);
         }
+        let mark = self.chats.mark();
         let found = self.store.chat(id).await?;
-        self.chats.insert(id.clone(), found.clone());
+        self.chats.fill(id.clone(), found.clone(), mark);
         Ok(found)
     }
 
@@ -272,11 +255,9 @@ impl App {
                 None => Ok(None),
             };
         }
+        let mark = self.portals.mark();
         let found = self.store.chat_by_room(room).await?;
-        self.portals.insert(room.clone(), found.as_ref().map(|chat| chat.id.clone()));
-        if let Some(chat) = &found {
-            self.chats.insert(chat.id.clone(), Some(chat.clone()));
-        }
+        self.portals.fill(room.clone(), found.as_ref().map(|chat| chat.id.clone()), mark);
         Ok(found)
     }
 
@@ -285,18 +266,13 @@ impl App {
         bridge_core::portal::alias(self.config.bot.alias_prefix.as_str(), self.own.server.as_str(), chat)
     }
 
-    /// Remembers a chat's row that was written. Never before: another lane would act on what may not come.
-    pub(crate) fn remember_chat(&self, chat: &Chat) {
-        if let Some(Some(former)) = self.chats.get(&chat.id)
-            && let Some(room) = former.room
-            && chat.room.as_ref() != Some(&room)
-        {
-            self.portals.remove(&room);
+    /// Forgets a chat whose row was written, and the rooms it had and has: it is read again when it is needed.
+    /// Before the write it is too early, since another lane would remember the former row.
+    pub(crate) fn forget_chat(&self, chat: &ChatId, rooms: &[&OwnedRoomId]) {
+        self.chats.remove(chat);
+        for room in rooms {
+            self.portals.remove(*room);
         }
-        if let Some(room) = &chat.room {
-            self.portals.insert(room.clone(), Some(chat.id.clone()));
-        }
-        self.chats.insert(chat.id.clone(), Some(chat.clone()));
     }
 
     /// Forgets all that was remembered, after a write that failed.

@@ -1,8 +1,10 @@
 //! Bridging a chat and taking a bridge down.
 
+use std::sync::Arc;
+
 use bridge_core::envelope::{Envelope, Lane, Source};
 use bridge_core::id::ChatId;
-use bridge_core::portal::{Chat, ChatState};
+use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::reply::{BridgeProblem, Reply};
 use bridge_store::InboxSeq;
 use ruma::{OwnedRoomId, RoomAliasId, RoomId};
@@ -44,17 +46,14 @@ pub(crate) async fn bridge(
     if app.linked().is_none() {
         return Ok(Err(Refusal::NotLinked));
     }
-    // Nobody else changes the chat between the check and the commit.
-    stepped.guards.push(app.turn(&Lane::from_chat(chat.as_str())).lock_owned().await);
-    let (room, mut chat) = match check(app, actor, target, chat).await? {
+    stepped.guard = Some(Arc::clone(&app.bridging).lock_owned().await);
+    let (room, chat) = match check(app, actor, target, chat).await? {
         Ok(found) => found,
         Err(problem) => return Ok(Err(Refusal::Problem(problem))),
     };
     let lane = Lane::from_chat(chat.id.as_str());
     let held = app.store.held(&lane, InboxSeq(0), COUNTED).await?.len() as u64;
-    chat.state = ChatState::Bridging;
-    chat.room = Some(room.clone());
-    chat.synced_to = readback::newest(app, &room).await?;
+    let synced_to = readback::newest(app, &room).await?;
     let title = title(&chat);
     claim_alias(app, &chat.id, &room).await;
     // What was held comes in the chat's own lane, so that nothing newer overtakes it.
@@ -65,7 +64,8 @@ pub(crate) async fn bridge(
         received_at: app.now(),
         body: chat.id.as_str().as_bytes().to_vec(),
     });
-    stepped.commit.chats.push(chat);
+    let change = PortalChange::Choose { room: room.clone(), synced_to };
+    stepped.commit.portals.push((chat.id, change));
     let said = Reply::RoomBridged { title: title.clone() }.bilingual();
     tell(stepped, room.clone(), &said, notice_key(actor, "bridged"));
     Ok(Ok(Bridged { title, room, held }))
@@ -138,22 +138,17 @@ pub(crate) async fn unbridge(
         (None, Ok(chat)) => app.chat(&chat).await?,
         (None, Err(_)) => None,
     };
-    let Some(found) = found else { return Ok(None) };
-    stepped.guards.push(app.turn(&Lane::from_chat(found.id.as_str())).lock_owned().await);
-    // As it is now that nobody else changes it.
-    let Some(chat) = app.chat(&found.id).await?.filter(is_bridged) else { return Ok(None) };
+    let found = found.filter(is_bridged).and_then(|chat| Some((chat.clone(), chat.room?)));
+    let Some((chat, room)) = found else { return Ok(None) };
     let title = title(&chat);
     if let Some(alias) = app.portal_alias(&chat.id)
         && let Err(error) = app.matrix.drop_alias(&alias).await
     {
         tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
     }
-    if let Some(room) = &chat.room {
-        let said = Reply::RoomUnbridged { title: title.clone() }.bilingual();
-        tell(stepped, room.clone(), &said, notice_key(actor, "unbridged"));
-    }
-    let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat };
-    stepped.commit.chats.push(chat);
+    let said = Reply::RoomUnbridged { title: title.clone() }.bilingual();
+    tell(stepped, room.clone(), &said, notice_key(actor, "unbridged"));
+    stepped.commit.portals.push((chat.id, PortalChange::Close { room }));
     Ok(Some(title))
 }
 

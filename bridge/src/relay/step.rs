@@ -129,8 +129,8 @@ pub(crate) struct Stepped {
     pub(crate) wake: Vec<Lane>,
     /// What happens after the commit.
     pub(crate) after: Vec<After>,
-    /// Kept until after the commit: nobody else changes these chats meanwhile.
-    pub(crate) guards: Vec<tokio::sync::OwnedMutexGuard<()>>,
+    /// Kept until after the commit, by who bridges a chat.
+    pub(crate) guard: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 /// Adds one commit to another.
@@ -145,6 +145,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         settle,
         map,
         chats,
+        portals,
         people,
         memberships,
         session,
@@ -161,6 +162,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.settle.extend(settle);
     into.map.extend(map);
     into.chats.extend(chats);
+    into.portals.extend(portals);
     into.people.extend(people);
     into.memberships.extend(memberships);
     into.session.extend(session);
@@ -343,7 +345,7 @@ async fn room_event(
     for op in decision.ops {
         stepped.ops.extend(render(op, portal, robot, &from));
     }
-    stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portal);
     if let Some(what) = decision.remember {
         stepped
             .commit
