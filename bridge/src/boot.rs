@@ -23,7 +23,7 @@ use crate::actions::link::{AES_KEY_SETTING, TOKEN_SETTING};
 use crate::app::{App, Parts, WebhookKeys};
 use crate::files;
 use crate::http::server::{Bounds, serve};
-use crate::http::{probes, transactions, webhook};
+use crate::http::{api, probes, transactions, webhook};
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
 use crate::relay::{readback, sweep};
@@ -33,6 +33,9 @@ const END: Duration = Duration::from_secs(9);
 
 /// Connections to the port of the probes.
 const PROBE_CONNECTIONS: usize = 32;
+
+/// Connections to the API.
+const API_CONNECTIONS: usize = 32;
 
 /// The system's clock.
 pub(crate) struct SystemClock;
@@ -63,6 +66,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
     let listener = bind(config.appservice.listen, "appservice.listen").await?;
     let probe_listener = bind(config.health.listen, "health.listen").await?;
+    let api = match &config.api.token_file {
+        Some(path) => {
+            Some((bind(config.api.listen, "api.listen").await?, files::token("api.token_file", path)?))
+        }
+        None => None,
+    };
     let store = open_store(&config).await?;
     let (settler, settling) = Settler::start(Arc::clone(&store));
     let app = Arc::new(make_app(config, Arc::clone(&store), settler)?);
@@ -86,6 +95,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         header_timeout: app.config.http.header_timeout.get(),
     };
     let doors = tokio::spawn(serve(listener, router(Arc::clone(&app)), bounds, stop_doors.clone()));
+    let api = api.map(|(listener, token)| {
+        let routes = api::router(Arc::clone(&app), Arc::clone(&lanes), token);
+        let bounds = Bounds { connections: API_CONNECTIONS, ..bounds };
+        tokio::spawn(serve(listener, routes, bounds, stop_doors.clone()))
+    });
     let work = tokio::spawn(Arc::clone(&lanes).run(feed));
     let background = [
         tokio::spawn(sweep::heartbeat(Arc::clone(&app), stop_work.clone())),
@@ -105,6 +119,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping: no new requests, what is under way is finished");
     let end = async {
         stop_doors.cancel();
+        let doors = async {
+            let _ = doors.await;
+            if let Some(api) = api {
+                let _ = api.await;
+            }
+        };
         let _ = tokio::time::timeout(Duration::from_secs(3), doors).await;
         stop_work.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(4), work).await;

@@ -23,6 +23,8 @@ pub(crate) struct Standing {
     /// Why DingTalk is not usable.
     pub(crate) dingtalk: Option<String>,
     pub(crate) linked: Option<Arc<Linked>>,
+    /// DingTalk withholds messages.
+    pub(crate) over_quota: bool,
     last_event: Option<(String, Timestamp)>,
 }
 
@@ -34,6 +36,7 @@ impl Standing {
             homeserver: app.health.homeserver(),
             dingtalk: app.health.dingtalk(),
             linked: app.linked(),
+            over_quota: app.health.over_quota(),
             last_event: app.health.last_event(),
         }
     }
@@ -82,6 +85,11 @@ impl Standing {
         depth.to_matrix.failed + depth.to_dingtalk.failed
     }
 
+    /// When this process last heard of DingTalk.
+    pub(crate) fn heard(&self) -> Option<Timestamp> {
+        self.last_event.as_ref().map(|(_, at)| *at)
+    }
+
     /// What came in and could not be read.
     pub(crate) fn unreadable(&self) -> u64 {
         let depth = self.depth();
@@ -122,6 +130,7 @@ pub(crate) mod tests {
             homeserver: None,
             dingtalk: Some("unreachable".to_owned()),
             linked: None,
+            over_quota: false,
             last_event: None,
         }
     }

@@ -3,6 +3,7 @@
 use bridge_core::clock::Timestamp;
 use bridge_core::content::Document;
 use bridge_core::delivery::key::OpKey;
+use bridge_core::envelope::Lane;
 use bridge_core::event::{ChatKind, Manner};
 use bridge_core::id::{ChatId, MessageId, PersonId, RobotCode, StaffId};
 use bridge_core::op::{Author, Op, Post, Say};
@@ -12,9 +13,11 @@ use bridge_dingtalk::wire::render::{
     Channel, MAX_MARKDOWN_CHARS, Outgoing, direct_request, group_request, session_request,
 };
 use bridge_matrix::wire::render::{MessageMeta, measure, message_content};
-use bridge_store::Network;
+use bridge_store::{Network, OutboxItem, OutboxSeq};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
+
+use crate::relay::step::StepError;
 
 /// Most bytes of a message's content in Matrix. The whole event must fit into 65,536 bytes.
 const MATRIX_BYTES: usize = 60_000;
@@ -82,6 +85,33 @@ impl Rendered {
             Self::Matrix(_) | Self::Join { .. } => Network::Matrix,
             Self::DingTalk(_) => Network::DingTalk,
         }
+    }
+
+    /// The lane it is sent in when what it comes from has none.
+    pub(crate) fn lane(&self) -> Lane {
+        match self {
+            Self::Matrix(MatrixSend { room, .. }) | Self::Join { room } => Lane::from_room(room.as_str()),
+            Self::DingTalk(post) => Lane::from_chat(post.chat.as_str()),
+        }
+    }
+
+    /// The row of the outbox that keeps it.
+    pub(crate) fn to_row(
+        &self,
+        seq: OutboxSeq,
+        lane: Lane,
+        key: &OpKey,
+        created_at: Timestamp,
+    ) -> Result<OutboxItem, StepError> {
+        Ok(OutboxItem {
+            seq,
+            lane,
+            network: self.network(),
+            key: key.as_str().to_owned(),
+            cause: self.cause(),
+            op: serde_json::to_vec(self).map_err(|error| StepError::Unrenderable(error.to_string()))?,
+            created_at,
+        })
     }
 
     /// The event or message it carries, for those who look at failures.

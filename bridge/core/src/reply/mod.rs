@@ -193,6 +193,47 @@ pub enum BridgeProblem {
     NoPowerOfSender,
 }
 
+impl LoginProblem {
+    /// The stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidPair => "invalid_pair",
+            Self::ForeignAgent => "foreign_agent",
+            Self::MissingScope(_) => "missing_scope",
+            Self::AddressNotAllowed => "address_not_allowed",
+            Self::Throttled => "dingtalk_throttled",
+            Self::Network(_) => "dingtalk_unreachable",
+            Self::Other(_) => "dingtalk_refused",
+        }
+    }
+
+    /// What to say about it, without a word about the message that held the secret.
+    pub fn sentence(&self, language: Language) -> String {
+        match language {
+            Language::English => en::login_problem(self),
+            Language::Chinese => zh::login_problem(self),
+        }
+    }
+}
+
+impl BridgeProblem {
+    /// The stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotInRoom => "not_in_room",
+            Self::Power { .. } => "no_power",
+            Self::Encrypted => "encrypted_room",
+            Self::UnknownChat(_) => "unknown_chat",
+            Self::RoomTaken(_) => "room_taken",
+            Self::AlreadyBridged(_) => "already_bridged",
+            Self::ChatTaken(_) => "chat_taken",
+            Self::Dead => "chat_disbanded",
+            Self::ManagementRoom => "management_room",
+            Self::NoPowerOfSender => "sender_not_in_room",
+        }
+    }
+}
+
 /// The figures of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {

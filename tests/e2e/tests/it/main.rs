@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
+mod api;
 mod commands;
 mod crossing;
 mod database;
@@ -14,5 +15,6 @@ mod lost_answer;
 mod parking;
 mod readback;
 mod restart;
+mod rotation;
 mod stage;
 mod status_report;
