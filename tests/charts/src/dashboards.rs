@@ -29,7 +29,7 @@ struct Panel {
 /// All dashboards.
 pub const DASHBOARDS: [Dashboard; 2] = [
     Dashboard {
-        file: "bridges.json",
+        file: "fleet.json",
         uid: "dingtalk-bridges",
         title: "DingTalk bridges",
         description: "All bridges that this Prometheus reads: how many are ready, what waits, what failed.",

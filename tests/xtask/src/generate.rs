@@ -46,7 +46,7 @@ const FILES: &[Generated] = &[
     },
     Generated { path: "charts/dingtalk-operator/values.schema.json", text: chart_values },
     Generated {
-        path: "charts/dingtalk-operator/dashboards/bridges.json",
+        path: "charts/dingtalk-operator/dashboards/fleet.json",
         text: || Ok(charts_test::DASHBOARDS[0].json()?),
     },
     Generated {

@@ -84,7 +84,7 @@ fn sentence(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let safe = ["missing field", "unknown field", "duplicate field"];
     if safe.iter().any(|start| text.starts_with(start)) {
-        text
+        format!("The body has a {text}.").replace("a unknown", "an unknown")
     } else {
         format!("A value has the wrong type, at line {} column {}.", error.line(), error.column())
     }

@@ -152,7 +152,7 @@ fn a_dashboard_asks_for_what_bridges_have() {
 #[test]
 fn dashboards_are_made_where_they_are_wanted_with_the_label_by_which_they_are_found() {
     let Some(objects) = helm::render(helm::LEAST) else { return };
-    let none = |object: &&helm::Object| object.at("/metadata/name").as_str().unwrap().contains("-dashboard-");
+    let none = |object: &&helm::Object| object.at("/metadata/name").as_str().unwrap().contains("-board-");
     assert_eq!(objects.iter().filter(none).count(), 0);
     let values = format!(
         "{}monitoring: {{dashboards: {{enabled: true}}, podMonitor: {{enabled: true}}}}\n",
@@ -161,7 +161,7 @@ fn dashboards_are_made_where_they_are_wanted_with_the_label_by_which_they_are_fo
     let objects = helm::render(&values).unwrap();
     let dashboards: Vec<_> = objects.iter().filter(none).collect();
     assert_eq!(dashboards.len(), charts_test::DASHBOARDS.len());
-    for (object, dashboard) in dashboards.iter().zip(["bridge.json", "bridges.json"]) {
+    for (object, dashboard) in dashboards.iter().zip(["bridge.json", "fleet.json"]) {
         assert_eq!(object.at("/metadata/labels/grafana_dashboard"), "1");
         let data = object.at("/data").as_object().unwrap().clone();
         let text = data[dashboard].as_str().unwrap();
