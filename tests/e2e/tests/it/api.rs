@@ -9,7 +9,7 @@ use world::World;
 
 use crate::{
     direct::Direct,
-    stage::{self, LIMIT, run, unique, wait_sent},
+    stage::{self, LIMIT, new_group, run, unique, wait_sent},
 };
 
 const TOKEN: &str = "api-token-0123456789-abcdefghijklmnopqrstuv";
@@ -21,10 +21,9 @@ struct Api {
 
 impl Api {
     /// A world with an API.
-    async fn world(name: &str, bare: bool) -> (World, Self) {
+    async fn world(name: &str) -> (World, Self) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
         let world = stage::stub(name, |options| {
-            options.bare = bare;
             std::fs::create_dir_all(&options.dir).unwrap();
             let path = options.dir.join("api-token");
             std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
@@ -72,11 +71,16 @@ fn segment(id: &str) -> String {
 #[test]
 fn a_platform_links_bridges_and_unlinks_and_may_repeat_each() {
     run(async {
-        let (world, api) = Api::world("api-life", true).await;
+        let (world, api) = Api::world("api-life").await;
         let info = world.info();
         let status = api.expect(Method::GET, "/status", None, 200).await;
-        assert_eq!(status["organization"], Value::Null);
+        assert_eq!(status["organization"], info.organization.as_str());
         assert_eq!(status["botUserId"], world.bot_user_id());
+        let before = status["bridgedChats"].as_u64().unwrap();
+        for _ in 0..2 {
+            api.expect(Method::DELETE, "/link", None, 204).await;
+        }
+        assert_eq!(api.expect(Method::GET, "/status", None, 200).await["organization"], Value::Null);
 
         let credentials = |key: &str, secret: &str, agent: u64| {
             Some(json!({"appKey": key, "appSecret": secret, "agentId": agent}))
@@ -87,15 +91,14 @@ fn a_platform_links_bridges_and_unlinks_and_may_repeat_each() {
         api.refused(Method::PUT, "/link", wrong, 422, "invalid_pair").await;
         api.refused(Method::PUT, "/link", credentials(key, secret, 12_345), 422, "foreign_agent").await;
         api.refused(Method::PUT, "/link", Some(json!({"appKey": key})), 400, "wrong_json").await;
-        api.expect(Method::DELETE, "/link", None, 204).await;
         for _ in 0..2 {
             let linked = api.expect(Method::PUT, "/link", credentials(key, secret, agent), 200).await;
             assert_eq!(linked["organization"], info.organization.as_str());
         }
 
         let person = &info.people[0];
-        let chat = &info.chats[0].chat_id;
-        let place = format!("/chats/{}/bridge", segment(chat));
+        let chat = new_group(&world, "平台").await;
+        let place = format!("/chats/{}/bridge", segment(&chat));
         let options = RoomOptions { invite: vec![world.bot_user_id()], ..RoomOptions::default() };
         let room = world.admin().create_room(options).await.unwrap();
         let wanted = Some(json!({"room": room}));
@@ -112,7 +115,7 @@ fn a_platform_links_bridges_and_unlinks_and_may_repeat_each() {
 
         // What was written before comes with the bridge.
         let held = unique("held");
-        world.sandbox().write(chat, &person.staff_id, &held).await.unwrap();
+        world.sandbox().write(&chat, &person.staff_id, &held).await.unwrap();
         let seen = wait_until(LIMIT, "the chat to be seen", async || {
             let chats = api.ask(Method::GET, "/chats", None).await.1;
             let found = chats["chats"].as_array()?.iter().find(|one| one["id"] == chat.as_str())?.clone();
@@ -127,7 +130,7 @@ fn a_platform_links_bridges_and_unlinks_and_may_repeat_each() {
         assert_eq!((&again["roomId"], &again["heldMessages"]), (&json!(room), &json!(0)));
         assert_eq!(stage::messages(&world, &room, "is bridged to the DingTalk chat").await.len(), 1);
         let status = api.expect(Method::GET, "/status", None, 200).await;
-        assert_eq!(status["bridgedChats"], 1, "{status}");
+        assert_eq!(status["bridgedChats"], before + 1, "{status}");
 
         for _ in 0..2 {
             api.expect(Method::DELETE, &place, None, 204).await;
@@ -146,7 +149,7 @@ fn a_platform_links_bridges_and_unlinks_and_may_repeat_each() {
 #[test]
 fn failed_messages_are_listed_without_their_text_and_sent_again() {
     run(async {
-        let (world, api) = Api::world("api-failures", false).await;
+        let (world, api) = Api::world("api-failures").await;
         let (chat, alice) = (&world.chats()[0], &world.users()[0]);
         let none = api.expect(Method::GET, "/failures", None, 200).await;
         assert_eq!(none, json!({"total": 0, "failures": []}));
