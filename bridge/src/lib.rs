@@ -4,10 +4,13 @@
 //! `relay`; the doors are in `http`.
 
 mod app;
+mod away;
 mod boot;
 pub mod cli;
 mod commands;
 mod files;
 mod http;
 mod observe;
+mod receiving;
 mod relay;
+mod stream;

@@ -3,6 +3,7 @@
 use ruma::{OwnedRoomOrAliasId, RoomOrAliasId};
 
 use crate::id::{ChatId, RobotCode};
+use crate::receive::Receive;
 use crate::secret::Secret;
 
 /// The language of an answer.
@@ -32,6 +33,8 @@ pub enum Name {
     Unbridge,
     /// `webhook`
     Webhook,
+    /// `stream`
+    Stream,
     /// `retry`
     Retry,
     /// `ping`
@@ -44,7 +47,7 @@ pub enum Name {
 
 impl Name {
     /// All, in the order of `help`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Login,
         Self::Logout,
         Self::Status,
@@ -52,6 +55,7 @@ impl Name {
         Self::Bridge,
         Self::Unbridge,
         Self::Webhook,
+        Self::Stream,
         Self::Retry,
         Self::Ping,
         Self::Version,
@@ -68,6 +72,7 @@ impl Name {
             Self::Bridge => ("bridge", "桥接"),
             Self::Unbridge => ("unbridge", "取消桥接"),
             Self::Webhook => ("webhook", "回调"),
+            Self::Stream => ("stream", "长连接"),
             Self::Retry => ("retry", "重试"),
             Self::Ping => ("ping", "检测"),
             Self::Version => ("version", "版本"),
@@ -82,6 +87,7 @@ impl Name {
             Self::Bridge => "bridge <matrix-room> <dingtalk-chat-id>",
             Self::Unbridge => "unbridge <matrix-room|dingtalk-chat-id>",
             Self::Webhook => "webhook [new | <token> <aes-key>]",
+            Self::Stream => "stream [on | only | off | default]",
             Self::Help => "help [command]",
             Self::Logout | Self::Status | Self::Groups | Self::Retry | Self::Ping | Self::Version => {
                 self.words().0
@@ -136,6 +142,10 @@ pub enum Command {
         /// AES key.
         aes_key: Secret,
     },
+    /// Show by which way DingTalk's messages come.
+    Stream,
+    /// Choose the way; `None` is what the configuration says.
+    StreamSet(Option<Receive>),
     /// Send failed messages again.
     Retry,
     /// Is the bridge there?
@@ -157,6 +167,7 @@ impl Command {
             Self::Bridge { .. } => Name::Bridge,
             Self::Unbridge(_) => Name::Unbridge,
             Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
+            Self::Stream | Self::StreamSet(_) => Name::Stream,
             Self::Retry => Name::Retry,
             Self::Ping => Name::Ping,
             Self::Version => Name::Version,
@@ -245,6 +256,11 @@ fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError>
             }
             Ok(Command::WebhookSet { token: Secret::new(*token), aes_key: Secret::new(*aes_key) })
         }
+        (Name::Stream, []) => Ok(Command::Stream),
+        (Name::Stream, ["on"]) => Ok(Command::StreamSet(Some(Receive::Both))),
+        (Name::Stream, ["only"]) => Ok(Command::StreamSet(Some(Receive::Stream))),
+        (Name::Stream, ["off"]) => Ok(Command::StreamSet(Some(Receive::Webhook))),
+        (Name::Stream, ["default"]) => Ok(Command::StreamSet(None)),
         (Name::Help, topics) => Ok(Command::Help(topics.iter().find_map(|topic| {
             Name::ALL.into_iter().find(|name| *topic == name.words().0 || *topic == name.words().1)
         }))),
@@ -300,6 +316,15 @@ mod tests {
         assert!(parse("bridge !abc:acme.example cidQ7==").command.is_ok());
         assert!(parse("bridge #team:acme.example cidQ7==").command.is_ok());
         assert_eq!(parse("bridge team cidQ7==").command, Err(CommandError::Room));
+    }
+
+    #[test]
+    fn stream_takes_one_word_or_none() {
+        assert_eq!(parse("stream").command, Ok(Command::Stream));
+        assert_eq!(parse("stream on").command, Ok(Command::StreamSet(Some(Receive::Both))));
+        assert_eq!(parse("长连接 only").command, Ok(Command::StreamSet(Some(Receive::Stream))));
+        assert_eq!(parse("stream default").command, Ok(Command::StreamSet(None)));
+        assert_eq!(parse("stream of").command, Err(CommandError::Arguments(Name::Stream)));
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Run<'_> {
             organisation: info.organisation,
             agent_checked: info.agent_checked,
             redacted,
+            receive: self.app.receiving.get(),
         });
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod bridging;
 pub(crate) mod link;
+mod receiving;
 mod status;
 
 use bridge_core::clock::Timestamp;
@@ -100,6 +101,8 @@ pub(crate) async fn run(
         Command::Webhook => run.webhook(),
         Command::WebhookNew => run.webhook_new(),
         Command::WebhookSet { token, aes_key } => run.webhook_set(token, aes_key),
+        Command::Stream => run.receiving(),
+        Command::StreamSet(choice) => run.receive_by(choice),
         Command::Retry => run.retry().await?,
     }
     Ok(())

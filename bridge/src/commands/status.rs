@@ -26,11 +26,13 @@ impl Run<'_> {
             homeserver: standing.homeserver.clone(),
             organisation: linked.map(|linked| linked.link.organisation.clone()),
             dingtalk: standing.dingtalk.clone(),
+            receiving: super::receiving::line(standing.receive, &standing.stream, self.now),
             database: standing.depth.err().map(str::to_owned),
             to_matrix: standing.to_matrix(),
             // The command itself is on its way through the inbox.
             to_dingtalk: standing.to_dingtalk(1),
             last_event: standing.last_event(&chats).map(|(kind, at)| (kind, age(at))),
+            silence: standing.silence.map(|silence| crate::away::silence_line(silence, self.now)),
             bridged: usize::try_from(chats.bridged).unwrap_or(usize::MAX),
             seen: usize::try_from(chats.seen).unwrap_or(usize::MAX),
             held: standing.depth.map_or(0, |depth| depth.from_dingtalk.held),

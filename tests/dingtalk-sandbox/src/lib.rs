@@ -19,6 +19,7 @@ mod sandbox;
 mod serve;
 mod sign;
 mod state;
+mod stream;
 mod world;
 
 use std::{
@@ -45,6 +46,7 @@ pub use crate::{
     model::{App, Channel, Chat, ChatKind, Company, Event, Message, Person, Progress, Sent, Webhook},
     options::Options,
     sandbox::Sandbox,
+    stream::{Receiving, StreamAct, StreamInfo, StreamOrder},
     sign::{FRESH_MS, SignError, sign, verify as verify_sign},
     world::{ChatInfo, PersonInfo, WorldInfo},
 };
