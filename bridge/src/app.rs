@@ -22,6 +22,7 @@ use crate::observe::metrics::Metrics;
 use crate::receiving::Receiving;
 use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
+use crate::relay::step::After;
 use crate::stream::state::StreamState;
 
 /// The device all of the bridge's users send from; makes repetitions safe across restarts of the homeserver.
@@ -59,6 +60,8 @@ pub(crate) struct App {
     pub(crate) sessions: Cache<ChatId, Timestamp>,
     link: RwLock<Option<Arc<Linked>>>,
     webhook: RwLock<Option<WebhookKeys>>,
+    /// Held by who bridges a chat, from the check until after the commit: two never choose the same room or chat.
+    pub(crate) bridging: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The link with what is made from it.
@@ -211,6 +214,7 @@ impl App {
             sessions: Cache::new(2_048),
             link: RwLock::new(None),
             webhook: RwLock::new(None),
+            bridging: Arc::default(),
         }
     }
 
@@ -243,6 +247,22 @@ impl App {
         self.receiving.tell();
     }
 
+    /// Takes into use what a commit made durable.
+    pub(crate) fn take(&self, after: After) {
+        match after {
+            After::Linked(link) => {
+                self.set_link(Some(*link));
+                self.health.set_dingtalk(None);
+            }
+            After::Unlinked => {
+                self.set_link(None);
+                self.sessions.clear();
+            }
+            After::Keys(keys) => self.set_webhook_keys(keys),
+            After::Receive(choice) => self.receiving.choose(choice),
+        }
+    }
+
     pub(crate) fn webhook_keys(&self) -> Option<WebhookKeys> {
         self.webhook.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -259,8 +279,9 @@ impl App {
         if let Some(known) = self.chats.get(id) {
             return Ok(known);
         }
+        let mark = self.chats.mark();
         let found = self.store.chat(id).await?;
-        self.chats.insert(id.clone(), found.clone());
+        self.chats.fill(id.clone(), found.clone(), mark);
         Ok(found)
     }
 
@@ -272,11 +293,9 @@ impl App {
                 None => Ok(None),
             };
         }
+        let mark = self.portals.mark();
         let found = self.store.chat_by_room(room).await?;
-        self.portals.insert(room.clone(), found.as_ref().map(|chat| chat.id.clone()));
-        if let Some(chat) = &found {
-            self.chats.insert(chat.id.clone(), Some(chat.clone()));
-        }
+        self.portals.fill(room.clone(), found.as_ref().map(|chat| chat.id.clone()), mark);
         Ok(found)
     }
 
@@ -285,18 +304,13 @@ impl App {
         bridge_core::portal::alias(self.config.bot.alias_prefix.as_str(), self.own.server.as_str(), chat)
     }
 
-    /// Remembers a chat's row that was written. Never before: another lane would act on what may not come.
-    pub(crate) fn remember_chat(&self, chat: &Chat) {
-        if let Some(Some(former)) = self.chats.get(&chat.id)
-            && let Some(room) = former.room
-            && chat.room.as_ref() != Some(&room)
-        {
-            self.portals.remove(&room);
+    /// Forgets a chat whose row was written, and the rooms it had and has: it is read again when it is needed.
+    /// Before the write it is too early, since another lane would remember the former row.
+    pub(crate) fn forget_chat(&self, chat: &ChatId, rooms: &[&OwnedRoomId]) {
+        self.chats.remove(chat);
+        for room in rooms {
+            self.portals.remove(*room);
         }
-        if let Some(room) = &chat.room {
-            self.portals.insert(room.clone(), Some(chat.id.clone()));
-        }
-        self.chats.insert(chat.id.clone(), Some(chat.clone()));
     }
 
     /// Forgets all that was remembered, after a write that failed.

@@ -20,15 +20,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::actions::link::{AES_KEY_SETTING, TOKEN_SETTING};
 use crate::app::{App, Parts, WebhookKeys};
 use crate::away;
-use crate::commands::link::{AES_KEY_SETTING, TOKEN_SETTING};
 use crate::files;
 use crate::http::server::{Bounds, serve};
 use crate::http::{probes, transactions, webhook};
+use crate::receiving::RECEIVE_SETTING;
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
-use crate::receiving::RECEIVE_SETTING;
 use crate::relay::{readback, sweep};
 use crate::stream;
 

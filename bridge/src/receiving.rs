@@ -30,6 +30,11 @@ impl Receiving {
         self.chosen.read().unwrap_or_else(PoisonError::into_inner).unwrap_or(self.configured)
     }
 
+    /// What counts without an admin's choice.
+    pub(crate) fn configured(&self) -> Receive {
+        self.configured
+    }
+
     /// Takes an admin's choice into use; without one the configuration counts.
     pub(crate) fn choose(&self, chosen: Option<Receive>) {
         *self.chosen.write().unwrap_or_else(PoisonError::into_inner) = chosen;

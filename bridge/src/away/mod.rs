@@ -40,7 +40,9 @@ pub(crate) async fn run(app: Arc<App>, lanes: Arc<Lanes>, stop: CancellationToke
     let mut watch = loop {
         match Watch::read(Arc::clone(&app), Arc::clone(&lanes)).await {
             Ok(watch) => break watch,
-            Err(error) => tracing::warn!(code = error.code(), "the time of the last reception is not known yet"),
+            Err(error) => {
+                tracing::warn!(code = error.code(), "the time of the last reception is not known yet");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}

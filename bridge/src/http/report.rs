@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use bridge_config::{CredentialsSource, LastEvent, Organization, Queued, Report, StreamReport, Time, Waiting};
+use bridge_config::{
+    CredentialsSource, LastEvent, Organization, Queued, Report, StreamReport, Time, Waiting,
+};
 use bridge_core::clock::Timestamp;
 use bridge_core::reply::Queue;
 use bridge_store::{ChatFigures, LinkSource};
 use sha2::{Digest, Sha256};
 
+use crate::actions::overview::VERSION;
 use crate::app::App;
-use crate::commands::VERSION;
 use crate::http::body;
 use crate::observe::standing::Standing;
 

@@ -199,7 +199,11 @@ impl Metrics {
             Unit::Seconds,
             self.stream_last_frame.clone(),
         );
-        r.register("stream_opened", "Attempts to make a Stream connection, by result", self.stream_opened.clone());
+        r.register(
+            "stream_opened",
+            "Attempts to make a Stream connection, by result",
+            self.stream_opened.clone(),
+        );
         r.register("stream_ended", "Stream connections that ended, by reason", self.stream_ended.clone());
         r.register("stream_frames", "Frames that came over Stream, by kind", self.stream_frames.clone());
     }

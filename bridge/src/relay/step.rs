@@ -10,13 +10,14 @@ use bridge_core::ghost;
 use bridge_core::id::ChatId;
 use bridge_core::op::{Author, Op};
 use bridge_core::portal::Chat;
+use bridge_core::receive::Receive;
 use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::event::decode_event;
 use bridge_dingtalk::wire::message::decode_callback;
 use bridge_matrix::error::MatrixError;
 use bridge_store::{Commit, InboxItem, Person, StoreError};
 
-use crate::app::App;
+use crate::app::{App, WebhookKeys};
 use crate::commands;
 use crate::relay::facts;
 use crate::relay::op::{From, Rendered, render};
@@ -110,6 +111,18 @@ pub(crate) fn decode(item: &InboxItem) -> Decoded {
     }
 }
 
+/// What the running bridge takes into use when the commit that keeps it is durable.
+pub(crate) enum After {
+    /// An app is linked.
+    Linked(Box<bridge_store::Link>),
+    /// No app is linked any more.
+    Unlinked,
+    /// The webhook has other keys.
+    Keys(WebhookKeys),
+    /// An admin chose by which way pushes come; none is what the configuration says.
+    Receive(Option<Receive>),
+}
+
 /// What a step leads to.
 #[derive(Default)]
 pub(crate) struct Stepped {
@@ -117,6 +130,10 @@ pub(crate) struct Stepped {
     pub(crate) ops: Vec<(OpKey, Rendered)>,
     /// Lanes that have to look at their outbox afterwards.
     pub(crate) wake: Vec<Lane>,
+    /// What happens after the commit.
+    pub(crate) after: Vec<After>,
+    /// Kept until after the commit, by who bridges a chat.
+    pub(crate) guard: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 /// Adds one commit to another.
@@ -131,6 +148,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         settle,
         map,
         chats,
+        portals,
         people,
         memberships,
         session,
@@ -147,6 +165,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.settle.extend(settle);
     into.map.extend(map);
     into.chats.extend(chats);
+    into.portals.extend(portals);
     into.people.extend(people);
     into.memberships.extend(memberships);
     into.session.extend(session);
@@ -329,7 +348,7 @@ async fn room_event(
     for op in decision.ops {
         stepped.ops.extend(render(op, portal, robot, &from));
     }
-    stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portal);
     if let Some(what) = decision.remember {
         stepped
             .commit
@@ -337,7 +356,7 @@ async fn room_event(
             .push((facts::room_setting(&event.room, what), Some(Secret::new(now.0.to_string()))));
     }
     if let Some(parsed) = decision.command {
-        commands::run(app, parsed, event, now, &mut stepped).await?;
+        commands::run(app, parsed, event, &mut stepped).await?;
     }
     Ok(stepped)
 }

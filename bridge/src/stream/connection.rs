@@ -28,6 +28,7 @@ const MOST_BYTES: usize = 4 << 20;
 const MOST_NONSENSE: usize = 64;
 
 /// What a connection tells its keeper.
+#[derive(Clone, Copy)]
 pub(super) enum Told {
     /// DingTalk will close it: the next one is to be made.
     Leaving,
@@ -56,7 +57,7 @@ pub(crate) enum End {
 
 impl End {
     /// The label in metrics and logs; never changes.
-    pub(crate) fn label(&self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::Closed => "closed",

@@ -62,11 +62,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(
-        mut self,
-        told: &mut mpsc::UnboundedReceiver<(u64, Told)>,
-        stop: &CancellationToken,
-    ) {
+    async fn keep(mut self, told: &mut mpsc::UnboundedReceiver<(u64, Told)>, stop: &CancellationToken) {
         let app = Arc::clone(&self.app);
         let mut changes = app.receiving.changes();
         loop {
@@ -77,7 +73,7 @@ impl Keeper {
                 biased;
                 () = stop.cancelled() => break,
                 Some((id, what)) = told.recv() => self.hear(id, what),
-                changed = changes.changed() => if changed.is_err() { break },
+                told = changes.changed() => if told.is_err() { break },
                 () = at(due) => {
                     // A change of what is wanted ends the attempt; it is looked at above.
                     let attempt = app.dingtalk.open_stream(self.credentials(), &*app.entropy);
@@ -98,10 +94,11 @@ impl Keeper {
 
     /// Compares what is with what is wanted.
     fn look(&mut self) {
-        let wanted = self.app.linked().filter(|_| self.app.receiving.get().stream()).map(|linked| Credentials {
-            app_key: linked.link.app_key.to_string(),
-            app_secret: linked.link.app_secret.clone(),
-        });
+        let wanted =
+            self.app.linked().filter(|_| self.app.receiving.get().stream()).map(|linked| Credentials {
+                app_key: linked.link.app_key.to_string(),
+                app_secret: linked.link.app_secret.clone(),
+            });
         if wanted != self.wanted {
             self.pace = Pace::default();
             self.not_before = Instant::now();
@@ -134,10 +131,7 @@ impl Keeper {
         self.wanted.as_ref().unwrap_or(&NONE)
     }
 
-    fn opened(
-        &mut self,
-        opened: Result<bridge_dingtalk::client::Stream, bridge_dingtalk::error::ApiError>,
-    ) {
+    fn opened(&mut self, opened: Result<bridge_dingtalk::client::Stream, bridge_dingtalk::error::ApiError>) {
         let now = self.app.now();
         let (stream, credentials) = match (opened, self.wanted.clone()) {
             (Ok(stream), Some(credentials)) => (stream, credentials),
@@ -179,7 +173,7 @@ impl Keeper {
 
     fn hear(&mut self, id: u64, what: Told) {
         let now = self.app.now();
-        if let Told::Ended(end) = &what {
+        if let Told::Ended(end) = what {
             self.app.metrics.stream_ended(end.label());
             self.app.stream.ended(id, end, now);
             tracing::info!(connection = id, reason = end.label(), "a Stream connection ended");
@@ -219,7 +213,7 @@ mod tests {
     #[test]
     fn ends_have_labels_of_their_own() {
         let all = [End::Asked, End::Closed, End::Broken, End::Dead, End::Left, End::Foreign, End::Nonsense];
-        let labels: std::collections::BTreeSet<_> = all.iter().map(End::label).collect();
+        let labels: std::collections::BTreeSet<_> = all.into_iter().map(End::label).collect();
         assert_eq!(labels.len(), all.len());
     }
 }

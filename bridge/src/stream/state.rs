@@ -85,12 +85,13 @@ impl StreamState {
     pub(super) fn failed(&self, error: &ApiError, now: Timestamp) {
         let mut inner = self.lock();
         if inner.open.is_empty() {
-            inner.figures.since = if inner.figures.since == Timestamp::default() { now } else { inner.figures.since };
+            inner.figures.since =
+                if inner.figures.since == Timestamp::default() { now } else { inner.figures.since };
             inner.figures.problem = Some(error.code.clone());
         }
     }
 
-    pub(super) fn ended(&self, id: u64, end: &End, now: Timestamp) {
+    pub(super) fn ended(&self, id: u64, end: End, now: Timestamp) {
         let mut inner = self.lock();
         inner.open.remove(&id);
         inner.figures.open = inner.open.len();
@@ -114,10 +115,10 @@ mod tests {
         state.connected(1, Timestamp(10));
         state.connected(2, Timestamp(20));
         assert_eq!(state.figures().open, 2);
-        state.ended(1, &End::Closed, Timestamp(30));
+        state.ended(1, End::Closed, Timestamp(30));
         let figures = state.figures();
         assert_eq!((figures.open, figures.since, figures.problem), (1, Timestamp(10), None));
-        state.ended(2, &End::Dead, Timestamp(40));
+        state.ended(2, End::Dead, Timestamp(40));
         let figures = state.figures();
         assert_eq!((figures.open, figures.since), (0, Timestamp(40)));
         assert_eq!(figures.problem.as_deref(), Some("connection_dead"));

@@ -182,7 +182,8 @@ async fn by_stream(world: &World, mut event: Event, app: &App) -> Option<u64> {
     let begun = Instant::now();
     let push = World::event_push(&event, &app.app_key, &app.corp_id);
     let outcome = stream::push(world, push).await;
-    let lost = world.options.stream_loses && outcome.as_ref().err().is_some_and(|error| error == NO_CONNECTION);
+    let lost =
+        world.options.stream_loses && outcome.as_ref().err().is_some_and(|error| error == NO_CONNECTION);
     settle(world, &mut event, outcome, begun, false);
     (!event.progress.answered && !lost).then_some(REPEAT_SECONDS)
 }

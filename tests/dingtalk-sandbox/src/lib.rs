@@ -46,8 +46,8 @@ pub use crate::{
     model::{App, Channel, Chat, ChatKind, Company, Event, Message, Person, Progress, Sent, Webhook},
     options::Options,
     sandbox::Sandbox,
-    stream::{Receiving, StreamAct, StreamInfo, StreamOrder},
     sign::{FRESH_MS, SignError, sign, verify as verify_sign},
+    stream::{Receiving, StreamAct, StreamInfo, StreamOrder},
     world::{ChatInfo, PersonInfo, WorldInfo},
 };
 

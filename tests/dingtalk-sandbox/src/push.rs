@@ -95,7 +95,8 @@ async fn deliver(world: &Arc<World>, position: usize) {
         drop(permit);
         job.progress.attempts += 1;
         job.progress.answer_us = u64::try_from(begun.elapsed().as_micros()).ok();
-        let lost = world.options.stream_loses && outcome.as_ref().err().is_some_and(|error| error == NO_CONNECTION);
+        let lost =
+            world.options.stream_loses && outcome.as_ref().err().is_some_and(|error| error == NO_CONNECTION);
         let answered = settle(world, &mut job, outcome);
         if lost || answered || !world.options.redeliver {
             return;

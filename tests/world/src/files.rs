@@ -55,8 +55,7 @@ impl Files {
             let webhook = table([("token_file", text(&token)), ("aes_key_file", text(&aes_key))]);
             dingtalk.insert("webhook".to_owned(), webhook.into());
         }
-        let mut appservice =
-            table([("url", format!("http://127.0.0.1:{}", names.port).into())]);
+        let mut appservice = table([("url", format!("http://127.0.0.1:{}", names.port).into())]);
         if names.stream {
             dingtalk.insert("receive".to_owned(), "stream".into());
         } else {

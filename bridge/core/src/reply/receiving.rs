@@ -107,13 +107,19 @@ fn reason_zh(code: &str) -> &str {
     }
 }
 
-pub(super) fn line_en(line: &ReceivingLine) -> String {
-    let way = match line.receive {
-        Receive::Webhook => "by webhook",
-        Receive::Stream => "by Stream",
-        Receive::Both => "by webhook and by Stream",
-    };
-    let state = match &line.stream {
+/// The line of `status`.
+pub(super) fn status_en(line: &ReceivingLine, webhook: Option<&str>) -> String {
+    let address =
+        webhook.map_or_else(|| ", public address not configured".to_owned(), |url| format!(" {url}"));
+    match line.receive {
+        Receive::Webhook => format!("webhook{address}"),
+        Receive::Stream => format!("Stream{}", state_en(line)),
+        Receive::Both => format!("webhook{address}; Stream{}", state_en(line)),
+    }
+}
+
+fn state_en(line: &ReceivingLine) -> String {
+    match &line.stream {
         None => String::new(),
         Some(stream) if stream.connected => {
             let heard = stream.last_frame.map(|ago| format!(", last sign of life {} ago", age(ago)));
@@ -123,17 +129,21 @@ pub(super) fn line_en(line: &ReceivingLine) -> String {
             let problem = stream.problem.as_deref().unwrap_or("connecting");
             format!(", not connected for {} – {}", age(stream.lasting), reason_en(problem))
         }
-    };
-    format!("{way}{state}")
+    }
 }
 
-pub(super) fn line_zh(line: &ReceivingLine) -> String {
-    let way = match line.receive {
-        Receive::Webhook => "HTTP 回调",
-        Receive::Stream => "Stream 长连接",
-        Receive::Both => "HTTP 回调与 Stream 长连接",
-    };
-    let state = match &line.stream {
+/// The line of `status`.
+pub(super) fn status_zh(line: &ReceivingLine, webhook: Option<&str>) -> String {
+    let address = webhook.map_or_else(|| "，未配置公网地址".to_owned(), |url| format!(" {url}"));
+    match line.receive {
+        Receive::Webhook => format!("回调{address}"),
+        Receive::Stream => format!("Stream 长连接{}", state_zh(line)),
+        Receive::Both => format!("回调{address}；Stream 长连接{}", state_zh(line)),
+    }
+}
+
+fn state_zh(line: &ReceivingLine) -> String {
+    match &line.stream {
         None => String::new(),
         Some(stream) if stream.connected => {
             let heard = stream.last_frame.map(|ago| format!("，{} 前有数据", age(ago)));
@@ -143,8 +153,7 @@ pub(super) fn line_zh(line: &ReceivingLine) -> String {
             let problem = stream.problem.as_deref().unwrap_or("connecting");
             format!("，{} 未连接 – {}", age(stream.lasting), reason_zh(problem))
         }
-    };
-    format!("{way}{state}")
+    }
 }
 
 pub(super) fn answer_en(line: &ReceivingLine) -> String {
@@ -163,7 +172,12 @@ pub(super) fn answer_en(line: &ReceivingLine) -> String {
              and under event subscription. To go back, send stream on, choose HTTP there, then send stream off."
         }
     };
-    format!("Messages from DingTalk come {}.\n{steps}", line_en(line))
+    let way = match line.receive {
+        Receive::Webhook => "by webhook",
+        Receive::Stream => "by Stream",
+        Receive::Both => "by webhook and by Stream",
+    };
+    format!("Messages from DingTalk come {way}{}.\n{steps}", state_en(line))
 }
 
 pub(super) fn answer_zh(line: &ReceivingLine) -> String {
@@ -180,7 +194,12 @@ pub(super) fn answer_zh(line: &ReceivingLine) -> String {
              stream on，在后台选择 HTTP 模式，再发送 stream off。"
         }
     };
-    format!("钉钉消息的接收方式：{}。\n{steps}", line_zh(line))
+    let way = match line.receive {
+        Receive::Webhook => "HTTP 回调",
+        Receive::Stream => "Stream 长连接",
+        Receive::Both => "HTTP 回调与 Stream 长连接",
+    };
+    format!("钉钉消息的接收方式：{way}{}。\n{steps}", state_zh(line))
 }
 
 pub(super) fn next_en(receive: Receive) -> &'static str {

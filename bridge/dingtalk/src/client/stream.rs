@@ -126,9 +126,13 @@ impl Stream {
             Ok(Message::Text(text)) => Some(Ok(Received::Text(text.as_str().to_owned()))),
             Ok(Message::Binary(_)) => Some(Ok(Received::Bytes)),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Some(Ok(Received::Life)),
-            Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => None,
             // DingTalk ends connections without a word (API.md section 4.2).
-            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => None,
+            Ok(Message::Close(_))
+            | Err(
+                Error::ConnectionClosed
+                | Error::AlreadyClosed
+                | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+            ) => None,
             Err(error) => Some(Err(failure(&error))),
         }
     }
@@ -201,8 +205,11 @@ mod tests {
 
     fn client(base: &str) -> Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let options =
-            ClientOptions { new_base: base.to_owned(), old_base: base.to_owned(), ..ClientOptions::default() };
+        let options = ClientOptions {
+            new_base: base.to_owned(),
+            old_base: base.to_owned(),
+            ..ClientOptions::default()
+        };
         Client::new(&options, Arc::new(Fixed)).unwrap()
     }
 
@@ -218,7 +225,10 @@ mod tests {
     async fn only_dingtalks_own_addresses_are_connected_to() {
         let client = client("http://127.0.0.1:8080");
         let good = [
-            ("wss://wss-open-connection.dingtalk.com:443/connect", "https://wss-open-connection.dingtalk.com/"),
+            (
+                "wss://wss-open-connection.dingtalk.com:443/connect",
+                "https://wss-open-connection.dingtalk.com/",
+            ),
             ("wss://wss-open-connection-union.dingtalk.com/connect", "https://wss-open-connection-union"),
             ("ws://127.0.0.1:8080/connect", "http://127.0.0.1:8080/connect?ticket=a%2Bb%2Fc%3D"),
         ];
@@ -255,15 +265,18 @@ mod tests {
         assert_eq!((error.code.as_str(), error.class), ("authFailed", Class::BadCredentials));
         let error = open(|_| Reply::Json(200, "<xml/>".to_owned())).await;
         assert_ne!(error.class, Class::BadCredentials);
-        let error = open(|_| Reply::Json(200, json!({"endpoint": "wss://evil.example/", "ticket": "t"}).to_string())).await;
+        let error =
+            open(|_| Reply::Json(200, json!({"endpoint": "wss://evil.example/", "ticket": "t"}).to_string()))
+                .await;
         assert_eq!(error.code, code::ADDRESS_NOT_ALLOWED);
     }
 
     #[tokio::test]
     async fn a_server_that_does_not_speak_websocket_is_a_failure_and_learns_no_secret() {
-        for reply in ["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-            "HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: AAAA\r\n\r\n"]
-        {
+        for reply in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: AAAA\r\n\r\n",
+        ] {
             let server = Server::start(move |seen| {
                 if seen.line.starts_with("POST") {
                     let host = seen.headers.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();

@@ -85,7 +85,10 @@ mod tests {
         insta::assert_snapshot!(bodies.join("\n"));
         for event in &list.events {
             assert!(event.key.starts_with("evt:sha256:") && event.lane == Lane::organisation());
-            assert!(decode_event(&event.body).is_ok_and(|event| event != OrgEvent::Other { name: "unknown".into() }));
+            assert!(
+                decode_event(&event.body)
+                    .is_ok_and(|event| event != OrgEvent::Other { name: "unknown".into() })
+            );
         }
         let again = failed_list(include_str!("../../samples/event-failed-list.json"), Timestamp(0)).unwrap();
         assert_eq!(again.events[0].key, list.events[0].key);
@@ -97,7 +100,8 @@ mod tests {
         let entry = |order: bool| {
             let (a, b) = (("openConversationId", json!("cidA==")), ("title", json!("t")));
             let fields = if order { [a, b] } else { [b, a] };
-            let own: serde_json::Map<_, _> = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            let own: serde_json::Map<_, _> =
+                fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
             json!({"errcode": 0, "has_more": true, "failed_list": [
                 {"chat_update_title": {"callbackData": own, "corpid": "c"}, "call_back_tag": "chat_update_title", "event_time": 5},
             ]})

@@ -6,7 +6,10 @@ use axum::{
     Json,
     body::Bytes,
     extract::{Query, State, ws::WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header::{ACCEPT, CONTENT_TYPE}},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};

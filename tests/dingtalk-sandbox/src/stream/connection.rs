@@ -26,12 +26,7 @@ pub(crate) async fn serve(
     world.announce(|| json!({"event": "stream", "id": id, "open": false}));
 }
 
-async fn talk(
-    world: &World,
-    socket: &mut WebSocket,
-    id: u64,
-    orders: &mut mpsc::UnboundedReceiver<Order>,
-) {
+async fn talk(world: &World, socket: &mut WebSocket, id: u64, orders: &mut mpsc::UnboundedReceiver<Order>) {
     let (mut stop, mut stop_frozen) = (world.stop.subscribe(), world.stop.subscribe());
     let period = world.ping_period();
     let mut ping_at = Instant::now() + period;
@@ -118,18 +113,15 @@ fn system(world: &World, topic: &str, data: &Value) -> (String, String) {
 /// Reads an answer; false ends the connection: it is no answer, or the wrong one to a ping.
 fn answered(world: &World, id: u64, text: &str, asked: &mut Option<(String, String)>) -> bool {
     let Ok(answer) = serde_json::from_str::<Value>(text) else { return false };
-    let (Some(code), Some(message_id)) =
-        (answer["code"].as_i64(), answer["headers"]["messageId"].as_str())
+    let (Some(code), Some(message_id)) = (answer["code"].as_i64(), answer["headers"]["messageId"].as_str())
     else {
         return false;
     };
     // Data is JSON within a text, as in what is pushed.
     let Some(data) = answer["data"].as_str() else { return false };
-    match asked.take_if(|(asked, _)| asked == message_id) {
-        Some((_, said)) => code == 200 && data == said,
-        None => {
-            world.stream.acknowledge(id, message_id, Ack { code, data: data.to_owned() });
-            true
-        }
+    if let Some((_, said)) = asked.take_if(|(asked, _)| asked == message_id) {
+        return code == 200 && data == said;
     }
+    world.stream.acknowledge(id, message_id, Ack { code, data: data.to_owned() });
+    true
 }

@@ -310,15 +310,11 @@ impl World {
 
     /// How often a connection is asked whether it lives.
     fn ping_period(&self) -> Duration {
-        self.options.scaled(Duration::from_secs(60)).max(Duration::from_millis(500))
+        self.options.scaled(Duration::from_mins(1)).max(Duration::from_millis(500))
     }
 
     /// The events' own headers.
-    pub(crate) fn event_push<'a>(
-        event: &crate::model::Event,
-        app_key: &'a str,
-        corp_id: &str,
-    ) -> Push<'a> {
+    pub(crate) fn event_push<'a>(event: &crate::model::Event, app_key: &'a str, corp_id: &str) -> Push<'a> {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let headers = Map::from_iter([
             ("eventType".to_owned(), json!(event.event_type)),

@@ -127,12 +127,14 @@ async fn what_is_not_acknowledged_comes_again() {
     }
     sandbox.wait_answered(&msg_id, LIMIT).await.unwrap();
 
-    let id = sandbox
-        .happen(&NewEvent { event_type: "org_change".to_owned(), ..NewEvent::default() })
-        .unwrap();
+    let id =
+        sandbox.happen(&NewEvent { event_type: "org_change".to_owned(), ..NewEvent::default() }).unwrap();
     for status in ["LATER", "SUCCESS"] {
         let frame = next(&mut socket).await.unwrap();
-        assert_eq!((frame["type"].as_str(), frame["headers"]["eventId"].as_str()), (Some("EVENT"), Some(&*id)));
+        assert_eq!(
+            (frame["type"].as_str(), frame["headers"]["eventId"].as_str()),
+            (Some("EVENT"), Some(&*id))
+        );
         ack(&mut socket, &frame, 200, &json!({"status": status}).to_string()).await;
     }
     let answered = |own: &Sandbox| own.event(&id).filter(|event| event.progress.answered);

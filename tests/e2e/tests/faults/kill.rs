@@ -73,13 +73,7 @@ async fn run(name: &str, mode: StubMode, size: Size, stream: bool) -> anyhow::Re
     said.with_context(|| format!("{name}: repeat this run with SEED={seed}"))
 }
 
-async fn scenario(
-    name: &str,
-    mode: StubMode,
-    size: Size,
-    stream: bool,
-    seed: u64,
-) -> anyhow::Result<()> {
+async fn scenario(name: &str, mode: StubMode, size: Size, stream: bool, seed: u64) -> anyhow::Result<()> {
     let began = Instant::now();
     println!("{name}: SEED={seed}");
     let mut chance = Chance::new(seed);
@@ -107,8 +101,9 @@ async fn scenario(
     let mut victim = Victim::replace(&world, &programs.bridge).await?;
     gate.decide(fates(chance.fork()));
     trouble(&world).await?;
-    let plan =
-        |way, writers, chance: &mut Chance| traffic::plan(way, size.messages, size.kills, CHATS, writers, chance);
+    let plan = |way, writers, chance: &mut Chance| {
+        traffic::plan(way, size.messages, size.kills, CHATS, writers, chance)
+    };
     let to_matrix = plan(Way::ToMatrix, PEOPLE, &mut chance);
     let to_dingtalk = plan(Way::ToDingTalk, world.users().len(), &mut chance);
     let (round, rounds) = watch::channel(0);

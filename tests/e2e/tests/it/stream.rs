@@ -25,11 +25,7 @@ async fn order(world: &World, order: Value) {
 }
 
 /// Waits until the sandbox's connections are as wanted.
-async fn wait_streams(
-    world: &World,
-    what: &str,
-    fits: impl Fn(&[StreamInfo]) -> bool,
-) -> Vec<StreamInfo> {
+async fn wait_streams(world: &World, what: &str, fits: impl Fn(&[StreamInfo]) -> bool) -> Vec<StreamInfo> {
     wait_until(LIMIT, what, async || {
         let open = world.sandbox().streams().await.ok()?;
         fits(&open).then_some(open)
@@ -66,11 +62,8 @@ fn text_crosses_both_ways_without_any_address() {
         wait_sent(&world, chat, &back).await;
 
         // An event is acknowledged as one.
-        let event: Value = world
-            .sandbox()
-            .post("events", &json!({"event_type": "org_change"}))
-            .await
-            .unwrap();
+        let event: Value =
+            world.sandbox().post("events", &json!({"event_type": "org_change"})).await.unwrap();
         let id = event["event_id"].as_str().unwrap();
         let answered = wait_until(LIMIT, "the event to be acknowledged", async || {
             let events: Vec<dingtalk_sandbox::Event> = world.sandbox().get("events").await.ok()?;
@@ -79,13 +72,15 @@ fn text_crosses_both_ways_without_any_address() {
         assert_eq!(answered.await.unwrap().progress.attempts, 1);
 
         let direct = Direct::open(&world, world.admin()).await;
-        direct.expect("status", &["Receiving: by Stream, connected for", "Last event from DingTalk: event"]).await;
+        direct
+            .expect("status", &["Receiving: Stream, connected for", "Last event from DingTalk: event"])
+            .await;
         direct.expect("stream", &["by Stream, connected for", "Pushes to the webhook are refused"]).await;
         assert_eq!(metric(&world, "stream_connections", &[]).await, 1);
 
         // Nothing of the app is received after a logout, and what is written then comes by a new connection.
         direct.expect("logout", &["Logged out"]).await;
-        wait_streams(&world, "no connection", |open| open.is_empty()).await;
+        wait_streams(&world, "no connection", <[StreamInfo]>::is_empty).await;
         let late = unique("while logged out");
         write(&world, chat, &late).await;
         let info = world.info();
@@ -108,9 +103,7 @@ fn connections_that_are_asked_to_leave_lose_and_double_nothing() {
                 write(&world, &world.chats()[chat], &text).await;
                 texts.push((chat, text));
             }
-            let open = wait_streams(&world, "a connection", |open| {
-                open.iter().any(|stream| !stream.leaving)
-            });
+            let open = wait_streams(&world, "a connection", |open| open.iter().any(|stream| !stream.leaving));
             let last = open.await.last().unwrap().id;
             order(&world, json!({"act": "disconnect"})).await;
             if round == 0 {
@@ -254,7 +247,7 @@ fn the_way_is_changed_at_run_time_and_what_comes_by_both_counts_once() {
         direct.expect("stream on", &["by webhook and by Stream"]).await;
         world.sandbox().receive_by(&app, "http").await.unwrap();
         direct.expect("stream off", &["come by webhook."]).await;
-        wait_streams(&world, "no connection", |open| open.is_empty()).await;
+        wait_streams(&world, "no connection", <[StreamInfo]>::is_empty).await;
         more(4).await;
         all_once(&world, &texts).await;
         assert!(sent(&world, chat, "switch").await.is_empty());

@@ -283,8 +283,7 @@ mod tests {
     #[test]
     fn an_event_pushed_again_has_its_key_also_without_an_id() {
         let frame = |id: &str, time: &str| {
-            let headers =
-                json!({"messageId": id, "time": time, "topic": "*", "eventType": "org_change", "eventBornTime": "7"});
+            let headers = json!({"messageId": id, "time": time, "topic": "*", "eventType": "org_change", "eventBornTime": "7"});
             json!({"type": "EVENT", "headers": headers, "data": ""}).to_string()
         };
         let key = |frame: &str| match read(frame, NOW) {
@@ -309,9 +308,12 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_has_no_handler_and_what_is_no_frame_is_unusable() {
-        for (kind, topic) in
-            [("CALLBACK", "/v1.0/graph/api/invoke"), ("CALLBACK", "*"), ("EVENT", "chat_quit"), ("CALLBACK", "")]
-        {
+        for (kind, topic) in [
+            ("CALLBACK", "/v1.0/graph/api/invoke"),
+            ("CALLBACK", "*"),
+            ("EVENT", "chat_quit"),
+            ("CALLBACK", ""),
+        ] {
             let frame = json!({"type": kind, "headers": {"messageId": "m", "topic": topic}, "data": "{}"});
             assert_eq!(read(&frame.to_string(), NOW), Ok(Incoming::Unhandled { id: "m".into() }), "{topic}");
         }
@@ -325,7 +327,8 @@ mod tests {
             "x".repeat(MAX_ID_BYTES + 1)
         );
         let no_id = r#"{"type":"CALLBACK","headers":{"topic":"/v1.0/im/bot/messages/get"},"data":"{}"}"#;
-        let control = "{\"type\":\"EVENT\",\"headers\":{\"topic\":\"*\",\"messageId\":\"a\\nb\"},\"data\":\"{}\"}";
+        let control =
+            "{\"type\":\"EVENT\",\"headers\":{\"topic\":\"*\",\"messageId\":\"a\\nb\"},\"data\":\"{}\"}";
         for text in ["", "[]", "{}", r#"{"type":"OTHER"}"#, no_id, control, &long, &id] {
             assert_eq!(read(text, NOW), Err(Unusable), "{}", &text[..text.len().min(80)]);
         }

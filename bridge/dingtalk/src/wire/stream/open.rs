@@ -67,7 +67,10 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert!(body["ua"].as_str().is_some_and(|ua| ua.starts_with("dingtalk-bridge/")));
         insta::assert_json_snapshot!(body["subscriptions"]);
-        assert_eq!((body["clientId"].as_str(), body["clientSecret"].as_str()), (Some("dingqx7made0up1key2z"), Some("mAdEuPsEcReT")));
+        assert_eq!(
+            (body["clientId"].as_str(), body["clientSecret"].as_str()),
+            (Some("dingqx7made0up1key2z"), Some("mAdEuPsEcReT"))
+        );
     }
 
     #[test]

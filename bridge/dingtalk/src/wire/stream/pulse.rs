@@ -55,7 +55,7 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    const SILENCE: Duration = Duration::from_secs(60);
+    const SILENCE: Duration = Duration::from_mins(1);
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp(seconds * 1_000)
