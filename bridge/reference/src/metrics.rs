@@ -111,7 +111,7 @@ metrics! {
     ECHOES: "echoes", Counter, Count, [], "Events of the bridge's own users that came back";
     /// See the table.
     REFUSED: "refused", Counter, Count,
-        [("door", "`webhook`, `transactions`, `callback`, `status`, `api`"), ("code", "why: see errors.md")],
+        [("door", "`webhook`, `stream`, `stream_open`, `transactions`, `callback`, `status`, `api`"), ("code", "why: see errors.md")],
         "Requests and parts of messages that were refused, by door and reason";
     /// See the table.
     IGNORED_EVENTS: "ignored_events", Counter, Count, [], "Events of DingTalk that the bridge does nothing with";
@@ -146,6 +146,26 @@ metrics! {
     /// See the table.
     LAST_EVENT: "last_event_timestamp", Gauge, Seconds, [],
         "When something last came from DingTalk, as seconds since 1970; 0 before the first";
+    /// See the table.
+    SILENT: "silent", Gauge, Flag, [], "1 while the event subscription of DingTalk seems to be paused or gone";
+    /// See the table.
+    FAILED_PUSHES: "failed_pushes", Counter, Count, [],
+        "Event pushes that DingTalk gave up and that were fetched from its list";
+    /// See the table.
+    STREAM_CONNECTIONS: "stream_connections", Gauge, Count, [],
+        "Stream connections to DingTalk that stand; 2 while one is replaced";
+    /// See the table.
+    STREAM_LAST_FRAME: "stream_last_frame_timestamp", Gauge, Seconds, [],
+        "When something last came over Stream, as Unix time; 0 while nothing has";
+    /// See the table.
+    STREAM_OPENED: "stream_opened", Counter, Count, [("result", "`made` or `failed`")],
+        "Attempts to make a Stream connection, by result";
+    /// See the table.
+    STREAM_ENDED: "stream_ended", Counter, Count, [("reason", "what ended it")],
+        "Stream connections that ended, by reason";
+    /// See the table.
+    STREAM_FRAMES: "stream_frames", Counter, Count, [("kind", "what it carried")],
+        "Frames that came over Stream, by kind";
     /// See the table.
     API_REQUESTS: "api_requests", Counter, Count,
         [("operation", "the `operationId` of docs/api/openapi.json"), ("status", "the HTTP status")],

@@ -51,6 +51,21 @@ struct ApiLabels {
     status: u32,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// Most different codes that become labels; DingTalk's codes come from outside.
 const MOST_CODES: usize = 64;
 
@@ -76,6 +91,13 @@ pub(crate) struct Metrics {
     over_quota: Gauge,
     last_event: Gauge,
     api_requests: Family<ApiLabels, Counter>,
+    silent: Gauge,
+    failed_pushes: Counter,
+    stream_connections: Gauge,
+    stream_last_frame: Gauge<f64, AtomicU64>,
+    stream_opened: Family<ResultLabel, Counter>,
+    stream_ended: Family<ReasonLabel, Counter>,
+    stream_frames: Family<KindLabel, Counter>,
 }
 
 /// Registers a metric as the table describes it.
@@ -123,6 +145,13 @@ impl Metrics {
             over_quota: Gauge::default(),
             last_event: Gauge::default(),
             api_requests: Family::default(),
+            silent: Gauge::default(),
+            failed_pushes: Counter::default(),
+            stream_connections: Gauge::default(),
+            stream_last_frame: Gauge::default(),
+            stream_opened: Family::default(),
+            stream_ended: Family::default(),
+            stream_frames: Family::default(),
         };
         metrics.register();
         metrics
@@ -148,6 +177,13 @@ impl Metrics {
         add(r, &table::OVER_QUOTA, self.over_quota.clone());
         add(r, &table::LAST_EVENT, self.last_event.clone());
         add(r, &table::API_REQUESTS, self.api_requests.clone());
+        add(r, &table::SILENT, self.silent.clone());
+        add(r, &table::FAILED_PUSHES, self.failed_pushes.clone());
+        add(r, &table::STREAM_CONNECTIONS, self.stream_connections.clone());
+        add(r, &table::STREAM_LAST_FRAME, self.stream_last_frame.clone());
+        add(r, &table::STREAM_OPENED, self.stream_opened.clone());
+        add(r, &table::STREAM_ENDED, self.stream_ended.clone());
+        add(r, &table::STREAM_FRAMES, self.stream_frames.clone());
     }
 
     pub(crate) fn received(&self, source: Source) {
@@ -178,6 +214,28 @@ impl Metrics {
         };
         drop(known);
         self.refused.get_or_create(&RefusedLabels { door, code }).inc();
+    }
+
+    pub(crate) fn failed_pushes(&self, count: usize) {
+        self.failed_pushes.inc_by(count as u64);
+    }
+
+    pub(crate) fn stream_made(&self) {
+        self.stream_opened.get_or_create(&ResultLabel { result: "made" }).inc();
+    }
+
+    /// An attempt that failed; the code is DingTalk's or the bridge's.
+    pub(crate) fn stream_failed(&self, code: &str) {
+        self.stream_opened.get_or_create(&ResultLabel { result: "failed" }).inc();
+        self.refused("stream_open", code);
+    }
+
+    pub(crate) fn stream_ended(&self, reason: &'static str) {
+        self.stream_ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn stream_frame(&self, kind: &'static str) {
+        self.stream_frames.get_or_create(&KindLabel { kind }).inc();
     }
 
     pub(crate) fn ignored_event(&self, name: &str) {
@@ -225,6 +283,11 @@ impl Metrics {
             }
             self.held.set(count(depth.from_dingtalk.held + depth.from_matrix.held));
         }
+        self.silent.set(i64::from(standing.silence.is_some()));
+        self.stream_connections.set(i64::try_from(standing.stream.open).unwrap_or(i64::MAX));
+        let last = standing.stream.last_frame.map_or(0, |at| at.0 / 1_000);
+        #[allow(clippy::cast_precision_loss, reason = "seconds of this era are exact")]
+        self.stream_last_frame.set(last as f64);
         self.linked.set(i64::from(standing.linked.is_some()));
         self.ready.set(i64::from(standing.problems().is_empty()));
         self.over_quota.set(i64::from(standing.over_quota));
@@ -252,6 +315,9 @@ mod tests {
         metrics.refused("webhook", "stale");
         metrics.unreadable("undecodable_event");
         metrics.api_request("getStatus", http::StatusCode::OK);
+        metrics.stream_made();
+        metrics.stream_ended("closed");
+        metrics.stream_frame("system");
         let room = "!r:acme.example".try_into().unwrap();
         metrics.sent(&Rendered::Join { room }, &Outcome::Sent, Timestamp(0));
         metrics.delivery.get_or_create(&NetworkLabel { network: "matrix" }).observe(0.1);

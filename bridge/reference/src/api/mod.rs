@@ -62,6 +62,7 @@ pub struct Link {
 /// How the bridge stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "an answer for programs: each is a fact of its own")]
 pub struct Status {
     /// Version of the bridge.
     pub version: String,
@@ -77,6 +78,10 @@ pub struct Status {
     pub bot_user_id: String,
     /// The address for DingTalk's console, when the configuration names it.
     pub webhook_url: Option<String>,
+    /// By which way DingTalk's messages come.
+    pub receiving: Receiving,
+    /// Whether the event subscription seems to be paused or gone: nothing has come for too long.
+    pub subscription_silent: bool,
     /// The linked organisation's name; none while no app is linked. Until DingTalk has told it, the AppKey.
     pub organization: Option<String>,
     /// Whether the credentials come from the configuration, so that they cannot be changed here.
@@ -99,6 +104,18 @@ pub struct Status {
     pub failed_messages: u64,
     /// What came in and could not be read.
     pub unreadable: u64,
+}
+
+/// The way on which DingTalk's messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Receiving {
+    /// DingTalk calls the webhook.
+    Webhook,
+    /// The bridge keeps a connection to DingTalk.
+    Stream,
+    /// Both.
+    Both,
 }
 
 /// An event of DingTalk.

@@ -11,6 +11,7 @@ use bridge_core::command::{Failures as Which, Language};
 use bridge_core::event::ChatKind;
 use bridge_core::id::{ChatId, RobotCode};
 use bridge_core::portal::{Chat, ChatState};
+use bridge_core::receive::Receive;
 use bridge_core::reply::{BridgeProblem, Queue, Reply, Retrying};
 use bridge_core::secret::Secret;
 use bridge_reference::api;
@@ -111,6 +112,12 @@ pub(super) async fn status(State(api): State<Api>) -> Response<Body> {
         problems,
         bot_user_id: app.own.bot.to_string(),
         webhook_url: status.webhook,
+        receiving: match standing.receive {
+            Receive::Webhook => api::Receiving::Webhook,
+            Receive::Stream => api::Receiving::Stream,
+            Receive::Both => api::Receiving::Both,
+        },
+        subscription_silent: standing.silence.is_some(),
         organization: status.organisation,
         credentials_from_configuration: standing.linked.as_deref().is_some_and(from_file),
         last_event: status.last_event.map(|(kind, age)| {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
 mod api;
+mod away;
 mod commands;
 mod crossing;
 mod database;
@@ -18,3 +19,4 @@ mod restart;
 mod rotation;
 mod stage;
 mod status_report;
+mod stream;
