@@ -340,4 +340,11 @@ pub(super) const CODES: &[Code] = &[
         "List the failed messages.",
     ),
     code("too_large", Area::Webhook, "The push is larger than DingTalk sends.", "A stranger.", "Nothing."),
+    code(
+        "webhook_off",
+        Area::Webhook,
+        "A push came by the webhook while only Stream is used.",
+        "The console still has the address, or `stream` was chosen by command.",
+        "Choose Stream mode in the console, or `stream both`.",
+    ),
 ];
