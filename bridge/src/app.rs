@@ -16,6 +16,8 @@ use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 
+use crate::media::Media;
+use crate::media::link::Links;
 use crate::observe::metrics::Metrics;
 use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
@@ -28,6 +30,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
     pub(crate) hs_token: Secret,
+    /// Makes and opens links to files.
+    pub(crate) links: Links,
     /// What opens the report; without it there is none.
     pub(crate) status_token: Option<Secret>,
     pub(crate) started_at: Timestamp,
@@ -40,6 +44,7 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settler: Settler,
+    pub(crate) media: Media,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) chats: Cache<ChatId, Option<Chat>>,
@@ -138,6 +143,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
     pub(crate) hs_token: Secret,
+    pub(crate) links: Links,
     pub(crate) status_token: Option<Secret>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) matrix: bridge_matrix::client::Client,
@@ -149,12 +155,14 @@ pub(crate) struct Parts {
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, own, hs_token, status_token, store, matrix, dingtalk, clock, entropy, settler } =
+        let Parts { config, own, hs_token, links, status_token, store, matrix, dingtalk, clock, entropy, settler } =
             parts;
         Self {
+            media: Media::new(config.media.transfers),
             config,
             own,
             hs_token,
+            links,
             status_token,
             started_at: clock.now(),
             device: OwnedDeviceId::from(DEVICE),

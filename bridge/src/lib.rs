@@ -9,5 +9,6 @@ pub mod cli;
 mod commands;
 mod files;
 mod http;
+mod media;
 mod observe;
 mod relay;

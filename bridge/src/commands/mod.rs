@@ -51,7 +51,7 @@ impl Run<'_> {
             at: None,
             key: KeySeed::new(Purpose::Reply, &cause),
         };
-        self.stepped.ops.extend(render(Op::Say(say), None, None, &From::Nowhere));
+        self.stepped.ops.extend(render(vec![Op::Say(say)], None, None, &From::Nowhere));
     }
 }
 

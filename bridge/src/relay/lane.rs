@@ -10,16 +10,17 @@ use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
 use bridge_core::portal::ChatState;
-use bridge_core::reply::Reply;
+use bridge_core::reply::{FileNote, FileProblem, Reply};
 use bridge_dingtalk::client::Gate;
 use bridge_store::{
-    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRow, OutboxSeq, OutboxState,
+    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState,
     Settlement, StoreError,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::media::{self, Moved};
 use crate::relay::lanes::{Lanes, Next};
 use crate::relay::op::{Rendered, bot_says};
 use crate::relay::step::{self, Decoded};
@@ -310,7 +311,7 @@ impl Worker {
                 return Err(Stopped);
             }
             flight.attempts += 1;
-            let sent = self.attempt(&flight, &mut settled).await?;
+            let sent = self.attempt(&mut flight, &mut settled, &mut queue).await?;
             let now = self.app.now();
             self.app.metrics.sent(&flight.op, &sent.outcome, now);
             let (chance, policy) = (self.app.chance(), self.app.policy());
@@ -343,7 +344,17 @@ impl Worker {
 
     /// One attempt. A message for DingTalk is marked as being sent when its request stands and before its body
     /// leaves; the same commit writes what became of the messages before it.
-    async fn attempt(&self, flight: &InFlight, settled: &mut Settled) -> Result<send::Sent, Stopped> {
+    async fn attempt(
+        &self,
+        flight: &mut InFlight,
+        settled: &mut Settled,
+        queue: &mut VecDeque<InFlight>,
+    ) -> Result<send::Sent, Stopped> {
+        if media::is_file(&flight.op)
+            && let Err(outcome) = self.move_on(flight, settled, queue).await?
+        {
+            return Ok(send::Sent::without_mapping(outcome));
+        }
         let _permit = self.permit().await?;
         if flight.op.network() == Network::Matrix {
             return Ok(send::attempt(&self.app, &flight.key, &flight.op, &Gate::open()).await);
@@ -356,22 +367,77 @@ impl Worker {
         Ok(sent)
     }
 
+    /// Carries a file over, which may take long: it has a place of its own, keeps nobody's result from being written,
+    /// and is given up when the bridge stops. What was done is in its row.
+    async fn move_on(
+        &self,
+        flight: &mut InFlight,
+        settled: &mut Settled,
+        queue: &mut VecDeque<InFlight>,
+    ) -> Result<Result<(), Outcome>, Stopped> {
+        self.write(settled, Vec::new()).await?;
+        let work = async {
+            let _place = self.app.media.place().await;
+            let row = media::Row { seq: flight.seq, key: &flight.key };
+            media::move_on(&self.app, row, &mut flight.op).await
+        };
+        let moved = tokio::select! {
+            moved = work => moved,
+            () = self.stop.cancelled() => return Err(Stopped),
+        };
+        let Moved { next, beside } = match moved {
+            Ok(moved) => moved,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        flight.op = next;
+        let beside = beside.map(|op| self.notice(flight, op));
+        let (Ok(row), Ok(enqueue)) =
+            (self.row(flight), beside.iter().map(|notice| self.row(notice)).collect::<Result<Vec<_>, _>>())
+        else {
+            return Ok(Err(Outcome::Refused { code: "unrenderable".to_owned() }));
+        };
+        self.commit(|| Commit {
+            rewrite: vec![OutboxRewrite { seq: row.seq, key: row.key.clone(), op: row.op.clone() }],
+            enqueue: enqueue.clone(),
+            ..Commit::default()
+        })
+        .await?;
+        if let Some(notice) = beside {
+            queue.push_front(notice);
+        }
+        Ok(Ok(()))
+    }
+
     fn insist_row(&self, flight: &InFlight) -> Vec<OutboxItem> {
         self.row(flight).into_iter().collect()
     }
 
     /// What the room is told about a message that did not arrive.
     fn failure_notice(&self, flight: &InFlight, next: &attempt::Next, outcome: &Outcome) -> Option<InFlight> {
-        let Rendered::DingTalk(post) = &flight.op else { return None };
-        let origin = post.origin.as_ref()?;
+        if let Rendered::Show(file) = &flight.op {
+            let why = FileProblem::Other(outcome::code(outcome).to_owned());
+            let (kind, name) = (file.file.kind, file.file.name.clone());
+            let text = Reply::FileNotShown(FileNote { kind, name, size: None, why }).bilingual();
+            let op = bot_says(file.room.clone(), &text, file.reply_to.as_ref());
+            return Some(self.notice(flight, op));
+        }
+        let origin = match &flight.op {
+            Rendered::DingTalk(post) => post.origin.as_ref()?,
+            Rendered::Hand(file) => file.origin.as_ref()?,
+            _ => return None,
+        };
         let reply = match next {
             attempt::Next::MaybeSent => Reply::MaybeSent,
             _ => Reply::NotDelivered { code: outcome::code(outcome).to_owned() },
         };
         let text = reply.bilingual();
         let op = bot_says(origin.room.clone(), &text, Some(&origin.event));
+        Some(self.notice(flight, op))
+    }
+
+    fn notice(&self, flight: &InFlight, op: Rendered) -> InFlight {
         let cause = format!("{}/{}", flight.key, flight.seq);
-        Some(self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now()))
+        self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now())
     }
 
     /// Commits what became of messages, and new rows.

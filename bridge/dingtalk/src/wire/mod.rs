@@ -10,5 +10,6 @@ pub mod push;
 mod refusal;
 pub mod render;
 pub mod sign;
+pub mod upload;
 
 pub use refusal::Refusal;
