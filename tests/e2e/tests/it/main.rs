@@ -10,6 +10,7 @@ mod encrypted;
 mod first_contact;
 mod logout;
 mod lost_answer;
+mod media;
 mod parking;
 mod readback;
 mod restart;
