@@ -135,6 +135,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         settle,
         map,
         chats,
+        portals,
         people,
         memberships,
         session,
@@ -152,6 +153,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.settle.extend(settle);
     into.map.extend(map);
     into.chats.extend(chats);
+    into.portals.extend(portals);
     into.people.extend(people);
     into.memberships.extend(memberships);
     into.session.extend(session);
@@ -332,7 +334,7 @@ async fn room_event(
     };
     let portal: Option<&Chat> = facts.portal.as_ref();
     stepped.ops.extend(render(decision.ops, portal, robot, &from));
-    stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portal);
     if let Some(what) = decision.remember {
         stepped
             .commit

@@ -8,9 +8,9 @@ use crate::decide::file;
 use crate::decide::from_dingtalk::excerpt;
 use crate::delivery::key::{KeySeed, Purpose};
 use crate::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomMessage};
-use crate::id::{PersonId, StaffId};
+use crate::id::{ChatId, PersonId, StaffId};
 use crate::op::{Author, Op, Post, Say};
-use crate::portal::{Chat, ChatState};
+use crate::portal::{Chat, PortalChange};
 use crate::reply::{EDITED, Reply, via_matrix};
 
 /// Most characters of a display name in the prefix.
@@ -56,8 +56,8 @@ pub enum Remember {
 /// What to do about an event.
 #[derive(Debug, Default, PartialEq)]
 pub struct Decision {
-    /// The chat's row, if it changed.
-    pub chat: Option<Chat>,
+    /// A change of where the chat stands.
+    pub portal: Option<(ChatId, PortalChange)>,
     /// Operations in order.
     pub ops: Vec<Op>,
     /// What to remember about the room.
@@ -87,8 +87,12 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
             tell_encrypted(event, &Reply::EncryptedPortal)
         }
         (RoomEventKind::Tombstone { replacement }, Some(chat)) => {
-            let chat = Chat { room: Some(replacement.clone()), synced_to: None, ..chat.clone() };
-            Decision { chat: Some(chat), ops: vec![join(replacement, event)], ..Decision::default() }
+            let change = PortalChange::Move { from: event.room.clone(), to: replacement.clone() };
+            Decision {
+                portal: Some((chat.id.clone(), change)),
+                ops: vec![join(replacement, event)],
+                ..Decision::default()
+            }
         }
         _ => Decision::default(),
     }
@@ -117,8 +121,8 @@ fn own_membership(
         },
         // The room is out of reach: nothing can cross until an admin bridges the chat again.
         (Membership::Leave, Some(chat)) => {
-            let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat.clone() };
-            Decision { chat: Some(chat), ..Decision::default() }
+            let change = PortalChange::Close { room: event.room.clone() };
+            Decision { portal: Some((chat.id.clone(), change)), ..Decision::default() }
         }
         _ => Decision::default(),
     }
@@ -241,7 +245,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::content::Mention;
     use crate::event::ChatKind;
-    use crate::id::ChatId;
+    use crate::portal::ChatState;
 
     fn facts(portal: bool) -> Facts {
         let room: OwnedRoomId = "!r:acme.example".try_into().unwrap();
@@ -412,6 +416,6 @@ mod tests {
         let kicked =
             event(RoomEventKind::Membership { user: bot, membership: Membership::Leave, is_direct: false });
         let decision = decide(&facts(true), &kicked);
-        assert!(matches!(decision.chat, Some(Chat { state: ChatState::Unbridged, room: None, .. })));
+        assert!(matches!(decision.portal, Some((_, PortalChange::Close { .. }))));
     }
 }
