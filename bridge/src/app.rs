@@ -155,8 +155,19 @@ pub(crate) struct Parts {
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, own, hs_token, links, status_token, store, matrix, dingtalk, clock, entropy, settler } =
-            parts;
+        let Parts {
+            config,
+            own,
+            hs_token,
+            links,
+            status_token,
+            store,
+            matrix,
+            dingtalk,
+            clock,
+            entropy,
+            settler,
+        } = parts;
         Self {
             media: Media::new(config.media.transfers),
             config,

@@ -41,10 +41,12 @@ pub(crate) fn ending(name: &str) -> &str {
 
 /// Looks at a file's first bytes and its name.
 pub(crate) fn look(head: &[u8], name: Option<&str>) -> Looked {
-    let found = infer::get(head);
+    let found = infer::get(head).map(|found| (found.mime_type(), found.extension()));
+    // Begins like a script, which is looked for first.
+    let found = if head.starts_with(b"#!AMR") { Some(("audio/amr", "amr")) } else { found };
     let ending = name.map(|name| ending(name).to_ascii_lowercase()).unwrap_or_default();
     let named = BY_NAME.iter().find(|(known, _)| *known == ending).map(|(_, content_type)| *content_type);
-    let content_type = match (found.map(|found| found.mime_type()), named) {
+    let content_type = match (found.map(|(content_type, _)| content_type), named) {
         // Containers: the name says what is in them.
         (Some("application/zip" | "application/x-ole-storage"), Some(named)) | (None, Some(named)) => named,
         (Some(found), _) => found,
@@ -53,7 +55,7 @@ pub(crate) fn look(head: &[u8], name: Option<&str>) -> Looked {
     let dimensions = content_type.starts_with("image/").then(|| imagesize::blob_size(head).ok()).flatten();
     Looked {
         content_type: content_type.to_owned(),
-        ending: found.map(|found| found.extension()),
+        ending: found.map(|(_, ending)| ending),
         dimensions: dimensions
             .and_then(|size| Some((u32::try_from(size.width).ok()?, u32::try_from(size.height).ok()?))),
     }

@@ -151,7 +151,9 @@ mod tests {
         assert_eq!(links(&[2], "acme").open(&token, NOW), Err(Refused::Forged));
         assert_eq!(links(&[1], "other").open(&token, NOW), Err(Refused::Forged));
         assert!(links(&[2, 1], "acme").open(&token, NOW).is_ok(), "an old key still opens");
-        assert!(Links::new([[1; 32]].into_iter(), "acme", None, DAY).make("mxc://a/b".into(), "x", NOW).is_none());
+        assert!(
+            Links::new([[1; 32]].into_iter(), "acme", None, DAY).make("mxc://a/b".into(), "x", NOW).is_none()
+        );
     }
 
     proptest! {

@@ -83,8 +83,7 @@ pub(super) async fn carry(app: &App, hand: &HandFile) -> Result<Moved, Outcome> 
         line.push(Inline::Text(text.to_owned()));
     }
     let told = Reply::FileNotHanded(note).bilingual();
-    let beside =
-        hand.origin.as_ref().map(|origin| bot_says(origin.room.clone(), &told, Some(&origin.event)));
+    let beside = hand.origin.as_ref().map(|origin| bot_says(origin.room.clone(), &told, Some(&origin.event)));
     Ok(Moved { next: words(hand, line), beside })
 }
 
@@ -138,8 +137,7 @@ async fn upload(app: &App, hand: &HandFile, size: &mut Option<u64>) -> Result<Re
     let Download { length, body, .. } =
         watched(&meter, pause, download(app, &hand.file.uri)).await.map_err(stalled)??;
     *size = length;
-    let (head, body) =
-        watched(&meter, pause, peek(body)).await.map_err(stalled)?.map_err(|_| broken())?;
+    let (head, body) = watched(&meter, pause, peek(body)).await.map_err(stalled)?.map_err(|_| broken())?;
     let looked = kind::look(&head, Some(&hand.file.name));
     let form = form(&hand.file, &looked).ok_or(Failure::Link(FileProblem::Type))?;
     // A person whom only a reply address reaches gets pictures, and links for all else.

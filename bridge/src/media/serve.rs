@@ -1,6 +1,5 @@
 //! Gives out a file of the homeserver to whoever has a link to it.
 
-
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bridge_matrix::error::Class;
@@ -15,8 +14,19 @@ use crate::app::App;
 use crate::http::body;
 
 /// What stays as it is in an extended parameter of a header (RFC 8187).
-const IN_HEADER: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'!').remove(b'#').remove(b'$').remove(b'&').remove(b'+').remove(b'-').remove(b'.').remove(b'^').remove(b'_').remove(b'`').remove(b'|').remove(b'~');
+const IN_HEADER: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
 
 /// Chunks that wait for a slow reader.
 const WAITING: usize = 2;
@@ -32,7 +42,9 @@ pub(crate) async fn serve(app: &std::sync::Arc<App>, token: &str) -> Response<Bo
         Ok(target) => target,
         Err(refused) => {
             let (status, code, words) = match refused {
-                Refused::Forged => (StatusCode::NOT_FOUND, "link_forged", "没有此文件。There is no such file.\n"),
+                Refused::Forged => {
+                    (StatusCode::NOT_FOUND, "link_forged", "没有此文件。There is no such file.\n")
+                }
                 Refused::Expired => {
                     (StatusCode::GONE, "link_expired", "链接已过期。This link has expired.\n")
                 }
@@ -82,10 +94,8 @@ pub(crate) async fn serve(app: &std::sync::Arc<App>, token: &str) -> Response<Bo
     let headers = response.headers_mut();
     let name = utf8_percent_encode(&target.name, IN_HEADER);
     let disposition = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{name}"));
-    headers.insert(
-        header::CONTENT_DISPOSITION,
-        disposition.unwrap_or(HeaderValue::from_static("attachment")),
-    );
+    headers
+        .insert(header::CONTENT_DISPOSITION, disposition.unwrap_or(HeaderValue::from_static("attachment")));
     if let Some(length) = file.length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }

@@ -13,8 +13,8 @@ use bridge_core::portal::PortalChange;
 use bridge_core::reply::{FileNote, FileProblem, Reply};
 use bridge_dingtalk::client::Gate;
 use bridge_store::{
-    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState,
-    Settlement, StoreError,
+    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq,
+    OutboxState, Settlement, StoreError,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;

@@ -409,4 +409,43 @@ mod tests {
             assert_eq!(format!("{op:?}"), format!("{again:?}"));
         }
     }
+    proptest::proptest! {
+        #[test]
+        fn addresses_and_code_keep_every_byte_on_the_way_through_both_networks(
+            path in "[A-Za-z0-9._~:/?#@!$&'()*+,;=%\\[\\]-]{0,40}",
+            code in "[!-~]([ -~你😀]{0,30}[!-~])?",
+            block in "[ -~\n你😀]{1,60}",
+        ) {
+            use bridge_dingtalk::wire::{markdown, render::render_markdown};
+            use bridge_matrix::wire::html::{Addressees, document};
+            use bridge_matrix::wire::render::formatted_body;
+            let address = format!("https://example.org/{path}");
+            let block = block.trim_matches('\n').to_owned();
+            let sent = Document { blocks: vec![
+                Block::Paragraph(vec![
+                    Inline::Link(address.clone(), vec![Inline::Text("label".into())]),
+                    Inline::Text(" and ".into()),
+                    Inline::Code(code.clone()),
+                ]),
+                Block::Code(String::new(), format!("x{block}x")),
+            ] };
+            let in_dingtalk = markdown::parse(&render_markdown(&sent));
+            let html = formatted_body(&in_dingtalk).unwrap_or_default();
+            for seen in [&in_dingtalk, &document(&html, &Addressees::default())] {
+                let (mut addresses, mut codes) = (vec![], vec![]);
+                seen.each_inline(&mut |inline| match inline {
+                    Inline::Link(address, _) => addresses.push(address.clone()),
+                    Inline::Code(code) => codes.push(code.clone()),
+                    _ => {}
+                });
+                proptest::prop_assert_eq!(&addresses, std::slice::from_ref(&address));
+                proptest::prop_assert_eq!(&codes, std::slice::from_ref(&code));
+                let blocks: Vec<&String> = seen.blocks.iter().filter_map(|block| match block {
+                    Block::Code(_, text) => Some(text),
+                    _ => None,
+                }).collect();
+                proptest::prop_assert_eq!(blocks, [&format!("x{block}x")]);
+            }
+        }
+    }
 }

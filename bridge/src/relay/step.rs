@@ -215,10 +215,9 @@ async fn chat_message(
     let robot = linked.as_ref().map(|linked| &linked.link.app_key);
     let from =
         From::Chat { chat: &message.chat, message: &message.id, received_at: item.envelope.received_at };
-    let speaks =
-        decision.ops.iter().any(|op| {
-            matches!(op, Op::Say(say) if matches!(say.author, Author::Ghost(_))) || matches!(op, Op::Show(_))
-        });
+    let speaks = decision.ops.iter().any(|op| {
+        matches!(op, Op::Say(say) if matches!(say.author, Author::Ghost(_))) || matches!(op, Op::Show(_))
+    });
     stepped.ops.extend(render(decision.ops, chat, robot, &from));
     if speaks {
         stepped.commit.people.extend(changed_person(app, message, now).await?);

@@ -131,11 +131,7 @@ fn relay(facts: &Facts, message: &ChatMessage, chat: &Chat, cause: &str, now: Ti
         ChatBody::Parts(parts) => return parts::show(facts, message, chat, parts, &room, cause, at),
         ChatBody::Unsupported { kind, summary } => {
             let text = Reply::UnsupportedKind { kind: kind.clone(), summary: summary.clone() };
-            (
-                Author::Ghost(message.sender.clone()),
-                Manner::Notice,
-                Document::plain(&text.bilingual()),
-            )
+            (Author::Ghost(message.sender.clone()), Manner::Notice, Document::plain(&text.bilingual()))
         }
         ChatBody::OverQuota => (Author::Bot, Manner::Notice, Document::plain(&Reply::OverQuota.bilingual())),
     };

@@ -148,7 +148,10 @@ mod tests {
         let known = decided(vec![picture("p"), text("a")], quote.clone(), true);
         assert_eq!(seen(&known), [("p".to_owned(), true), ("a".to_owned(), false)]);
         let unknown = decided(vec![picture("p"), text("a")], quote.clone(), false);
-        assert_eq!(seen(&unknown), [("> what?", false), ("p", false), ("a", false)].map(|(t, r)| (t.to_owned(), r)));
+        assert_eq!(
+            seen(&unknown),
+            [("> what?", false), ("p", false), ("a", false)].map(|(t, r)| (t.to_owned(), r))
+        );
         let in_text = decided(vec![text("a"), picture("p")], quote, false);
         assert_eq!(seen(&in_text)[0].0, "> what?\na");
     }

@@ -129,10 +129,15 @@ pub(super) fn text(reply: &Reply) -> String {
             format!("⚠ {} does not reach DingTalk: {}.", file::named(note, file::EN), problem(&note.why))
         }
         Reply::FileMissing(note) => {
-            format!("[{} was sent in Matrix and does not come here: {}.]", file::named(note, file::EN), problem(&note.why))
+            format!(
+                "[{} was sent in Matrix and does not come here: {}.]",
+                file::named(note, file::EN),
+                problem(&note.why)
+            )
         }
         Reply::VoiceOneWay => {
-            "⚠ Voice messages cross from DingTalk to Matrix only: this one does not reach DingTalk.".to_owned()
+            "⚠ Voice messages cross from DingTalk to Matrix only: this one does not reach DingTalk."
+                .to_owned()
         }
         Reply::OverQuota => {
             "⚠ DingTalk withheld a message: the organisation's monthly quota is used up. Messages \

@@ -21,9 +21,8 @@ pub(super) const EN: &Words = &Words {
     gap: " ",
 };
 
-pub(super) const ZH: &Words = &Words {
-    kinds: ["图片", "语音", "音频", "视频", "文件"], open: "（", close: "）", gap: " "
-};
+pub(super) const ZH: &Words =
+    &Words { kinds: ["图片", "语音", "音频", "视频", "文件"], open: "（", close: "）", gap: " " };
 
 /// The kind, the name and the size, as far as they are known.
 pub(super) fn named(note: &FileNote, words: &Words) -> String {
@@ -46,7 +45,9 @@ pub(super) fn named(note: &FileNote, words: &Words) -> String {
 }
 
 fn one_line(name: &str) -> String {
-    let clean = name.chars().filter(|c| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
+    let clean = name
+        .chars()
+        .filter(|c| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
     let mut text: String = clean.clone().take(NAME_CHARS).collect();
     if clean.count() > NAME_CHARS {
         text.push('…');

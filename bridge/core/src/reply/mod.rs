@@ -409,9 +409,11 @@ mod tests {
             Reply::MaybeSent,
             Reply::CannotCross { kind: "m.image".into() },
             Reply::VoiceOneWay,
-            Reply::FileNotShown(note(Some("plan.pdf"), Some(314_572_800), FileProblem::TooLarge {
-                limit: Some(52_428_800),
-            })),
+            Reply::FileNotShown(note(
+                Some("plan.pdf"),
+                Some(314_572_800),
+                FileProblem::TooLarge { limit: Some(52_428_800) },
+            )),
             Reply::FileNotShown(note(None, None, FileProblem::Gone)),
             Reply::FileNotShown(note(None, None, FileProblem::Elsewhere)),
             Reply::FileNotHanded(note(Some("a.exe"), Some(1_234), FileProblem::Type)),

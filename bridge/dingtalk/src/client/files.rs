@@ -59,7 +59,10 @@ pub struct Upload<'a> {
 
 impl std::fmt::Debug for Upload<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upload").field("kind", &self.kind).field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("Upload")
+            .field("kind", &self.kind)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,7 +103,9 @@ impl Client {
             }),
             // An object store refuses signatures that have expired by 403.
             403 | 404 | 410 => Err(ApiError::own(code::FILE_GONE, Class::WrongData, "the file is gone")),
-            status => Err(ApiError::own(&format!("http.{status}"), Class::Retry, "the file was not given out")),
+            status => {
+                Err(ApiError::own(&format!("http.{status}"), Class::Retry, "the file was not given out"))
+            }
         }
     }
 
@@ -200,9 +205,26 @@ mod tests {
     #[test]
     fn only_public_addresses_are_public() {
         for inside in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-            "198.18.0.1", "255.255.255.255", "224.0.0.1", "192.0.0.8", "::1", "::", "fe80::1", "fd00::1",
-            "::ffff:10.0.0.1", "2002:0a00:1::", "2001:db8::1", "64:ff9b::a00:1", "ff02::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "198.18.0.1",
+            "255.255.255.255",
+            "224.0.0.1",
+            "192.0.0.8",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+            "2002:0a00:1::",
+            "2001:db8::1",
+            "64:ff9b::a00:1",
+            "ff02::1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }

@@ -191,16 +191,16 @@ impl HttpClient {
             reqwest::Client::builder()
                 .tls_certs_merge(extra.clone().unwrap_or_default())
                 .user_agent(concat!("dingtalk-bridge/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_timeout)
-            .timeout(options.total_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            // What may be repeated is decided here, not below. HTTP/1.1, because there a request that was taken
-            // back unsent cannot be mistaken for one that was lost; idle connections are given up before a server
-            // does, for the same reason.
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .pool_idle_timeout(IDLE)
-            .referer(false)
+                .connect_timeout(options.connect_timeout)
+                .timeout(options.total_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                // What may be repeated is decided here, not below. HTTP/1.1, because there a request that was taken
+                // back unsent cannot be mistaken for one that was lost; idle connections are given up before a server
+                // does, for the same reason.
+                .retry(reqwest::retry::never())
+                .http1_only()
+                .pool_idle_timeout(IDLE)
+                .referer(false)
         };
         let inner = builder().build().map_err(unusable)?;
         let outside = builder().dns_resolver(PublicOnly).build().map_err(unusable)?;

@@ -415,10 +415,8 @@ async fn an_upload_is_a_form_with_one_file() {
     let ours = include_str!("../../samples/api-media-upload.ok.json");
     let big = include_str!("../../samples/api-media-upload.too-big.json");
     let stale = include_str!("../../samples/api-old-bad-token-flat.json");
-    let (server, client, _) = with_tokens(move |_| {
-        ok([ours, big, stale][answers.fetch_add(1, Ordering::SeqCst).min(2)])
-    })
-    .await;
+    let (server, client, _) =
+        with_tokens(move |_| ok([ours, big, stale][answers.fetch_add(1, Ordering::SeqCst).min(2)])).await;
     let upload = || {
         let chunks = ["by", "tes"].map(|chunk| Ok(bytes::Bytes::from_static(chunk.as_bytes())));
         client.upload(Upload {
@@ -432,7 +430,9 @@ async fn an_upload_is_a_form_with_one_file() {
     };
     assert_eq!(upload().await.unwrap(), "@lADPDmadeUpMediaId0001");
     let seen = &server.seen("media/upload")[0];
-    assert!(seen.line.starts_with("POST /media/upload?access_token=fedcmade9876up54321fedcba9876543&type=file "));
+    assert!(
+        seen.line.starts_with("POST /media/upload?access_token=fedcmade9876up54321fedcba9876543&type=file ")
+    );
     assert!(seen.headers.contains("content-type: multipart/form-data; boundary=b0undary"));
     let body = "--b0undary\r\nContent-Disposition: form-data; name=\"media\"; filename=\"报告_.pdf\"\r\n\
         Content-Type: application/pdf\r\n\r\nbytes\r\n--b0undary--\r\n";

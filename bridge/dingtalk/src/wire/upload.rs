@@ -88,6 +88,8 @@ mod tests {
     #[test]
     fn endings_count_in_any_case() {
         assert!(UploadKind::Image.takes("JPG") && !UploadKind::Image.takes("webp"));
-        assert!(UploadKind::File.takes("pdf") && !UploadKind::File.takes("exe") && !UploadKind::File.takes(""));
+        assert!(
+            UploadKind::File.takes("pdf") && !UploadKind::File.takes("exe") && !UploadKind::File.takes("")
+        );
     }
 }

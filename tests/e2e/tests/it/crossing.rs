@@ -240,7 +240,8 @@ fn a_kind_that_does_not_cross_is_visible() {
         world.users()[0].send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
         let notice = wait_message(world, &chat.room_id, "do not cross to DingTalk yet").await;
         assert!(
-            body(&notice).contains("com.example.hologram") && notice["sender"] == world.bot_user_id().as_str(),
+            body(&notice).contains("com.example.hologram")
+                && notice["sender"] == world.bot_user_id().as_str(),
             "{notice}"
         );
     });

@@ -21,7 +21,8 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().chain([&0, &0]).take(3).fold(0_usize, |word, byte| word << 8 | usize::from(*byte));
+        let word =
+            chunk.iter().chain([&0, &0]).take(3).fold(0_usize, |word, byte| word << 8 | usize::from(*byte));
         for place in 0..4 {
             let letter = char::from(LETTERS[word >> (18 - 6 * place) & 63]);
             text.push(if place <= chunk.len() { letter } else { '=' });
@@ -37,7 +38,11 @@ async fn write(world: &World, message: Value) -> String {
 
 /// Waits for a ghost's message that fits.
 async fn wait_event(world: &World, room: &str, fits: impl Fn(&Value) -> bool) -> Value {
-    world.admin().wait_for_event(room, LIMIT, |event| event["type"] == "m.room.message" && fits(event)).await.unwrap()
+    world
+        .admin()
+        .wait_for_event(room, LIMIT, |event| event["type"] == "m.room.message" && fits(event))
+        .await
+        .unwrap()
 }
 
 fn is(event: &Value, msgtype: &str, name: &str) -> bool {
@@ -49,7 +54,11 @@ async fn bridge_one_to_one(world: &World, person: usize) -> String {
     let staff_id = &world.info().people[person].staff_id;
     let chat_id = write(world, json!({"chat_id": "", "staff_id": staff_id, "text": unique("hello")})).await;
     let admin = world.admin();
-    let options = RoomOptions { invite: vec![world.bot_user_id()], name: Some("1:1".to_owned()), ..RoomOptions::default() };
+    let options = RoomOptions {
+        invite: vec![world.bot_user_id()],
+        name: Some("1:1".to_owned()),
+        ..RoomOptions::default()
+    };
     let room = admin.create_room(options).await.unwrap();
     let joined = wait_until(LIMIT, "the bot to join", async || {
         admin.joined_members(&room).await.ok()?.contains_key(&world.bot_user_id()).then_some(())
@@ -109,7 +118,8 @@ fn texts_and_pictures_come_in_order_from_the_ghost() {
             .filter(|event| event["type"] == "m.room.message" && event["sender"] == ghost(world, 2).as_str())
             .take(3)
             .collect();
-        let kinds: Vec<&str> = said.iter().map(|event| event["content"]["msgtype"].as_str().unwrap()).collect();
+        let kinds: Vec<&str> =
+            said.iter().map(|event| event["content"]["msgtype"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["m.text", "m.image", "m.text"], "{said:?}");
         let picture = &said[1]["content"];
         assert_eq!(picture["info"]["mimetype"], "image/png");
@@ -127,7 +137,11 @@ fn voices_videos_and_files_come_as_what_they_are() {
         let staff_id = &world.info().people[3].staff_id;
         let send = async |kind: &str, bytes: &[u8], name: &str, text: &str| {
             let file = json!({"base64": base64(bytes), "name": name});
-            write(world, json!({"chat_id": "", "staff_id": staff_id, "kind": kind, "text": text, "file": file})).await;
+            write(
+                world,
+                json!({"chat_id": "", "staff_id": staff_id, "kind": kind, "text": text, "file": file}),
+            )
+            .await;
         };
         let heard = unique("recognised words");
         send("audio", b"#!AMR\n\x3c\x08", "", &heard).await;
@@ -159,13 +173,20 @@ fn cards_and_forwarded_messages_are_readable() {
         let chat = &world.chats()[2];
         let staff_id = &world.info().people[1].staff_id;
         let send = async |kind: &str, content: Value| {
-            write(world, json!({"chat_id": chat.chat_id, "staff_id": staff_id, "kind": kind, "content": content})).await;
+            write(
+                world,
+                json!({"chat_id": chat.chat_id, "staff_id": staff_id, "kind": kind, "content": content}),
+            )
+            .await;
         };
         let (title, button) = (unique("Approve?"), unique("https://example.org/yes").replace(' ', "/"));
         send("actionCard", json!({"title": title, "text": "**Budget** 2026", "actionUrlItemList": [{"actionUrl": button, "title": "Yes"}]})).await;
         let card = wait_message(world, &chat.room_id, &title).await;
         let html = card["content"]["formatted_body"].as_str().unwrap();
-        assert!(html.contains("<strong>Budget</strong>") && html.contains(&format!("href=\"{button}\"")), "{html}");
+        assert!(
+            html.contains("<strong>Budget</strong>") && html.contains(&format!("href=\"{button}\"")),
+            "{html}"
+        );
         let title = unique("Shared card");
         send("interactiveCard", json!({"title": title, "biz_custom_action_url": button})).await;
         assert!(body(&wait_message(world, &chat.room_id, &title).await).contains(&button));
@@ -219,17 +240,26 @@ fn a_file_is_shown_once_whatever_happens_on_its_way() {
             wait_message(&world, &chat.room_id, &after).await;
         }
         // Killed between upload and event.
-        homeserver_fault(&world, Some(json!({"path_contains": "/send/m.room.message", "kind": "status", "value": 503}))).await;
+        homeserver_fault(
+            &world,
+            Some(json!({"path_contains": "/send/m.room.message", "kind": "status", "value": 503})),
+        )
+        .await;
         write(&world, picture("")).await;
         let uploaded = wait_until(LIMIT, "the file to be there and its event not", async || {
-            let failed = stage::metric(&world, "sent_total", &[("network", "matrix"), ("outcome", "failed")]).await;
+            let failed =
+                stage::metric(&world, "sent_total", &[("network", "matrix"), ("outcome", "failed")]).await;
             (failed > 0).then_some(())
         });
         uploaded.await.unwrap();
         world.bridge().kill().await.unwrap();
         homeserver_fault(&world, None).await;
         // Killed in the middle of an upload, which nobody's text waits for.
-        homeserver_fault(&world, Some(json!({"path_contains": "/media/v3/upload", "kind": "delay_ms", "value": 120_000}))).await;
+        homeserver_fault(
+            &world,
+            Some(json!({"path_contains": "/media/v3/upload", "kind": "delay_ms", "value": 120_000})),
+        )
+        .await;
         write(&world, picture("")).await;
         let beside = unique("beside");
         world.sandbox().write(&other.chat_id, staff_id, &beside).await.unwrap();
@@ -285,7 +315,8 @@ fn files_of_matrix_go_in_the_best_kind_after_their_senders_name() {
             alice.send_content(&chat.room_id, kind, &content).await.unwrap()
         };
         let caption = unique("a caption");
-        send("m.room.message", json!({"msgtype": "m.image", "body": caption, "filename": "a.png"}), PNG).await;
+        send("m.room.message", json!({"msgtype": "m.image", "body": caption, "filename": "a.png"}), PNG)
+            .await;
         let after = unique("after the picture");
         alice.send_text(&chat.room_id, &after).await.unwrap();
         let introduced = wait_sent(world, chat, &caption).await;
@@ -324,7 +355,11 @@ fn files_of_matrix_go_in_the_best_kind_after_their_senders_name() {
         let answer = unique("nice");
         let relates = json!({"m.in_reply_to": {"event_id": event}});
         alice
-            .send_content(&chat.room_id, "m.room.message", &json!({"msgtype": "m.text", "body": answer, "m.relates_to": relates}))
+            .send_content(
+                &chat.room_id,
+                "m.room.message",
+                &json!({"msgtype": "m.text", "body": answer, "m.relates_to": relates}),
+            )
             .await
             .unwrap();
         let answered = wait_sent(world, chat, &answer).await;
@@ -356,12 +391,17 @@ fn what_dingtalk_does_not_take_goes_as_a_link_that_expires() {
         let link = wait_link(&world, chat, ".exe").await;
         let answer = reqwest::get(&link).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
         assert_eq!(header("content-type"), "application/octet-stream");
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert!(header("content-security-policy").starts_with("sandbox"));
         let disposition = header("content-disposition");
-        assert!(disposition.starts_with("attachment; filename*=UTF-8''") && disposition.ends_with(".exe"), "{disposition}");
+        assert!(
+            disposition.starts_with("attachment; filename*=UTF-8''") && disposition.ends_with(".exe"),
+            "{disposition}"
+        );
         assert_eq!(answer.bytes().await.unwrap(), bytes);
 
         let plain = link.split_once('?').unwrap().0;
@@ -417,7 +457,10 @@ fn large_files_stream_through_in_little_memory() {
         }
         assert_eq!(length, SIZE);
         let outward = world.bridge().usage().unwrap().peak_kib;
-        assert!(outward < before + GROWTH_KIB, "{before} KiB before, {outward} KiB after {SIZE} bytes each way");
+        assert!(
+            outward < before + GROWTH_KIB,
+            "{before} KiB before, {outward} KiB after {SIZE} bytes each way"
+        );
         world.stop().await.unwrap();
     });
 }

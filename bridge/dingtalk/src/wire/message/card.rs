@@ -14,10 +14,8 @@ const MAX_BUTTONS: usize = 20;
 
 /// A card with a text in Markdown and buttons that open addresses.
 pub(super) fn action_card(parts: &Parts<'_>) -> ChatBody {
-    let [title, text, buttons, single, single_title] = json::pick_any(
-        &parts.content,
-        &["title", "text", "actionUrlItemList", "singleURL", "singleTitle"],
-    );
+    let [title, text, buttons, single, single_title] =
+        json::pick_any(&parts.content, &["title", "text", "actionUrlItemList", "singleURL", "singleTitle"]);
     let Some(text) = json::filled(text).or_else(|| json::filled(title)) else { return unknown::read(parts) };
     let mut document = markdown::parse(&text);
     if let Some(title) = json::filled(title)

@@ -25,8 +25,7 @@ pub(super) fn read(parts: &Parts<'_>) -> ChatBody {
         let [kind, text, name, user] = json::pick_any(element.get(), &["type", "text", "atName", "atUserId"]);
         match json::text(kind).as_deref() {
             Some("picture") => {
-                let [full, small] =
-                    json::pick_any(element.get(), &["downloadCode", "pictureDownloadCode"]);
+                let [full, small] = json::pick_any(element.get(), &["downloadCode", "pictureDownloadCode"]);
                 match media::file(FileKind::Picture, full.or(small)).filter(|_| pieces.len() < MAX_PIECES) {
                     Some(picture) => {
                         close(&mut line, &mut pieces);

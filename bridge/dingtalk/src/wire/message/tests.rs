@@ -109,7 +109,10 @@ fn every_kind_is_visible() {
     let table = [
         (json!({"msgtype": "picture", "content": {"downloadCode": "c"}}), "<Picture c>"),
         (json!({"msgtype": "picture", "content": {"pictureDownloadCode": "s"}}), "<Picture s>"),
-        (json!({"msgtype": "picture", "content": {"downloadCode": 7, "pictureDownloadCode": "s"}}), "<Picture 7>"),
+        (
+            json!({"msgtype": "picture", "content": {"downloadCode": 7, "pictureDownloadCode": "s"}}),
+            "<Picture 7>",
+        ),
         (json!({"msgtype": "picture", "content": {"downloadCode": "x".repeat(5000)}}), "picture: -"),
         (
             json!({"msgtype": "audio", "content": {"recognition": "说", "downloadCode": "c"}}),
@@ -275,7 +278,8 @@ proptest! {
 fn playing_times_are_milliseconds_as_numbers_and_seconds_as_text() {
     let with = |kind: &str, duration: Value| {
         let content = json!({"downloadCode": "c", "duration": duration, "videoType": "m/p4"});
-        let ChatBody::Parts(parts) = decode(&message(json!({"msgtype": kind, "content": content}))).body else {
+        let ChatBody::Parts(parts) = decode(&message(json!({"msgtype": kind, "content": content}))).body
+        else {
             panic!("no file")
         };
         let [ChatPart::File(file)] = parts.as_slice() else { panic!("{parts:?}") };

@@ -142,11 +142,12 @@ fn file(kind: &str, content: &Value) -> RoomFile {
 
 #[test]
 fn files_are_decoded_with_all_that_is_known() {
-    let photo = json!({"msgtype": "m.image", "body": "look at **this**", "filename": "../a\u0007/b.png",
+    let photo = json!({"msgtype": "m.image", "body": "look at **this**", "filename": "../a\u{7}/b.png",
         "format": "org.matrix.custom.html", "formatted_body": "look at <b>this</b>", "url": "mxc://acme.example/abc",
         "info": {"mimetype": "image/png", "size": 1234.0, "w": 640, "h": 480, "thumbnail_url": "mxc://acme.example/t"},
         "m.relates_to": {"m.in_reply_to": {"event_id": "$1:x"}}, "m.mentions": {}});
-    let sound = json!({"msgtype": "m.audio", "body": "song.mp3", "url": "mxc://a/b", "info": {"duration": 4000}});
+    let sound =
+        json!({"msgtype": "m.audio", "body": "song.mp3", "url": "mxc://a/b", "info": {"duration": 4000}});
     let mut voice = sound.clone();
     voice["org.matrix.msc3245.voice"] = json!({});
     let bare = json!({"body": "Cat waving", "url": "mxc://a/b", "info": 7});
@@ -154,7 +155,10 @@ fn files_are_decoded_with_all_that_is_known() {
         file("m.room.message", &photo),
         file("m.room.message", &sound),
         file("m.room.message", &voice),
-        file("m.room.message", &json!({"msgtype": "m.file", "url": "mxc://a/b", "info": {"size": -1, "w": 1e99}})),
+        file(
+            "m.room.message",
+            &json!({"msgtype": "m.file", "url": "mxc://a/b", "info": {"size": -1, "w": 1e99}})
+        ),
         file("m.sticker", &bare),
     ]);
 }
@@ -171,7 +175,9 @@ fn a_corrected_caption_is_a_corrected_text() {
 
 #[test]
 fn an_address_that_is_none_is_no_file() {
-    for url in ["https://evil.example/a", "mxc://", "mxc://a", "mxc://a/b/c", "mxc://a/../b", "", "mxc://a b/c"] {
+    for url in
+        ["https://evil.example/a", "mxc://", "mxc://a", "mxc://a/b/c", "mxc://a/../b", "", "mxc://a b/c"]
+    {
         let content = json!({"msgtype": "m.file", "body": "x", "url": url});
         let found = what("m.room.message", &content);
         assert_eq!(found, RoomEventKind::Unsupported { kind: "m.file".into() }, "{url}");
