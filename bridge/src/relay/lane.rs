@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::media::{self, Moved};
 use crate::relay::lanes::{Lanes, Next};
-use crate::relay::op::{Rendered, bot_says};
+use crate::relay::op::{Rendered, RoomOrigin, bot_says};
 use crate::relay::step::{self, Decoded};
 use crate::relay::{outcome, send};
 
@@ -247,6 +247,7 @@ impl Worker {
         let mut commit = Commit::default();
         let mut flights: Vec<InFlight> = Vec::new();
         let mut again = std::collections::HashSet::new();
+        let (mut after, mut guards) = (Vec::new(), Vec::new());
         let now = self.app.now();
         let mut decided = 0;
         for (item, decoded) in batch {
@@ -254,6 +255,8 @@ impl Worker {
             decided += 1;
             step::merge(&mut commit, stepped.commit);
             again.extend(stepped.wake);
+            after.extend(stepped.after);
+            guards.extend(stepped.guard);
             for (key, op) in stepped.ops {
                 flights.push(self.flight(key, op, now));
             }
@@ -272,6 +275,10 @@ impl Worker {
         for (chat, change) in &portals {
             self.app.forget_chat(chat, &change.rooms());
         }
+        for after in after {
+            self.app.take(after);
+        }
+        drop(guards);
         if !again.is_empty() {
             self.lanes.recover(again);
         }
@@ -389,7 +396,7 @@ impl Worker {
             Err(outcome) => return Ok(Err(outcome)),
         };
         flight.op = next;
-        let beside = beside.map(|op| self.notice(flight, op));
+        let beside = beside.map(|op| self.notice(flight, 1, op));
         let (Ok(row), Ok(enqueue)) =
             (self.row(flight), beside.iter().map(|notice| self.row(notice)).collect::<Result<Vec<_>, _>>())
         else {
@@ -413,30 +420,41 @@ impl Worker {
 
     /// What the room is told about a message that did not arrive.
     fn failure_notice(&self, flight: &InFlight, next: &attempt::Next, outcome: &Outcome) -> Option<InFlight> {
-        if let Rendered::Show(file) = &flight.op {
-            let why = FileProblem::Other(outcome::code(outcome).to_owned());
-            let (kind, name) = (file.file.kind, file.file.name.clone());
-            let text = Reply::FileNotShown(FileNote { kind, name, size: None, why }).bilingual();
-            let op = bot_says(file.room.clone(), &text, file.reply_to.as_ref());
-            return Some(self.notice(flight, op));
-        }
-        let origin = match &flight.op {
-            Rendered::DingTalk(post) => post.origin.as_ref()?,
-            Rendered::Hand(file) => file.origin.as_ref()?,
-            _ => return None,
+        let code = outcome::code(outcome).to_owned();
+        let told = |origin: &RoomOrigin, code| {
+            let reply = match next {
+                attempt::Next::MaybeSent => Reply::MaybeSent,
+                _ => Reply::NotDelivered { code },
+            };
+            bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event))
         };
-        let reply = match next {
-            attempt::Next::MaybeSent => Reply::MaybeSent,
-            _ => Reply::NotDelivered { code: outcome::code(outcome).to_owned() },
+        let op = match &flight.op {
+            Rendered::DingTalk(post) => told(post.origin.as_ref()?, code),
+            Rendered::Hand(file) => told(file.origin.as_ref()?, code),
+            // What a ghost could not say. The bot's own sentences have no origin: a room that refuses the bot is not
+            // told about it again and again.
+            Rendered::Matrix(send) => {
+                send.origin.as_ref()?;
+                bot_says(send.room.clone(), &Reply::NotShown { code }.bilingual(), None)
+            }
+            Rendered::Show(file) => {
+                let (kind, name) = (file.file.kind, file.file.name.clone());
+                let note = FileNote { kind, name, size: None, why: FileProblem::Other(code) };
+                bot_says(
+                    file.room.clone(),
+                    &Reply::FileNotShown(note).bilingual(),
+                    file.reply_to.as_ref(),
+                )
+            }
+            Rendered::Join { .. } => return None,
         };
-        let text = reply.bilingual();
-        let op = bot_says(origin.room.clone(), &text, Some(&origin.event));
-        Some(self.notice(flight, op))
+        Some(self.notice(flight, 0, op))
     }
 
-    fn notice(&self, flight: &InFlight, op: Rendered) -> InFlight {
+    /// A notice about a message: part 0 when it failed, part 1 when it goes on in another form.
+    fn notice(&self, flight: &InFlight, part: usize, op: Rendered) -> InFlight {
         let cause = format!("{}/{}", flight.key, flight.seq);
-        self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now())
+        self.flight(KeySeed::new(Purpose::Notice, &cause).part(part), op, self.app.now())
     }
 
     /// Commits what became of messages, and new rows.
