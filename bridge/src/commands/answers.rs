@@ -91,8 +91,8 @@ impl Run<'_> {
     }
 
     pub(super) fn webhook_set(&mut self, token: Secret, aes_key: Secret) {
-        let taken = link::take_keys(self.app, token, aes_key, self.stepped);
-        self.answer(if taken { &Reply::WebhookSet } else { &Reply::WebhookFromFile });
+        let accepted = link::take_keys(self.app, token, aes_key, self.stepped);
+        self.answer(if accepted { &Reply::WebhookSet } else { &Reply::WebhookFromFile });
     }
 
     fn show_keys(&mut self, keys: Option<&(Secret, Secret)>) {

@@ -48,7 +48,7 @@ pub(crate) fn look(head: &[u8], name: Option<&str>) -> Looked {
     let named = BY_NAME.iter().find(|(known, _)| *known == ending).map(|(_, content_type)| *content_type);
     let content_type = match (found.map(|(content_type, _)| content_type), named) {
         // Containers: the name says what is in them.
-        (Some("application/zip" | "application/x-ole-storage"), Some(named)) | (None, Some(named)) => named,
+        (Some("application/zip" | "application/x-ole-storage") | None, Some(named)) => named,
         (Some(found), _) => found,
         (None, None) => UNKNOWN,
     };

@@ -155,7 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_moves_may_take_long_and_what_stands_still_may_not() {
-        let pause = Duration::from_secs(60);
+        let pause = Duration::from_mins(1);
         let meter = Meter::default();
         let slow = stream::unfold(0, |count| async move {
             tokio::time::sleep(Duration::from_secs(50)).await;

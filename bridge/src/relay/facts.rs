@@ -99,7 +99,6 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
                 facts.people = mentioned_ghosts(app, caption).await?;
             }
         }
-        RoomEventKind::File(_) => {}
         RoomEventKind::Message(_) => facts.direct = is_direct(app, &event.room).await?,
         RoomEventKind::Membership { user, .. } => {
             app.names.remove(&(event.room.clone(), user.clone()));
@@ -110,7 +109,10 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
         RoomEventKind::Encrypted | RoomEventKind::EncryptionOn => {
             facts.told_encrypted = remembered(app, &event.room, from_matrix::Remember::ToldEncrypted).await?;
         }
-        RoomEventKind::Unsupported { .. } | RoomEventKind::Tombstone { .. } | RoomEventKind::Ignored => {}
+        RoomEventKind::File(_)
+        | RoomEventKind::Unsupported { .. }
+        | RoomEventKind::Tombstone { .. }
+        | RoomEventKind::Ignored => {}
     }
     Ok(facts)
 }

@@ -440,11 +440,7 @@ impl Worker {
             Rendered::Show(file) => {
                 let (kind, name) = (file.file.kind, file.file.name.clone());
                 let note = FileNote { kind, name, size: None, why: FileProblem::Other(code) };
-                bot_says(
-                    file.room.clone(),
-                    &Reply::FileNotShown(note).bilingual(),
-                    file.reply_to.as_ref(),
-                )
+                bot_says(file.room.clone(), &Reply::FileNotShown(note).bilingual(), file.reply_to.as_ref())
             }
             Rendered::Join { .. } => return None,
         };

@@ -130,7 +130,7 @@ mod tests {
             kind: FileKind::Voice,
             name: "voice.amr",
             content_type: "audio/amr",
-            duration: Some(Duration::from_millis(4_000)),
+            duration: Some(Duration::from_secs(4)),
             ..plain
         };
         let all = [

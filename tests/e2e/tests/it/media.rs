@@ -399,7 +399,7 @@ fn what_dingtalk_does_not_take_goes_as_a_link_that_expires() {
         assert!(header("content-security-policy").starts_with("sandbox"));
         let disposition = header("content-disposition");
         assert!(
-            disposition.starts_with("attachment; filename*=UTF-8''") && disposition.ends_with(".exe"),
+            disposition.starts_with("attachment; filename*=UTF-8''") && disposition.contains("%22x%22.exe"),
             "{disposition}"
         );
         assert_eq!(answer.bytes().await.unwrap(), bytes);
