@@ -34,6 +34,7 @@ const FILES: &[Generated] = &[
     Generated { path: "docs/errors.md", text: || Ok(bridge_reference::codes::markdown()) },
     Generated { path: "docs/metrics.md", text: || Ok(bridge_reference::metrics::markdown()) },
     Generated { path: "docs/api/openapi.json", text: || Ok(bridge_reference::api::openapi()?) },
+    Generated { path: "docs/capabilities.md", text: || Ok(bridge_core::capability::markdown()) },
     Generated { path: "docs/conditions.md", text: || Ok(dingtalk_crds::conditions_markdown()) },
     Generated { path: "crds/bridges.meldry.com_dingtalkbridges.yaml", text: definition },
     Generated {

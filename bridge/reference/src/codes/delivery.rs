@@ -305,4 +305,18 @@ pub(super) const CODES: &[Code] = &[
         "Nothing can be sealed; replace the machine.",
     ),
     code("database_closed", Area::Database, "The bridge is stopping.", "It was told to.", "Nothing."),
+    code(
+        "media_name_lapsed",
+        Area::ToMatrix,
+        "The address that the homeserver had given for a file has lapsed before the file was there.",
+        "The transfer took too long, or the homeserver was restarted; it is tried again with a new address.",
+        "Nothing; `retry` if the room was told.",
+    ),
+    code(
+        "not_moved",
+        Area::Reading,
+        "A file could not be handed on although nothing refused it; it is tried again.",
+        "The transfer ended in between.",
+        "Nothing; `retry` if the room was told.",
+    ),
 ];

@@ -347,4 +347,25 @@ pub(super) const CODES: &[Code] = &[
         "The console still has the address, or `stream` was chosen by command.",
         "Choose Stream mode in the console, or `stream both`.",
     ),
+    code(
+        "busy",
+        Area::Api,
+        "So many files are being fetched by link that this one was not begun.",
+        "Many people open links at once, or somebody repeats one.",
+        "Open the link again in a minute.",
+    ),
+    code(
+        "link_forged",
+        Area::Api,
+        "The address of a file is not one that the bridge made.",
+        "A stranger guesses, or the address was cut when it was copied.",
+        "Copy the whole address from the message.",
+    ),
+    code(
+        "link_expired",
+        Area::Api,
+        "The address of a file is too old.",
+        "Links live as long as the settings of media say.",
+        "Ask whoever wrote the message to send the file again.",
+    ),
 ];

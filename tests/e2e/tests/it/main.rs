@@ -13,6 +13,7 @@ mod first_contact;
 mod language;
 mod logout;
 mod lost_answer;
+mod media;
 mod parking;
 mod readback;
 mod restart;
