@@ -6,6 +6,7 @@
 mod en;
 mod file;
 mod receiving;
+mod words;
 mod zh;
 
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::event::FileKind;
 use crate::id::ChatId;
 use crate::portal::ChatState;
 use crate::receive::Receive;
+
+use words::{age, names};
 
 pub use receiving::{ReceivingLine, SilenceLine, StreamLine};
 
@@ -403,27 +406,6 @@ pub fn link_until(lifetime: Duration) -> String {
 
 /// The mark of a correction, which DingTalk cannot show as one.
 pub const EDITED: &str = "(已编辑 edited) ";
-
-/// An age in words short enough for a line of `status`.
-fn age(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-/// Who may use commands, named for a person who may not; a long list is cut.
-fn names(users: &[String]) -> String {
-    const MOST: usize = 10;
-    let mut text = users.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if users.len() > MOST {
-        text.push_str(", …");
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {
