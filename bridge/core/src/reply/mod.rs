@@ -5,8 +5,8 @@
 
 mod en;
 mod file;
+mod problem;
 mod receiving;
-mod words;
 mod zh;
 
 use std::time::Duration;
@@ -19,8 +19,7 @@ use crate::id::ChatId;
 use crate::portal::ChatState;
 use crate::receive::Receive;
 
-use words::{age, names};
-
+pub use problem::{BridgeProblem, LoginProblem};
 pub use receiving::{ReceivingLine, SilenceLine, StreamLine};
 
 /// Something to say to people.
@@ -203,55 +202,6 @@ pub enum FileProblem {
     Other(String),
 }
 
-/// Why `login` did not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginProblem {
-    /// The pair is wrong.
-    InvalidPair,
-    /// The AgentID is of another app.
-    ForeignAgent,
-    /// The app lacks a permission.
-    MissingScope(String),
-    /// DingTalk takes calls from other addresses only.
-    AddressNotAllowed,
-    /// DingTalk asks to wait.
-    Throttled,
-    /// DingTalk could not be reached.
-    Network(String),
-    /// DingTalk said something else.
-    Other(String),
-}
-
-/// Why `bridge` did not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BridgeProblem {
-    /// There is no such room, or the bot is not in it.
-    NotInRoom,
-    /// The bot may not invite or send.
-    Power {
-        /// The bot's level.
-        have: i64,
-        /// The level it needs.
-        need: i64,
-    },
-    /// The room is encrypted.
-    Encrypted,
-    /// No message came from this chat.
-    UnknownChat(ChatId),
-    /// The room has another chat.
-    RoomTaken(String),
-    /// Room and chat are bridged to each other.
-    AlreadyBridged(String),
-    /// The chat has a room.
-    ChatTaken(OwnedRoomId),
-    /// DingTalk disbanded the chat.
-    Dead,
-    /// The room is a direct chat with the bot.
-    ManagementRoom,
-    /// The sender is not in the room or may not change it.
-    NoPowerOfSender,
-}
-
 /// The figures of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
@@ -406,6 +356,27 @@ pub fn link_until(lifetime: Duration) -> String {
 
 /// The mark of a correction, which DingTalk cannot show as one.
 pub const EDITED: &str = "(已编辑 edited) ";
+
+/// An age in words short enough for a line of `status`.
+fn age(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Who may use commands, named for a person who may not; a long list is cut.
+fn names(users: &[String]) -> String {
+    const MOST: usize = 10;
+    let mut text = users.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if users.len() > MOST {
+        text.push_str(", …");
+    }
+    text
+}
 
 #[cfg(test)]
 mod tests {

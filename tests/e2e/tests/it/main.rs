@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
+mod api;
 mod away;
 mod commands;
 mod crossing;
@@ -16,6 +17,7 @@ mod media;
 mod parking;
 mod readback;
 mod restart;
+mod rotation;
 mod stage;
 mod status_report;
 mod stream;
