@@ -7,6 +7,7 @@ mod app;
 mod boot;
 pub mod cli;
 mod commands;
+mod database;
 mod files;
 mod http;
 mod observe;

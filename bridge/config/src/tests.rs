@@ -27,9 +27,40 @@ fn the_smallest_file_gets_the_defaults() {
     assert_eq!(config.bot_user_id(), "@dingtalkbot:acme.example");
     assert_eq!(config.appservice.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.health.listen.to_string(), "0.0.0.0:9090");
-    assert_eq!(config.database.url.sqlite_path().to_str(), Some("/var/lib/dingtalk-bridge/bridge.db"));
+    let file = std::path::Path::new("/var/lib/dingtalk-bridge/bridge.db");
+    assert_eq!(config.database.kind(), DatabaseKind::Sqlite(file));
     assert_eq!(config.queue.held_for.to_string(), "7d");
     assert_eq!(config.dingtalk.credentials, None);
+}
+
+#[test]
+fn a_database_is_a_file_or_a_server_and_never_both() {
+    let kind = |section: &str| {
+        let config = Config::parse(&format!("{SMALLEST}[database]\n{section}")).unwrap();
+        format!("{:?}", config.database.kind())
+    };
+    assert_eq!(kind("url = \"sqlite:///srv/x.db\"\n"), r#"Sqlite("/srv/x.db")"#);
+    let server = "url_file = \"/etc/url\"\nschema = \"acme_1\"\nca_file = \"/etc/ca.pem\"\n";
+    assert_eq!(kind(server), r#"PostgreSql("/etc/url")"#);
+
+    let wrong = |section: &str| errors(&format!("{SMALLEST}[database]\n{section}"));
+    assert_eq!(
+        wrong("url = \"sqlite:///srv/x.db\"\nurl_file = \"/etc/url\"\n"),
+        [
+            r#"config.toml:13:1: "database.url" stands beside "database.url_file", which names another database; remove one of them: url is for SQLite, url_file for PostgreSQL"#
+        ]
+    );
+    assert_eq!(
+        wrong("schema = \"acme\"\n"),
+        [
+            r#"config.toml:13:1: "database.schema" is for PostgreSQL, but "database.url_file" is missing; remove the line, or name the file with the database's address"#
+        ]
+    );
+    for section in ["url_file = \"/u\"\nschema = \"pg_x\"\n", "url_file = \"/u\"\nschema = \"a\\\"b\"\n"] {
+        assert!(wrong(section)[0].contains("is not the name of a schema"), "{section}");
+    }
+    let secret = wrong("url = \"postgres://bridge:hunter2@db/acme\"\n").join("\n");
+    assert!(secret.contains("database.url_file") && !secret.contains("hunter2"), "{secret}");
 }
 
 #[test]
