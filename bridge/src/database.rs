@@ -33,7 +33,7 @@ pub(crate) async fn open(
                 read_connections,
                 ..postgres::Options::new(server(&config.database, file)?, workspace)
             };
-            postgres::open(options, keys, tell).await.map_err(|error| named(file, error))?
+            postgres::open(options, keys, tell).await.map_err(|error| named(file, &error))?
         }
     })
 }
@@ -43,7 +43,7 @@ pub(crate) async fn migrate(config: &Config) -> anyhow::Result<i64> {
     Ok(match config.database.kind() {
         DatabaseKind::Sqlite(path) => sqlite::migrate(path).await?,
         DatabaseKind::PostgreSql(file) => {
-            postgres::migrate(&server(&config.database, file)?).await.map_err(|error| named(file, error))?
+            postgres::migrate(&server(&config.database, file)?).await.map_err(|error| named(file, &error))?
         }
     })
 }
@@ -53,7 +53,7 @@ pub(crate) async fn check(config: &Config) -> anyhow::Result<Checked> {
     Ok(match config.database.kind() {
         DatabaseKind::Sqlite(path) => sqlite::check(path).await?,
         DatabaseKind::PostgreSql(file) => {
-            postgres::check(&server(&config.database, file)?).await.map_err(|error| named(file, error))?
+            postgres::check(&server(&config.database, file)?).await.map_err(|error| named(file, &error))?
         }
     })
 }
@@ -67,7 +67,7 @@ pub(crate) fn name(config: &Config) -> String {
 }
 
 /// An error about the address is one about the file that holds it.
-fn named(file: &Path, error: StoreError) -> anyhow::Error {
+fn named(file: &Path, error: &StoreError) -> anyhow::Error {
     anyhow::anyhow!("database.url_file ({}): {error}", file.display())
 }
 

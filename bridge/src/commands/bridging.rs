@@ -2,7 +2,7 @@
 
 use bridge_core::envelope::{Envelope, Lane, Source};
 use bridge_core::id::ChatId;
-use bridge_core::portal::{Chat, ChatState};
+use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::reply::{BridgeProblem, GroupLine, Reply};
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId};
 
@@ -24,7 +24,7 @@ impl Run<'_> {
             self.answer(&Reply::NotLinked);
             return Ok(());
         }
-        let (room, mut chat) = match self.check(target, chat).await? {
+        let (room, chat) = match self.check(target, chat).await? {
             Ok(found) => found,
             Err(problem) => {
                 self.answer(&Reply::BridgeFailed(problem));
@@ -33,9 +33,7 @@ impl Run<'_> {
         };
         let lane = Lane::from_chat(chat.id.as_str());
         let held = self.app.store.held(&lane, bridge_store::InboxSeq(0), 10_000).await?.len() as u64;
-        chat.state = ChatState::Bridging;
-        chat.room = Some(room.clone());
-        chat.synced_to = readback::newest(self.app, &room).await?;
+        let synced_to = readback::newest(self.app, &room).await?;
         let title = title(&chat);
         self.claim_alias(&chat.id, &room).await;
         // What was held comes in the chat's own lane, so that nothing newer overtakes it.
@@ -46,7 +44,8 @@ impl Run<'_> {
             received_at: self.now,
             body: chat.id.as_str().as_bytes().to_vec(),
         });
-        self.stepped.commit.chats.push(chat);
+        let change = PortalChange::Choose { room: room.clone(), synced_to };
+        self.stepped.commit.portals.push((chat.id, change));
         self.answer(&Reply::Bridged { title: title.clone(), room: room.clone(), held });
         let said = Reply::RoomBridged { title }.text(self.language);
         self.say(room, &said);
@@ -125,7 +124,7 @@ impl Run<'_> {
             (None, Err(_)) => None,
         };
         let bridged = found.filter(|chat| matches!(chat.state, ChatState::Bridging | ChatState::Bridged));
-        let Some(chat) = bridged else {
+        let Some((chat, room)) = bridged.and_then(|chat| Some((chat.clone(), chat.room?))) else {
             self.answer(&Reply::UnbridgeUnknown);
             return Ok(());
         };
@@ -135,8 +134,7 @@ impl Run<'_> {
         {
             tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
         }
-        let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat };
-        self.stepped.commit.chats.push(chat);
+        self.stepped.commit.portals.push((chat.id, PortalChange::Close { room }));
         self.answer(&Reply::Unbridged { title });
         Ok(())
     }

@@ -131,6 +131,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         settle,
         map,
         chats,
+        portals,
         people,
         memberships,
         session,
@@ -147,6 +148,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.settle.extend(settle);
     into.map.extend(map);
     into.chats.extend(chats);
+    into.portals.extend(portals);
     into.people.extend(people);
     into.memberships.extend(memberships);
     into.session.extend(session);
@@ -329,7 +331,7 @@ async fn room_event(
     for op in decision.ops {
         stepped.ops.extend(render(op, portal, robot, &from));
     }
-    stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portal);
     if let Some(what) = decision.remember {
         stepped
             .commit

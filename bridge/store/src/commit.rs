@@ -3,7 +3,7 @@
 use bridge_core::envelope::Envelope;
 use bridge_core::event::Session;
 use bridge_core::id::ChatId;
-use bridge_core::portal::Chat;
+use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::secret::Secret;
 use ruma::{OwnedRoomId, OwnedUserId};
 
@@ -35,8 +35,13 @@ pub struct Commit {
     pub settle: Vec<(OutboxSeq, Settlement)>,
     /// Events and the messages they are.
     pub map: Vec<MessageMapping>,
-    /// Whole rows, replaced or inserted. A room belongs to one chat only.
+    /// What messages tell about chats. One that is not known is inserted whole; of a known one kind, title, bot and
+    /// peer are replaced, its announcement stays announced and its last message the latest. Where it stands and its
+    /// room are changed by [`Self::portals`] alone, so that two lanes never write over one another. A room belongs to
+    /// one chat only.
     pub chats: Vec<Chat>,
+    /// Where chats stand. Nothing of a chat that is not known.
+    pub portals: Vec<(ChatId, PortalChange)>,
     /// Whole rows, replaced or inserted.
     pub people: Vec<Person>,
     /// A ghost is in a room, or no longer.

@@ -28,7 +28,7 @@ async fn server() -> Arc<Postgres> {
     if let Some(server) = known.upgrade() {
         return server;
     }
-    let server = Postgres::start(PostgresOptions::default(), &|text| eprintln!("{text}")).await.unwrap();
+    let server = Postgres::start(PostgresOptions::default(), &|_| {}).await.unwrap();
     let server = Arc::new(server);
     *known = Arc::downgrade(&server);
     server
@@ -63,15 +63,15 @@ impl Own {
         self.through(self.server.port())
     }
 
-    pub(crate) fn options(&self, server: Server, setup: &Setup) -> Options {
-        Options { feed_budget_bytes: setup.feed_budget_bytes, ..Options::new(server, setup.workspace) }
-    }
-
     /// Runs SQL beside the store.
     pub(crate) async fn sql(&self, text: &str) -> String {
         let schema = self.schema.as_deref().unwrap_or("public");
         self.server.sql(&self.name, &format!("SET search_path = {schema}; {text}")).await.unwrap()
     }
+}
+
+pub(crate) fn options(server: Server, setup: &Setup) -> Options {
+    Options { feed_budget_bytes: setup.feed_budget_bytes, ..Options::new(server, setup.workspace) }
 }
 
 pub(crate) fn keyring(setup: &Setup) -> Keyring {
@@ -84,7 +84,7 @@ impl Database for Own {
     }
 
     async fn open(&self, setup: Setup) -> Result<Arc<dyn Store>, StoreError> {
-        postgres::open(self.options(self.server(), &setup), keyring(&setup), |_| {}).await
+        postgres::open(options(self.server(), &setup), keyring(&setup), |_| {}).await
     }
 
     /// What is committed at this moment, in a schema of its own: another process could find no more and no less.

@@ -57,24 +57,21 @@ impl Connector {
     pub(super) fn settings(&self, purpose: Use) -> String {
         let limit = if purpose == Use::Service { 0 } else { self.statement_timeout.as_millis() };
         let silence = SILENCE.as_millis();
-        let mut settings = format!(
-            // A server that loses a client must notice it soon, for the lock's sake.
+        // A server that loses a client must notice it soon, for the lock's sake.
+        let always = format!(
             "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {silence};
              SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
              SET client_min_messages = warning;"
         );
-        if purpose == Use::Writing {
-            // An answered commit is on disk, whatever the server's default. What waits for replicas as well stays.
-            settings.push_str(
-                "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-                 WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);",
-            );
-            settings += &format!("SET idle_session_timeout = {silence};");
-        }
-        if let Some(schema) = &self.schema {
-            settings += &format!("SET search_path = \"{schema}\";");
-        }
-        settings
+        // An answered commit is on disk, whatever the server's default. What waits for replicas as well stays.
+        let writing = format!(
+            "SET idle_session_timeout = {silence};
+             SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+             WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);"
+        );
+        let schema = self.schema.as_ref().map(|schema| format!("SET search_path = \"{schema}\";"));
+        [always, if purpose == Use::Writing { writing } else { String::new() }, schema.unwrap_or_default()]
+            .concat()
     }
 
     /// A connection of its own.

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use bridge_core::envelope::Envelope;
-use bridge_core::id::{CorpId, PersonId, RobotCode, SenderId};
-use bridge_core::portal::Chat;
+use bridge_core::id::{ChatId, CorpId, PersonId, RobotCode, SenderId};
+use bridge_core::portal::{Chat, ChatState, PortalChange};
 
 use super::{Arg, Columns};
 use crate::commit::{Commit, Committed};
@@ -123,6 +123,7 @@ pub(crate) async fn apply(
             settle: settled,
             map: mapped,
             chats: _,
+            portals: _,
             people: _,
             memberships: _,
             session: _,
@@ -255,6 +256,9 @@ async fn state(conn: &mut impl Writes, sealer: &Sealer, commits: &[Commit]) -> R
     for chat in commits.iter().flat_map(|commit| &commit.chats) {
         write_chat(conn, chat).await?;
     }
+    for (chat, change) in commits.iter().flat_map(|commit| &commit.portals) {
+        change_portal(conn, chat, change).await?;
+    }
     for person in commits.iter().flat_map(|commit| &commit.people) {
         write_person(conn, person).await?;
     }
@@ -299,13 +303,14 @@ async fn state(conn: &mut impl Writes, sealer: &Sealer, commits: &[Commit]) -> R
 
 async fn write_chat(conn: &mut impl Writes, chat: &Chat) -> Result<(), StoreError> {
     let peer = chat.peer.as_ref().map(PersonId::to_key);
-    // Only the row of the same id is replaced: a room that belongs to another chat must fail, not take its row.
+    // Only the row of the same id is changed: a room that belongs to another chat must fail, not take its row.
     let statement =
         "INSERT INTO chat (id, kind, title, state, room, robot, peer, announced, first_seen, last_message, synced_to)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, state = excluded.state,
-         room = excluded.room, robot = excluded.robot, peer = excluded.peer, announced = excluded.announced,
-         first_seen = excluded.first_seen, last_message = excluded.last_message, synced_to = excluded.synced_to";
+         ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, robot = excluded.robot,
+         peer = excluded.peer, announced = (chat.announced OR excluded.announced),
+         last_message = CASE WHEN excluded.last_message > chat.last_message
+         THEN excluded.last_message ELSE chat.last_message END";
     let args = [
         chat.id.as_str().into(),
         (chat.kind as u8).into(),
@@ -320,6 +325,42 @@ async fn write_chat(conn: &mut impl Writes, chat: &Chat) -> Result<(), StoreErro
         chat.synced_to.as_deref().into(),
     ];
     conn.run(statement, &args).await.map(drop)
+}
+
+async fn change_portal(
+    conn: &mut impl Writes,
+    chat: &ChatId,
+    change: &PortalChange,
+) -> Result<(), StoreError> {
+    let chat = chat.as_str();
+    let changed = match change {
+        PortalChange::Choose { room, synced_to } => {
+            let statement = "UPDATE chat SET state = $1, room = $2, synced_to = $3 WHERE id = $4";
+            let state = ChatState::Bridging.as_str();
+            let args = [state.into(), room.as_str().into(), synced_to.as_deref().into(), chat.into()];
+            conn.run(statement, &args).await
+        }
+        PortalChange::Open => {
+            let statement = "UPDATE chat SET state = $1 WHERE id = $2 AND state = $3";
+            let (to, from) = (ChatState::Bridged.as_str(), ChatState::Bridging.as_str());
+            conn.run(statement, &[to.into(), chat.into(), from.into()]).await
+        }
+        PortalChange::Move { from, to } => {
+            let statement = "UPDATE chat SET room = $1, synced_to = NULL WHERE id = $2 AND room = $3";
+            conn.run(statement, &[to.as_str().into(), chat.into(), from.as_str().into()]).await
+        }
+        PortalChange::Close { room } => {
+            let statement =
+                "UPDATE chat SET state = $1, room = NULL, synced_to = NULL WHERE id = $2 AND room = $3";
+            let state = ChatState::Unbridged.as_str();
+            conn.run(statement, &[state.into(), chat.into(), room.as_str().into()]).await
+        }
+        PortalChange::Synced { room, event } => {
+            let statement = "UPDATE chat SET synced_to = $1 WHERE id = $2 AND room = $3";
+            conn.run(statement, &[event.into(), chat.into(), room.as_str().into()]).await
+        }
+    };
+    changed.map(drop)
 }
 
 async fn write_person(conn: &mut impl Writes, person: &Person) -> Result<(), StoreError> {

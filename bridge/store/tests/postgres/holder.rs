@@ -11,15 +11,15 @@ use crate::suite::{accept, envelope, keys, open, outbox_item, pending};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
+type Told = Arc<Shared<Vec<Waiting>>>;
+
 /// Opens beside another; what it was told is in the list.
-fn standby(own: &Own) -> (tokio::task::JoinHandle<Arc<dyn Store>>, Arc<Shared<Vec<Waiting>>>) {
+fn standby(own: &Own) -> (tokio::task::JoinHandle<Arc<dyn Store>>, Told) {
     let told = Arc::new(Shared::new(Vec::new()));
     let (tell, setup) = (Arc::clone(&told), Setup::default());
-    let options = own.options(own.server(), &setup);
+    let how = options(own.server(), &setup);
     let opening = tokio::spawn(async move {
-        postgres::open(options, keyring(&setup), move |waiting| tell.lock().unwrap().push(waiting))
-            .await
-            .unwrap()
+        postgres::open(how, keyring(&setup), move |waiting| tell.lock().unwrap().push(waiting)).await.unwrap()
     });
     (opening, told)
 }
@@ -90,8 +90,8 @@ async fn a_silent_process_loses_the_database() {
     let own = Own::new().await;
     let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
     let setup = Setup::default();
-    let options = own.options(own.through(proxy.address().port()), &setup);
-    let first = postgres::open(options, keyring(&setup), |_| {}).await.unwrap();
+    let how = options(own.through(proxy.address().port()), &setup);
+    let first = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
     first.commit(accept([envelope("a", "k1")])).await.unwrap();
     // Nothing goes through, and nobody is told: the server hears nothing for so long that it ends the session.
     proxy.set(Mode::Blackhole);
@@ -108,8 +108,8 @@ async fn writes_wait_while_the_connection_is_away() {
     let own = Own::new().await;
     let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
     let setup = Setup::default();
-    let options = own.options(own.through(proxy.address().port()), &setup);
-    let store = postgres::open(options, keyring(&setup), |_| {}).await.unwrap();
+    let how = options(own.through(proxy.address().port()), &setup);
+    let store = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
     proxy.set(Mode::Cut);
     let waiting = tokio::spawn({
         let store = Arc::clone(&store);
@@ -128,8 +128,8 @@ async fn closing_does_not_wait_for_a_database_that_is_away() {
     let own = Own::new().await;
     let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
     let setup = Setup::default();
-    let options = own.options(own.through(proxy.address().port()), &setup);
-    let store = postgres::open(options, keyring(&setup), |_| {}).await.unwrap();
+    let how = options(own.through(proxy.address().port()), &setup);
+    let store = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
     proxy.set(Mode::Cut);
     let waiting = tokio::spawn({
         let store = Arc::clone(&store);
@@ -149,8 +149,8 @@ async fn cut_connections_lose_and_double_nothing() {
     let own = Own::new().await;
     let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
     let setup = Setup::default();
-    let options = own.options(own.through(proxy.address().port()), &setup);
-    let store = postgres::open(options, keyring(&setup), |_| {}).await.unwrap();
+    let how = options(own.through(proxy.address().port()), &setup);
+    let store = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
     let mut feed = store.take_feed().unwrap();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
@@ -185,11 +185,11 @@ async fn cut_connections_lose_and_double_nothing() {
         writer.await.unwrap();
     }
     assert!(cuts > 2, "the connections were hardly cut");
-    let mut fed = 0;
+    let mut delivered = 0;
     while let Ok(bridge_store::Feed::Item(_)) = feed.try_recv() {
-        fed += 1;
+        delivered += 1;
     }
-    assert_eq!(fed, WRITERS * COMMITS);
+    assert_eq!(delivered, WRITERS * COMMITS);
     for table in ["inbox", "outbox", "seen"] {
         assert_eq!(own.sql(&format!("SELECT count(*) FROM {table}")).await, (WRITERS * COMMITS).to_string());
     }

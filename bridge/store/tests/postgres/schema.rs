@@ -90,8 +90,7 @@ async fn what_waiting_does_not_mend_is_said_at_once() {
     let own = Own::new().await;
     let address = own.server.address(&own.name, own.server.port());
     let wrong = Server::new(Secret::new(address.replacen("@127", "x@127", 1)));
-    let error =
-        postgres::open(own.options(wrong, &Setup::default()), keyring(&Setup::default()), |_| {}).await;
+    let error = postgres::open(options(wrong, &Setup::default()), keyring(&Setup::default()), |_| {}).await;
     let Err(error) = error else { panic!("opened with a wrong password") };
     assert_eq!(error.code(), "database_error");
     assert!(error.to_string().contains("password authentication failed"), "{error}");
