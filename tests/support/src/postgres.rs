@@ -4,6 +4,7 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -38,7 +39,7 @@ pub struct PostgresOptions {
 /// A server. Dropping it ends it and removes its data.
 #[derive(Debug)]
 pub struct Postgres {
-    process: Option<Process>,
+    process: Mutex<Option<Process>>,
     programs: PathBuf,
     folder: PathBuf,
     owner: Option<Owner>,
@@ -62,8 +63,8 @@ impl Postgres {
         let folder = folder()?;
         let owner = owner(&folder)?;
         let password = crate::random_hex::<16>()?;
-        let mut server =
-            Self { process: None, programs, folder, owner, port: free_port()?, password, options };
+        let port = free_port()?;
+        let server = Self { process: Mutex::default(), programs, folder, owner, port, password, options };
         server.make().await?;
         server.resume().await?;
         Ok(server)
@@ -111,7 +112,7 @@ impl Postgres {
     }
 
     /// Starts it again after [`Postgres::stop`] or [`Postgres::kill`], on the same port with the same data.
-    pub async fn resume(&mut self) -> anyhow::Result<()> {
+    pub async fn resume(&self) -> anyhow::Result<()> {
         let (program, arguments) = self.as_owner("postgres");
         let on = |yes: bool| if yes { "on" } else { "off" };
         let spawn = Spawn::new(program)
@@ -133,13 +134,14 @@ impl Postgres {
             up.then_some(process)
         })
         .await
-        .map(|process| self.process = Some(process))
+        .map(|process| *self.process() = Some(process))
         .with_context(|| format!("the log is {}", self.log().display()))
     }
 
     /// Ends it as an administrator does: sessions are cut, what is committed is on disk.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
-        if let Some(process) = self.process.take()
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        let process = self.process().take();
+        if let Some(process) = process
             && process.is_running()
         {
             process.signal("INT").await?;
@@ -149,8 +151,9 @@ impl Postgres {
     }
 
     /// `kill -9`. The server's children notice and end by themselves.
-    pub async fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(process) = self.process.take() {
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        let process = self.process().take();
+        if let Some(process) = process {
             process.kill().await?;
         }
         Ok(())
@@ -189,6 +192,10 @@ impl Postgres {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the server logs.
     pub fn log(&self) -> PathBuf {
         self.folder.with_extension("log")
@@ -197,7 +204,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
+        let process = self.process().take();
+        if let Some(process) = process {
             // Its immediate end gives its shared memory back; SIGKILL would not.
             let _ =
                 std::process::Command::new("kill").args(["-s", "QUIT", &process.pid().to_string()]).status();

@@ -39,7 +39,7 @@ pub use crate::{
         Access, ClusterWorld, ClusterWorldOptions, ContextOptions, ImagesFrom, IngressAt, Kubectl, Pod,
         PodBridge,
     },
-    options::WorldOptions,
+    options::{DatabaseChoice, WorldOptions},
     page::{Page, PageRoom, PageSettings},
     plain::World,
     programs::{PACKAGES, Profile, Programs, build_cluster_init, own_package_variables},

@@ -11,7 +11,7 @@ use e2e::{Fate, Gate, Moment};
 use serde_json::{Value, json};
 use test_support::{Metrics, wait_until};
 use tokio::sync::{RwLock, watch};
-use world::{HomeserverKind, Profile, Programs, StubMode, World};
+use world::{DatabaseChoice, HomeserverKind, Profile, Programs, StubMode, World};
 
 use crate::{
     chance::Chance,
@@ -28,23 +28,38 @@ const PEOPLE: usize = 5;
 /// Once in so many rounds the homeserver or DingTalk is killed as well.
 const OTHERS: usize = 8;
 
-/// What one of the two runs has to get through; together they are what the promise says.
-fn kills() -> usize {
-    if world::quick() { 10 } else { 105 }
+/// What a run has to get through; the two on SQLite together are what the promise says.
+fn kills(database: DatabaseChoice) -> usize {
+    match (world::quick(), database) {
+        (true, _) => 10,
+        (false, DatabaseChoice::Sqlite) => 105,
+        // What differs is the store, which its own suite tries.
+        (false, DatabaseChoice::PostgreSql) => 32,
+    }
 }
 
-fn messages() -> usize {
-    if world::quick() { 150 } else { 1_200 }
+fn messages(database: DatabaseChoice) -> usize {
+    match (world::quick(), database) {
+        (true, _) => 150,
+        (false, DatabaseChoice::Sqlite) => 1_200,
+        (false, DatabaseChoice::PostgreSql) => 500,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_again() {
-    run("kill-synapse", StubMode::Synapse).await.unwrap();
+    run("kill-synapse", StubMode::Synapse, DatabaseChoice::Sqlite).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_once() {
-    run("kill-palpo", StubMode::Palpo).await.unwrap();
+    run("kill-palpo", StubMode::Palpo, DatabaseChoice::Sqlite).await.unwrap();
+}
+
+/// The database's server is among those that are killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_on_postgresql() {
+    run("kill-postgresql", StubMode::Synapse, DatabaseChoice::PostgreSql).await.unwrap();
 }
 
 /// The seed of this run; `SEED` repeats one.
@@ -55,13 +70,13 @@ fn seed() -> anyhow::Result<u64> {
     }
 }
 
-async fn run(name: &str, mode: StubMode) -> anyhow::Result<()> {
+async fn run(name: &str, mode: StubMode, database: DatabaseChoice) -> anyhow::Result<()> {
     let seed = seed()?;
-    let said = scenario(name, mode, seed).await;
+    let said = scenario(name, mode, database, seed).await;
     said.with_context(|| format!("{name}: repeat this run with SEED={seed}"))
 }
 
-async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
+async fn scenario(name: &str, mode: StubMode, database: DatabaseChoice, seed: u64) -> anyhow::Result<()> {
     let began = Instant::now();
     println!("{name}: SEED={seed}");
     let mut chance = Chance::new(seed);
@@ -81,6 +96,7 @@ async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
     options.sandbox_flags =
         ["--session-seconds", "5400", "--groups", "10", "--people", "5"].map(str::to_owned).to_vec();
     options.time_scale = 600.0;
+    options.database = database;
     options.programs = Some(programs.clone());
     let world = World::start(options, &|_| {}).await?;
     anyhow::ensure!(world.chats().len() == CHATS && world.info().people.len() == PEOPLE, "another world");
@@ -88,15 +104,17 @@ async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
     let mut victim = Victim::replace(&world, &programs.bridge).await?;
     gate.decide(fates(chance.fork()));
     trouble(&world).await?;
+    let kills = kills(database);
+    let messages = messages(database);
     let plan =
-        |way, writers, chance: &mut Chance| traffic::plan(way, messages(), kills(), CHATS, writers, chance);
+        |way, writers, chance: &mut Chance| traffic::plan(way, messages, kills, CHATS, writers, chance);
     let to_matrix = plan(Way::ToMatrix, PEOPLE, &mut chance);
     let to_dingtalk = plan(Way::ToDingTalk, world.users().len(), &mut chance);
     let (round, rounds) = watch::channel(0);
     let (dingtalk, always) = (RwLock::default(), RwLock::default());
     let (mut first, mut second, mut third) = (chance.fork(), chance.fork(), chance.fork());
     let (killed, _, event_ids) = tokio::try_join!(
-        kill(&world, &mut victim, round, &dingtalk, &mut first),
+        kill(&world, &mut victim, kills, round, &dingtalk, &mut first),
         traffic::write(&world, &to_matrix, Way::ToMatrix, &rounds, &dingtalk, &mut second),
         traffic::write(&world, &to_dingtalk, Way::ToDingTalk, &rounds, &always, &mut third),
     )?;
@@ -114,7 +132,7 @@ async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
     let late = settled.await.err();
     let verdict = sent.verdict(&world, &gate, mode).await?;
     println!(
-        "{name}: {} kills of the bridge, {killed} of the homeserver and DingTalk; {:.0} s of traffic, {:.0} s in all\n\
+        "{name}: {} kills of the bridge, {killed} of others; {:.0} s of traffic, {:.0} s in all\n\
          to Matrix: {}\nto DingTalk: {}",
         victim.kills,
         written.as_secs_f64(),
@@ -139,7 +157,7 @@ async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
         "{} may have been sent, which is more than the one per chat and kill ({most}); {logs}",
         verdict.to_dingtalk.doubtful
     );
-    anyhow::ensure!(victim.kills > kills(), "too few kills");
+    anyhow::ensure!(victim.kills > kills, "too few kills");
     Ok(())
 }
 
@@ -195,12 +213,13 @@ async fn no_trouble(world: &World) -> anyhow::Result<()> {
 async fn kill(
     world: &World,
     victim: &mut Victim,
+    kills: usize,
     round: watch::Sender<usize>,
     dingtalk: &RwLock<()>,
     chance: &mut Chance,
 ) -> anyhow::Result<usize> {
     let mut others = 0;
-    for number in 0..kills() {
+    for number in 0..kills {
         round.send_replace(number);
         // Most lives are short; some are long enough for the reading back.
         let life = if chance.percent(15) { chance.span(2_500, 4_000) } else { chance.span(50, 1_200) };
@@ -215,10 +234,19 @@ async fn kill(
             continue;
         }
         others += 1;
+        let postgres = world.postgres().filter(|_| others % 2 == 1);
         let homeserver = chance.percent(50);
         let other = async {
             tokio::time::sleep(chance.span(0, 600)).await;
-            if homeserver {
+            if let Some(postgres) = postgres {
+                if homeserver {
+                    postgres.kill().await?;
+                } else {
+                    postgres.stop().await?;
+                }
+                tokio::time::sleep(away).await;
+                postgres.resume().await?;
+            } else if homeserver {
                 world.homeserver().kill().await?;
                 tokio::time::sleep(away).await;
                 world.homeserver().resume().await?;

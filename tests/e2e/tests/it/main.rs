@@ -11,6 +11,7 @@ mod first_contact;
 mod logout;
 mod lost_answer;
 mod parking;
+mod postgresql;
 mod readback;
 mod restart;
 mod stage;
