@@ -19,6 +19,7 @@ use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 use crate::observe::metrics::Metrics;
 use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
+use crate::relay::step::After;
 
 /// The device all of the bridge's users send from; makes repetitions safe across restarts of the homeserver.
 const DEVICE: &str = "DINGTALKBRIDGE";
@@ -51,6 +52,8 @@ pub(crate) struct App {
     pub(crate) sessions: Cache<ChatId, Timestamp>,
     link: RwLock<Option<Arc<Linked>>>,
     webhook: RwLock<Option<WebhookKeys>>,
+    /// Held by who bridges a chat, from the check until after the commit: two never choose the same room or chat.
+    pub(crate) bridging: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The link with what is made from it.
@@ -175,6 +178,7 @@ impl App {
             sessions: Cache::new(2_048),
             link: RwLock::new(None),
             webhook: RwLock::new(None),
+            bridging: Arc::default(),
         }
     }
 
@@ -204,6 +208,21 @@ impl App {
             Arc::new(Linked { link, crypt })
         });
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = linked;
+    }
+
+    /// Takes into use what a commit made durable.
+    pub(crate) fn take(&self, after: After) {
+        match after {
+            After::Linked(link) => {
+                self.set_link(Some(*link));
+                self.health.set_dingtalk(None);
+            }
+            After::Unlinked => {
+                self.set_link(None);
+                self.sessions.clear();
+            }
+            After::Keys(keys) => self.set_webhook_keys(keys),
+        }
     }
 
     pub(crate) fn webhook_keys(&self) -> Option<WebhookKeys> {

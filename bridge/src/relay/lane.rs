@@ -246,6 +246,7 @@ impl Worker {
         let mut commit = Commit::default();
         let mut flights: Vec<InFlight> = Vec::new();
         let mut again = std::collections::HashSet::new();
+        let (mut after, mut guards) = (Vec::new(), Vec::new());
         let now = self.app.now();
         let mut decided = 0;
         for (item, decoded) in batch {
@@ -253,6 +254,8 @@ impl Worker {
             decided += 1;
             step::merge(&mut commit, stepped.commit);
             again.extend(stepped.wake);
+            after.extend(stepped.after);
+            guards.extend(stepped.guard);
             for (key, op) in stepped.ops {
                 flights.push(self.flight(key, op, now));
             }
@@ -271,6 +274,10 @@ impl Worker {
         for (chat, change) in &portals {
             self.app.forget_chat(chat, &change.rooms());
         }
+        for after in after {
+            self.app.take(after);
+        }
+        drop(guards);
         if !again.is_empty() {
             self.lanes.recover(again);
         }
@@ -361,14 +368,24 @@ impl Worker {
 
     /// What the room is told about a message that did not arrive.
     fn failure_notice(&self, flight: &InFlight, next: &attempt::Next, outcome: &Outcome) -> Option<InFlight> {
-        let Rendered::DingTalk(post) = &flight.op else { return None };
-        let origin = post.origin.as_ref()?;
-        let reply = match next {
-            attempt::Next::MaybeSent => Reply::MaybeSent,
-            _ => Reply::NotDelivered { code: outcome::code(outcome).to_owned() },
+        let code = outcome::code(outcome).to_owned();
+        let op = match &flight.op {
+            Rendered::DingTalk(post) => {
+                let origin = post.origin.as_ref()?;
+                let reply = match next {
+                    attempt::Next::MaybeSent => Reply::MaybeSent,
+                    _ => Reply::NotDelivered { code },
+                };
+                bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event))
+            }
+            // What a ghost could not say. The bot's own sentences have no origin: a room that refuses the bot is not
+            // told about it again and again.
+            Rendered::Matrix(send) => {
+                send.origin.as_ref()?;
+                bot_says(send.room.clone(), &Reply::NotShown { code }.bilingual(), None)
+            }
+            Rendered::Join { .. } => return None,
         };
-        let text = reply.bilingual();
-        let op = bot_says(origin.room.clone(), &text, Some(&origin.event));
         let cause = format!("{}/{}", flight.key, flight.seq);
         Some(self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now()))
     }

@@ -7,6 +7,8 @@ mod holder;
 #[path = "postgres/schema.rs"]
 mod schema;
 mod suite;
+#[path = "postgres/tls.rs"]
+mod tls;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};

@@ -25,15 +25,21 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The beginning of the names of all folders.
 const FOLDER: &str = "bridge-test-postgresql";
 
+/// Names that the server expects in its data folder.
+const CERTIFICATE: &str = "server.crt";
+const KEY: &str = "server.key";
+
 /// Where Debian and others put the programs of a version, which are not on the search path.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// How a server is started.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
     /// Whether what is committed survives a power failure of the machine. Without it the server is faster, and what
     /// it has committed still survives its own death.
     pub fsync: bool,
+    /// Certificate and key as PEM: the server offers TLS then.
+    pub tls: Option<(String, String)>,
 }
 
 /// A server. Dropping it ends it and removes its data.
@@ -56,6 +62,11 @@ struct Owner {
 }
 
 impl Postgres {
+    /// Installs PostgreSQL if it is missing, as [`Postgres::start`] does.
+    pub async fn install(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
+        programs(progress).await.map(drop)
+    }
+
     /// Installs PostgreSQL if it is missing (as root on Debian and its kin), makes a cluster and starts it.
     pub async fn start(options: PostgresOptions, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let programs = programs(progress).await?;
@@ -92,7 +103,18 @@ impl Postgres {
             .await
             .context("running initdb")?;
         std::fs::remove_file(&password_file)?;
-        success("initdb", &output)
+        success("initdb", &output)?;
+        if let Some((certificate, key)) = &self.options.tls {
+            for (name, content) in [(CERTIFICATE, certificate), (KEY, key)] {
+                let file = data.join(name);
+                std::fs::write(&file, content)?;
+                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+                if let Some(Owner { user, group }) = self.owner {
+                    chown(&file, Some(user), Some(group))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A program of PostgreSQL, as the user that may run it.
@@ -123,6 +145,7 @@ impl Postgres {
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
             .args(["-c", "max_connections=80", "-c", "shared_buffers=32MB"])
             .args(["-c", &format!("fsync={}", on(self.options.fsync))])
+            .args(["-c", &format!("ssl={}", on(self.options.tls.is_some()))])
             .log(self.folder.with_extension("log"));
         // After a sudden death the former one's children may still be ending; a start before that is refused.
         wait_until(PATIENCE, "PostgreSQL to start", async || {
@@ -270,6 +293,9 @@ fn owner(folder: &Path) -> anyhow::Result<Option<Owner>> {
 
 /// The folder with all that is needed, installed if that is possible.
 async fn programs(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<PathBuf> {
+    // Several that start at the same time need one installation.
+    static INSTALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _one = INSTALLING.lock().await;
     if let Some(found) = installed() {
         return Ok(found);
     }

@@ -127,5 +127,11 @@ pub(super) fn passes(error: &StoreError) -> bool {
     // Too many connections: another's end makes room.
     let full = matches!(error, StoreError::Database(error) if matches!(&**error,
         sqlx::Error::Database(reported) if reported.code().is_some_and(|code| code.starts_with("53"))));
-    full || lost(error)
+    // A certificate that is not trusted today is not trusted tomorrow.
+    let untrusted = matches!(error, StoreError::Database(error) if match &**error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    });
+    full || (lost(error) && !untrusted)
 }

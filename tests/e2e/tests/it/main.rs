@@ -8,6 +8,7 @@ mod database;
 mod direct;
 mod encrypted;
 mod first_contact;
+mod language;
 mod logout;
 mod lost_answer;
 mod parking;

@@ -90,7 +90,7 @@ impl<'a> Start<'a> {
 
     pub(crate) async fn run(self) -> anyhow::Result<ClusterWorld> {
         let (site, kubectl, made) = match &self.options.context {
-            None => self.start_local().await?,
+            None => Box::pin(self.start_local()).await?,
             Some(context) => self.find_context(context).await?,
         };
         let furnished = match self.furnish(&site, &kubectl, &made).await {
