@@ -5,6 +5,7 @@
 
 mod actions;
 mod app;
+mod away;
 mod boot;
 pub mod cli;
 mod commands;
@@ -12,4 +13,6 @@ mod database;
 mod files;
 mod http;
 mod observe;
+mod receiving;
 mod relay;
+mod stream;

@@ -3,6 +3,7 @@
 use ruma::{OwnedRoomOrAliasId, RoomOrAliasId};
 
 use crate::id::{ChatId, RobotCode};
+use crate::receive::Receive;
 use crate::secret::Secret;
 
 /// The language of an answer.
@@ -51,6 +52,8 @@ pub enum Name {
     Unbridge,
     /// `webhook`
     Webhook,
+    /// `stream`
+    Stream,
     /// `retry`
     Retry,
     /// `ping`
@@ -65,7 +68,7 @@ pub enum Name {
 
 impl Name {
     /// All, in the order of `help`.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Login,
         Self::Logout,
         Self::Status,
@@ -73,6 +76,7 @@ impl Name {
         Self::Bridge,
         Self::Unbridge,
         Self::Webhook,
+        Self::Stream,
         Self::Retry,
         Self::Ping,
         Self::Version,
@@ -90,6 +94,7 @@ impl Name {
             Self::Bridge => ("bridge", "桥接"),
             Self::Unbridge => ("unbridge", "取消桥接"),
             Self::Webhook => ("webhook", "回调"),
+            Self::Stream => ("stream", "长连接"),
             Self::Retry => ("retry", "重试"),
             Self::Ping => ("ping", "检测"),
             Self::Version => ("version", "版本"),
@@ -105,6 +110,7 @@ impl Name {
             Self::Bridge => "bridge <matrix-room> <dingtalk-chat-id>",
             Self::Unbridge => "unbridge <matrix-room|dingtalk-chat-id>",
             Self::Webhook => "webhook [new | <token> <aes-key>]",
+            Self::Stream => "stream [on | only | off | default]",
             Self::Retry => "retry [number|event-id|message-id]",
             Self::Language => "language en|zh",
             Self::Help => "help [command] [en|zh]",
@@ -159,6 +165,10 @@ pub enum Command {
         /// AES key.
         aes_key: Secret,
     },
+    /// Show by which way DingTalk's messages come.
+    Stream,
+    /// Choose the way; `None` is what the configuration says.
+    StreamSet(Option<Receive>),
     /// Send failed messages again.
     Retry(Failures),
     /// Is the bridge there?
@@ -216,6 +226,7 @@ impl Command {
             Self::Bridge { .. } => Name::Bridge,
             Self::Unbridge(_) => Name::Unbridge,
             Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
+            Self::Stream | Self::StreamSet(_) => Name::Stream,
             Self::Retry(_) => Name::Retry,
             Self::Ping => Name::Ping,
             Self::Version => Name::Version,
@@ -321,6 +332,11 @@ fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError>
             }
             Ok(Command::WebhookSet { token: Secret::new(*token), aes_key: Secret::new(*aes_key) })
         }
+        (Name::Stream, []) => Ok(Command::Stream),
+        (Name::Stream, ["on"]) => Ok(Command::StreamSet(Some(Receive::Both))),
+        (Name::Stream, ["only"]) => Ok(Command::StreamSet(Some(Receive::Stream))),
+        (Name::Stream, ["off"]) => Ok(Command::StreamSet(Some(Receive::Webhook))),
+        (Name::Stream, ["default"]) => Ok(Command::StreamSet(None)),
         (Name::Help, words) => {
             let topic = words.iter().find(|word| Language::parse(word).is_none());
             let Some(topic) = topic else { return Ok(Command::Help(None)) };
@@ -442,6 +458,15 @@ mod tests {
         assert!(parse("bridge !abc:acme.example cidQ7==").command.is_ok());
         assert!(parse("bridge #team:acme.example cidQ7==").command.is_ok());
         assert_eq!(parse("bridge team cidQ7==").command, Err(CommandError::Room));
+    }
+
+    #[test]
+    fn stream_takes_one_word_or_none() {
+        assert_eq!(parse("stream").command, Ok(Command::Stream));
+        assert_eq!(parse("stream on").command, Ok(Command::StreamSet(Some(Receive::Both))));
+        assert_eq!(parse("长连接 only").command, Ok(Command::StreamSet(Some(Receive::Stream))));
+        assert_eq!(parse("stream default").command, Ok(Command::StreamSet(None)));
+        assert_eq!(parse("stream of").command, Err(CommandError::Arguments(Name::Stream)));
     }
 
     #[test]

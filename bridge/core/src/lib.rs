@@ -24,6 +24,7 @@ pub mod id;
 pub mod op;
 
 pub mod portal;
+pub mod receive;
 pub mod reply;
 
 pub mod secret;

@@ -2,6 +2,7 @@
 //! after a crash does the same again and answers once. What is done is in [`crate::actions`], what is said here.
 
 mod answers;
+mod receiving;
 
 use bridge_core::command::{Command, CommandError, Language, Name, Parsed};
 use bridge_core::content::Document;
@@ -135,6 +136,8 @@ pub(crate) async fn run(
         Command::Webhook => run.webhook(),
         Command::WebhookNew => run.webhook_new(),
         Command::WebhookSet { token, aes_key } => run.webhook_set(token, aes_key),
+        Command::Stream => run.receiving(),
+        Command::StreamSet(choice) => run.receive_by(choice),
         Command::Retry(which) => run.retry(&which).await?,
     }
     Ok(())

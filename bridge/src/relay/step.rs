@@ -10,6 +10,7 @@ use bridge_core::ghost;
 use bridge_core::id::ChatId;
 use bridge_core::op::{Author, Op};
 use bridge_core::portal::Chat;
+use bridge_core::receive::Receive;
 use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::event::decode_event;
 use bridge_dingtalk::wire::message::decode_callback;
@@ -118,6 +119,8 @@ pub(crate) enum After {
     Unlinked,
     /// The webhook has other keys.
     Keys(WebhookKeys),
+    /// An admin chose by which way pushes come; none is what the configuration says.
+    Receive(Option<Receive>),
 }
 
 /// What a step leads to.

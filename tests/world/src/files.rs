@@ -25,6 +25,8 @@ pub(crate) struct Names<'a> {
     pub(crate) webhook: bool,
     /// Address of a PostgreSQL database; without it the database is a file.
     pub(crate) postgresql: Option<&'a str>,
+    /// Whether the bridge receives over Stream and has no webhook.
+    pub(crate) stream: bool,
     /// More settings, as TOML; they win.
     pub(crate) more: &'a str,
 }
@@ -62,7 +64,14 @@ impl Files {
             let webhook = table([("token_file", text(&token)), ("aes_key_file", text(&aes_key))]);
             dingtalk.insert("webhook".to_owned(), webhook.into());
         }
+        let mut appservice = table([("url", format!("http://127.0.0.1:{}", names.port).into())]);
+        if names.stream {
+            dingtalk.insert("receive".to_owned(), "stream".into());
+        } else {
+            appservice.insert("webhook_url".to_owned(), webhook_url.into());
+        }
         let listen = |port: u16| Value::from(format!("127.0.0.1:{port}"));
+        appservice.insert("listen".to_owned(), listen(names.port));
         let sections = [
             ("workspace", table([("id", "demo".into()), ("name", "Demo".into())])),
             (
@@ -73,14 +82,7 @@ impl Files {
                     ("registration", text(&files.registration)),
                 ]),
             ),
-            (
-                "appservice",
-                table([
-                    ("listen", listen(names.port)),
-                    ("url", format!("http://127.0.0.1:{}", names.port).into()),
-                    ("webhook_url", webhook_url.into()),
-                ]),
-            ),
+            ("appservice", appservice),
             ("dingtalk", dingtalk),
             ("database", table([database])),
             ("security", table([("sealing_key_file", text(&sealing_key))])),
@@ -175,6 +177,7 @@ mod tests {
             log_filter: "info",
             webhook: true,
             postgresql: None,
+            stream: false,
             more: "[queue]\nfirst_pause = \"50ms\"\n[log]\nformat = \"json\"",
         };
         let files = Files::write(dir.path(), &names).unwrap();

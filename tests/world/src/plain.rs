@@ -87,6 +87,7 @@ impl World {
                 log_filter: &options.log_filter,
                 webhook: options.webhook_from_files,
                 postgresql: address.as_deref(),
+                stream: options.stream,
                 more: &options.bridge_settings,
             },
         )?;
@@ -115,7 +116,7 @@ impl World {
         let cast = Cast { server_name: &server_name, admin: &options.admin, users: &options.users };
         let hint = format!("log of the bridge: {}", bridge.log().display());
         let mut sides = Sides::gather(homeserver, sandbox, &cast, hint).await?;
-        sides.set_up(options.bare, progress).await?;
+        sides.set_up(options.bare, options.stream, progress).await?;
         Ok(Self { bridge, sides, postgres, dir, files })
     }
 

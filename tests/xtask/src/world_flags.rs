@@ -36,6 +36,9 @@ pub(crate) struct WorldFlags {
     /// Plain processes instead of a Kubernetes cluster
     #[arg(long)]
     pub(crate) no_cluster: bool,
+    /// DingTalk sends over a connection that the bridge opens, and no webhook is set up
+    #[arg(long, requires = "no_cluster")]
+    stream: bool,
     /// The homeserver; with --context always the stub
     #[arg(long, value_enum, default_value_t = HomeserverName::Synapse)]
     homeserver: HomeserverName,
@@ -132,7 +135,8 @@ impl WorldFlags {
             DatabaseName::Sqlite => DatabaseChoice::Sqlite,
             DatabaseName::Postgresql => DatabaseChoice::PostgreSql,
         };
-        let options = WorldOptions { bare, profile: self.profile(), programs, database, ..new };
+        let options =
+            WorldOptions { bare, stream: self.stream, profile: self.profile(), programs, database, ..new };
         Ok(Running::Plain(Box::new(World::start(options, &say).await?)))
     }
 

@@ -4,6 +4,7 @@
 //! to people: never a secret, except the webhook's token and key, which the admin asked for.
 
 mod en;
+mod receiving;
 mod zh;
 
 use std::time::Duration;
@@ -13,6 +14,9 @@ use ruma::OwnedRoomId;
 use crate::command::{CommandError, Language, Name};
 use crate::id::ChatId;
 use crate::portal::ChatState;
+use crate::receive::Receive;
+
+pub use receiving::{ReceivingLine, SilenceLine, StreamLine};
 
 /// Something to say to people.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +50,8 @@ pub enum Reply {
         agent_checked: bool,
         /// Whether the message with the secret is gone.
         redacted: bool,
+        /// By which way DingTalk's messages are to come.
+        receive: Receive,
     },
     /// `login` did not work.
     LoginFailed {
@@ -105,6 +111,8 @@ pub enum Reply {
     WebhookSet,
     /// The values come from files.
     WebhookFromFile,
+    /// The answer of `stream`.
+    Receiving(ReceivingLine),
     /// The answer of `retry`.
     Retrying(Retrying),
     /// `language` worked: answers come in this one from now on.
@@ -135,6 +143,13 @@ pub enum Reply {
     OverQuota,
     /// In the room: messages before this point may be missing.
     Gap,
+    /// In the room: for so long nothing could be received from DingTalk.
+    Outage {
+        /// How long.
+        lasting: Duration,
+    },
+    /// To the admin: DingTalk's subscription seems to be paused or gone.
+    Silent(SilenceLine),
     /// In the room, by a ghost: something of a kind that does not cross.
     UnsupportedKind {
         /// DingTalk's name of the kind.
@@ -204,6 +219,8 @@ pub struct Status {
     pub organisation: Option<String>,
     /// Whether DingTalk answers; else why not.
     pub dingtalk: Option<String>,
+    /// By which way messages come from DingTalk.
+    pub receiving: ReceivingLine,
     /// Whether the database answers; else why not.
     pub database: Option<String>,
     /// Waiting towards Matrix.
@@ -214,6 +231,8 @@ pub struct Status {
     pub webhook: Option<String>,
     /// What came last from DingTalk, and how long ago.
     pub last_event: Option<(String, Duration)>,
+    /// DingTalk's subscription seems to be paused or gone.
+    pub silence: Option<SilenceLine>,
     /// Bridged chats.
     pub bridged: usize,
     /// Chats seen and not bridged.
@@ -352,8 +371,18 @@ mod tests {
             Reply::Help(None),
             Reply::Pong,
             Reply::Version("0.1.0".into()),
-            Reply::LoggedIn { organisation: "Acme".into(), agent_checked: false, redacted: false },
-            Reply::LoggedIn { organisation: "Acme".into(), agent_checked: true, redacted: true },
+            Reply::LoggedIn {
+                organisation: "Acme".into(),
+                agent_checked: false,
+                redacted: false,
+                receive: Receive::Webhook,
+            },
+            Reply::LoggedIn {
+                organisation: "Acme".into(),
+                agent_checked: true,
+                redacted: true,
+                receive: Receive::Stream,
+            },
             Reply::CredentialsFromFile,
             Reply::LoggedOut,
             Reply::NotLinked,
@@ -392,6 +421,25 @@ mod tests {
             },
             Reply::WebhookSet,
             Reply::WebhookFromFile,
+            Reply::Receiving(ReceivingLine::default()),
+            Reply::Receiving(ReceivingLine {
+                receive: Receive::Both,
+                stream: Some(StreamLine {
+                    connected: true,
+                    lasting: Duration::from_hours(2),
+                    last_frame: Some(Duration::from_secs(3)),
+                    problem: None,
+                }),
+            }),
+            Reply::Receiving(ReceivingLine {
+                receive: Receive::Stream,
+                stream: Some(StreamLine {
+                    connected: false,
+                    lasting: Duration::from_mins(4),
+                    last_frame: None,
+                    problem: Some("authFailed".into()),
+                }),
+            }),
             Reply::Retrying(Retrying::Nothing),
             Reply::Retrying(Retrying::Unknown),
             Reply::Retrying(Retrying::Some { to_matrix: 1, to_dingtalk: 2, maybe_twice: 0 }),
@@ -404,6 +452,10 @@ mod tests {
             Reply::CannotCross { kind: "m.image".into() },
             Reply::OverQuota,
             Reply::Gap,
+            Reply::Outage { lasting: Duration::from_mins(23) },
+            Reply::Silent(SilenceLine::Quiet(Duration::from_hours(60))),
+            Reply::Silent(SilenceLine::Never(Duration::from_hours(60))),
+            Reply::Silent(SilenceLine::Gone),
             Reply::UnsupportedKind { kind: "picture".into(), summary: None },
         ];
         all.extend(Name::ALL.map(|name| Reply::Help(Some(name))));

@@ -1,9 +1,11 @@
 //! Calls to DingTalk (API.md sections 1 and 5 to 7). One client serves one app.
 
+mod failed;
 mod gate;
 mod http;
 mod login;
 mod send;
+mod stream;
 mod token;
 mod users;
 
@@ -21,6 +23,7 @@ pub use gate::Gate;
 pub use http::{Allowed, ClientOptions, HttpClient, MAX_ANSWER_BYTES, OptionsError};
 pub use login::{LoginError, LoginInfo};
 pub use send::DirectSent;
+pub use stream::{Received, Stream};
 pub use token::EARLY;
 pub use users::User;
 

@@ -28,38 +28,51 @@ const PEOPLE: usize = 5;
 /// Once in so many rounds the homeserver or DingTalk is killed as well.
 const OTHERS: usize = 8;
 
-/// What a run has to get through; the two on SQLite together are what the promise says.
-fn kills(database: DatabaseChoice) -> usize {
-    match (world::quick(), database) {
-        (true, _) => 10,
-        (false, DatabaseChoice::Sqlite) => 105,
-        // What differs is the store, which its own suite tries.
-        (false, DatabaseChoice::PostgreSql) => 32,
-    }
+/// What one of the two runs has to get through; together they are what the promise says.
+#[derive(Clone, Copy)]
+struct Size {
+    kills: usize,
+    messages: usize,
 }
 
-fn messages(database: DatabaseChoice) -> usize {
-    match (world::quick(), database) {
-        (true, _) => 150,
-        (false, DatabaseChoice::Sqlite) => 1_200,
-        (false, DatabaseChoice::PostgreSql) => 500,
-    }
+fn size() -> Size {
+    if world::quick() { Size { kills: 10, messages: 150 } } else { Size { kills: 105, messages: 1_200 } }
+}
+
+/// In what a run differs from the usual one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usual,
+    /// DingTalk sends over Stream.
+    Stream,
+    /// The database is PostgreSQL.
+    PostgreSql,
+}
+
+/// What a run over Stream or on PostgreSQL has to get through: only the way in, or only the store, is another one.
+fn smaller() -> Size {
+    if world::quick() { Size { kills: 6, messages: 90 } } else { Size { kills: 30, messages: 400 } }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_again() {
-    run("kill-synapse", StubMode::Synapse, DatabaseChoice::Sqlite).await.unwrap();
+    run("kill-synapse", StubMode::Synapse, size(), Kind::Usual).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_once() {
-    run("kill-palpo", StubMode::Palpo, DatabaseChoice::Sqlite).await.unwrap();
+    run("kill-palpo", StubMode::Palpo, size(), Kind::Usual).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_over_stream() {
+    run("kill-stream", StubMode::Synapse, smaller(), Kind::Stream).await.unwrap();
 }
 
 /// The database's server is among those that are killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_on_postgresql() {
-    run("kill-postgresql", StubMode::Synapse, DatabaseChoice::PostgreSql).await.unwrap();
+    run("kill-postgresql", StubMode::Synapse, smaller(), Kind::PostgreSql).await.unwrap();
 }
 
 /// The seed of this run; `SEED` repeats one.
@@ -70,13 +83,13 @@ fn seed() -> anyhow::Result<u64> {
     }
 }
 
-async fn run(name: &str, mode: StubMode, database: DatabaseChoice) -> anyhow::Result<()> {
+async fn run(name: &str, mode: StubMode, size: Size, kind: Kind) -> anyhow::Result<()> {
     let seed = seed()?;
-    let said = scenario(name, mode, database, seed).await;
+    let said = scenario(name, mode, size, kind, seed).await;
     said.with_context(|| format!("{name}: repeat this run with SEED={seed}"))
 }
 
-async fn scenario(name: &str, mode: StubMode, database: DatabaseChoice, seed: u64) -> anyhow::Result<()> {
+async fn scenario(name: &str, mode: StubMode, size: Size, kind: Kind, seed: u64) -> anyhow::Result<()> {
     let began = Instant::now();
     println!("{name}: SEED={seed}");
     let mut chance = Chance::new(seed);
@@ -96,7 +109,10 @@ async fn scenario(name: &str, mode: StubMode, database: DatabaseChoice, seed: u6
     options.sandbox_flags =
         ["--session-seconds", "5400", "--groups", "10", "--people", "5"].map(str::to_owned).to_vec();
     options.time_scale = 600.0;
-    options.database = database;
+    options.stream = kind == Kind::Stream;
+    if kind == Kind::PostgreSql {
+        options.database = DatabaseChoice::PostgreSql;
+    }
     options.programs = Some(programs.clone());
     let world = World::start(options, &|_| {}).await?;
     anyhow::ensure!(world.chats().len() == CHATS && world.info().people.len() == PEOPLE, "another world");
@@ -104,17 +120,16 @@ async fn scenario(name: &str, mode: StubMode, database: DatabaseChoice, seed: u6
     let mut victim = Victim::replace(&world, &programs.bridge).await?;
     gate.decide(fates(chance.fork()));
     trouble(&world).await?;
-    let kills = kills(database);
-    let messages = messages(database);
-    let plan =
-        |way, writers, chance: &mut Chance| traffic::plan(way, messages, kills, CHATS, writers, chance);
+    let plan = |way, writers, chance: &mut Chance| {
+        traffic::plan(way, size.messages, size.kills, CHATS, writers, chance)
+    };
     let to_matrix = plan(Way::ToMatrix, PEOPLE, &mut chance);
     let to_dingtalk = plan(Way::ToDingTalk, world.users().len(), &mut chance);
     let (round, rounds) = watch::channel(0);
     let (dingtalk, always) = (RwLock::default(), RwLock::default());
     let (mut first, mut second, mut third) = (chance.fork(), chance.fork(), chance.fork());
     let (killed, _, event_ids) = tokio::try_join!(
-        kill(&world, &mut victim, kills, round, &dingtalk, &mut first),
+        kill(&world, &mut victim, round, size.kills, &dingtalk, &mut first),
         traffic::write(&world, &to_matrix, Way::ToMatrix, &rounds, &dingtalk, &mut second),
         traffic::write(&world, &to_dingtalk, Way::ToDingTalk, &rounds, &always, &mut third),
     )?;
@@ -157,7 +172,7 @@ async fn scenario(name: &str, mode: StubMode, database: DatabaseChoice, seed: u6
         "{} may have been sent, which is more than the one per chat and kill ({most}); {logs}",
         verdict.to_dingtalk.doubtful
     );
-    anyhow::ensure!(victim.kills > kills, "too few kills");
+    anyhow::ensure!(victim.kills > size.kills, "too few kills");
     Ok(())
 }
 
@@ -182,6 +197,9 @@ async fn trouble(world: &World) -> anyhow::Result<()> {
         json!({"target": "webhook", "kind": "invalid_json", "probability": 0.01}),
         json!({"target": "webhook", "kind": "wrong_sign", "probability": 0.01}),
         json!({"target": "webhook", "kind": "stale_timestamp", "probability": 0.01}),
+        json!({"target": "stream", "kind": "lose_answer", "probability": 0.03}),
+        json!({"target": "stream", "kind": "invalid_json", "probability": 0.01}),
+        json!({"target": "stream", "kind": "cut", "probability": 0.01}),
     ] {
         let _: Value = world.sandbox().post("faults", &fault).await?;
     }
@@ -213,8 +231,8 @@ async fn no_trouble(world: &World) -> anyhow::Result<()> {
 async fn kill(
     world: &World,
     victim: &mut Victim,
-    kills: usize,
     round: watch::Sender<usize>,
+    kills: usize,
     dingtalk: &RwLock<()>,
     chance: &mut Chance,
 ) -> anyhow::Result<usize> {

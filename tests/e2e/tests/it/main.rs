@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
+mod away;
 mod commands;
 mod crossing;
 mod database;
@@ -17,3 +18,4 @@ mod readback;
 mod restart;
 mod stage;
 mod status_report;
+mod stream;
