@@ -26,6 +26,7 @@ use crate::away;
 use crate::http::front::Front;
 use crate::http::server::{Bounds, serve};
 use crate::http::{probes, transactions, webhook};
+use crate::media::link::Links;
 use crate::receiving::RECEIVE_SETTING;
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
@@ -228,6 +229,7 @@ fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::
                 .iter()
                 .map(|host| host.as_str().to_owned())
                 .collect(),
+            file_hosts: config.media.hosts.iter().map(|host| host.as_str().to_owned()).collect(),
             total_timeout: config.dingtalk.request_timeout.get(),
             ca: ca("dingtalk.ca_file", &config.dingtalk.ca_file)?,
             ..defaults
@@ -235,11 +237,19 @@ fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::
         Arc::clone(&clock),
     )?;
     let hs_token = Secret::new(tokens.hs_token.expose());
+    let (current, old) = database::sealing_keys(&config)?;
+    let links = Links::new(
+        std::iter::once(current).chain(old),
+        config.workspace.id.as_str(),
+        config.appservice.webhook_url.as_ref().map(ToString::to_string),
+        config.media.link_lifetime.get(),
+    );
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     Ok(App::new(Parts {
         config,
         own,
         hs_token,
+        links,
         status_token,
         store,
         matrix,

@@ -14,7 +14,8 @@ pub(crate) async fn open(
     config: &Config,
     tell: impl Fn(Waiting) + Send + Sync,
 ) -> anyhow::Result<Arc<dyn Store>> {
-    let keys = keyring(config)?;
+    let (current, old) = sealing_keys(config)?;
+    let keys = Keyring::new(current, old);
     let workspace = config.workspace.id.as_str();
     let feed_budget_bytes = config.queue.feed_memory.as_usize();
     let read_connections = config.database.read_connections;
@@ -82,7 +83,8 @@ fn server(database: &Database, file: &Path) -> anyhow::Result<postgres::Server> 
     })
 }
 
-fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+/// The sealing key and those before it.
+pub(crate) fn sealing_keys(config: &Config) -> anyhow::Result<([u8; 32], Vec<[u8; 32]>)> {
     let key = |setting: &str, path: &Path| -> anyhow::Result<[u8; 32]> {
         let key = SealingKey::parse(&files::content(setting, path)?)
             .map_err(|fault| anyhow::anyhow!("{setting}: {} {fault}", path.display()))?;
@@ -92,5 +94,5 @@ fn keyring(config: &Config) -> anyhow::Result<Keyring> {
     let current = key("security.sealing_key_file", &security.sealing_key_file)?;
     let old = security.old_sealing_key_files.iter();
     let old = old.map(|path| key("security.old_sealing_key_files", path)).collect::<Result<_, _>>()?;
-    Ok(Keyring::new(current, old))
+    Ok((current, old))
 }

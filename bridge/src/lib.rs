@@ -12,6 +12,7 @@ mod commands;
 mod database;
 mod files;
 mod http;
+mod media;
 mod observe;
 mod receiving;
 mod relay;

@@ -24,7 +24,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    fn without_mapping(outcome: Outcome) -> Self {
+    pub(crate) fn without_mapping(outcome: Outcome) -> Self {
         Self { outcome, mapping: None }
     }
 }
@@ -39,6 +39,10 @@ pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered, gate: &Gate) 
         Rendered::Join { room } => {
             let joined = app.matrix.join((&**room).into(), &app.own.bot, &[]).await;
             Sent::without_mapping(joined.map_or_else(|error| outcome::of_matrix(&error), |_| Outcome::Sent))
+        }
+        // A file is moved on first, so this is one that could not be: it is tried again.
+        Rendered::Show(_) | Rendered::Hand(_) => {
+            Sent::without_mapping(Outcome::Failed { code: "not_moved".to_owned() })
         }
         Rendered::DingTalk(post) => post_to_chat(app, post, gate).await,
     }
@@ -101,7 +105,11 @@ async fn put(
 
 /// The ghost of a person, registered, named, with a device, and in the room. All of it happens once and is
 /// remembered; every call can be repeated.
-async fn ready_ghost(app: &App, person: &PersonId, room: &OwnedRoomId) -> Result<OwnedUserId, Outcome> {
+pub(crate) async fn ready_ghost(
+    app: &App,
+    person: &PersonId,
+    room: &OwnedRoomId,
+) -> Result<OwnedUserId, Outcome> {
     let stored = |error: bridge_store::StoreError| Outcome::Failed { code: error.code().to_owned() };
     let mut known = match app.people.get(person) {
         Some(known) => known,

@@ -1,5 +1,7 @@
 //! Decisions: pure functions of facts, an event and the time.
 
 pub mod away;
+mod file;
 pub mod from_dingtalk;
 pub mod from_matrix;
+mod parts;

@@ -119,6 +119,7 @@ pub(crate) async fn apply(
             park_inbox: _,
             hold: held,
             enqueue: new,
+            rewrite: _,
             sending: marked,
             settle: settled,
             map: mapped,
@@ -146,6 +147,12 @@ pub(crate) async fn apply(
     }
     conn.for_numbers("UPDATE inbox SET state = 1 WHERE seq", &keep, "").await?;
     insert_outbox(conn, sealer, &enqueue).await?;
+    for rewrite in commits.iter().flat_map(|commit| &commit.rewrite) {
+        let place = Place { column: "outbox.op", row: &rewrite.key };
+        let op = sealer.seal(place, &rewrite.op).map_err(sealing("outbox.op"))?;
+        let statement = "UPDATE outbox SET op = $1 WHERE seq = $2 AND key = $3";
+        conn.run(statement, &[(&op).into(), rewrite.seq.0.into(), (&rewrite.key).into()]).await?;
+    }
     let head = format!("UPDATE outbox SET state = {} WHERE seq", OutboxState::Sending as u8);
     conn.for_numbers(&head, &sending, "").await?;
     settle_rows(conn, &settle).await?;

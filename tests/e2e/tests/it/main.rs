@@ -12,6 +12,7 @@ mod first_contact;
 mod language;
 mod logout;
 mod lost_answer;
+mod media;
 mod parking;
 mod postgresql;
 mod readback;
