@@ -49,7 +49,7 @@ pub(crate) async fn handle(app: &App, headers: &HeaderMap) -> Response<Body> {
 }
 
 /// The token of a request, if it shows exactly one.
-fn presented(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn presented(headers: &HeaderMap) -> Option<&str> {
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(only), None) = (shown.next(), shown.next()) else { return None };
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
+mod api;
 mod away;
 mod commands;
 mod crossing;
@@ -17,6 +18,7 @@ mod parking;
 mod postgresql;
 mod readback;
 mod restart;
+mod rotation;
 mod stage;
 mod status_report;
 mod stream;
