@@ -199,6 +199,52 @@ pub const TO_DINGTALK: [Capability; 14] = [
     row("reactions, typing, calls", Crossing::No, "said in `help`", ""),
 ];
 
+/// How what DingTalk sends comes to the bridge, and what of a downtime is made up for.
+pub const RECEIVING: [Capability; 7] = [
+    row(
+        "events and messages over Stream, without any public address",
+        Crossing::Whole,
+        "the same as over the webhook",
+        "stream::text_crosses_both_ways_without_any_address",
+    ),
+    row(
+        "one message or event by both ways",
+        Crossing::Whole,
+        "one; the way is changed at run time",
+        "stream::the_way_is_changed_at_run_time_and_what_comes_by_both_counts_once",
+    ),
+    row(
+        "a Stream connection that DingTalk ends",
+        Crossing::Whole,
+        "the next one stands before it is gone",
+        "stream::connections_that_are_asked_to_leave_lose_and_double_nothing",
+    ),
+    row(
+        "a Stream connection that is dead without a sign",
+        Crossing::Whole,
+        "noticed by its silence and replaced",
+        "stream::a_connection_that_only_looks_alive_is_noticed",
+    ),
+    row(
+        "event pushes that DingTalk gave up",
+        Crossing::Whole,
+        "fetched from DingTalk's list",
+        "away::pushes_that_dingtalk_gave_up_are_fetched_after_a_downtime",
+    ),
+    row(
+        "messages to the bot in an outage longer than DingTalk repeats them",
+        Crossing::Told,
+        "a notice in the room, once per outage",
+        "away::a_long_outage_is_told_once_in_the_rooms_that_may_have_missed_something",
+    ),
+    row(
+        "a subscription that has gone silent",
+        Crossing::Told,
+        "`status`, a metric, the report, and one message to the admin",
+        "away::a_subscription_that_went_silent_is_shown_and_told_once",
+    ),
+];
+
 /// The page `docs/capabilities.md`.
 pub fn markdown() -> String {
     let mut page = String::from(
@@ -206,8 +252,11 @@ pub fn markdown() -> String {
          *Whole*: as what it is. *Adapted*: in another form, with all that matters. *Told*: not, and the people are \
          told in the room. *No*: not, by design.\n\nTests are in `tests/e2e/tests/it` where no path is given.\n",
     );
-    for (title, rows) in [("DingTalk → Matrix", &TO_MATRIX[..]), ("Matrix → DingTalk", &TO_DINGTALK[..])]
-    {
+    for (title, rows) in [
+        ("DingTalk → Matrix", &TO_MATRIX[..]),
+        ("Matrix → DingTalk", &TO_DINGTALK[..]),
+        ("Receiving from DingTalk", &RECEIVING[..]),
+    ] {
         // Writing to a String does not fail.
         let _ = write!(page, "\n## {title}\n\n| what | crosses | becomes | test |\n|---|---|---|---|\n");
         for row in rows {
@@ -226,7 +275,7 @@ mod tests {
     #[test]
     fn every_proof_is_there() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for row in TO_MATRIX.iter().chain(&TO_DINGTALK) {
+        for row in TO_MATRIX.iter().chain(&TO_DINGTALK).chain(&RECEIVING) {
             match row.proof.split_once("::") {
                 Some((file, name)) => {
                     let path = root.join("tests/e2e/tests/it").join(file).with_extension("rs");

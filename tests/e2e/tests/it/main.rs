@@ -15,6 +15,7 @@ mod logout;
 mod lost_answer;
 mod media;
 mod parking;
+mod postgresql;
 mod readback;
 mod restart;
 mod rotation;
