@@ -319,4 +319,18 @@ pub(super) const CODES: &[Code] = &[
         "The transfer ended in between.",
         "Nothing; `retry` if the room was told.",
     ),
+    code(
+        "bridge.fileAddressNotAllowed",
+        Area::ToMatrix,
+        "The address of a file is not on a host of DingTalk, and was not called.",
+        "DingTalk has a new host for files.",
+        "If DingTalk documents the host, allow it in the configuration, then `retry`.",
+    ),
+    code(
+        "bridge.fileGone",
+        Area::ToMatrix,
+        "DingTalk has the file no longer.",
+        "Its address has expired, or somebody deleted it.",
+        "Nothing; ask its writer to send it again.",
+    ),
 ];
