@@ -333,4 +333,25 @@ pub(super) const CODES: &[Code] = &[
         "Its address has expired, or somebody deleted it.",
         "Nothing; ask its writer to send it again.",
     ),
+    code(
+        "database_taken_over",
+        Area::Database,
+        "Another process has taken the database over; this one stops.",
+        "It was away from the database for too long, and a standby went on.",
+        "Nothing; it starts again and stands by.",
+    ),
+    code(
+        "database_server",
+        Area::Database,
+        "The database server refuses the bridge or lacks something that it needs.",
+        "Wrong credentials, missing rights, or a version that is too old.",
+        "Correct what the message names.",
+    ),
+    code(
+        "database_address",
+        Area::Database,
+        "The address of the database cannot be used.",
+        "A typing error in the setting or the file it names.",
+        "Correct what the message names.",
+    ),
 ];
