@@ -24,9 +24,14 @@ fn the_platforms_defaults_are_passed_on_as_they_are() {
     assert_eq!(file["platform"]["admins"], json!(["@admin:{serverName}"]));
 }
 
+/// The operator's file; the dashboards are ConfigMaps, too.
+fn is_file(object: &helm::Object) -> bool {
+    object.kind() == "ConfigMap" && object.value().pointer("/data/operator.yaml").is_some()
+}
+
 #[test]
 fn the_operator_takes_the_platform_of_every_values_file() {
-    for map in helm::rendered().iter().filter(|object| object.kind() == "ConfigMap") {
+    for map in helm::rendered().iter().filter(|object| is_file(object)) {
         let file: Value = serde_saphyr::from_str(map.text("/data/operator.yaml")).unwrap();
         let platform =
             Platform::parse(&file["platform"].to_string()).unwrap_or_else(|error| panic!("{map}: {error}"));
@@ -98,10 +103,8 @@ fn the_file_is_mounted_where_the_operator_is_told_to_read_it() {
         assert_eq!((command, flag), ("run", "--config"), "{object}");
         let (folder, key) = path.rsplit_once('/').unwrap();
         assert_eq!(container["volumeMounts"][0]["mountPath"], json!(folder), "{object}");
-        let config_map = helm::rendered()
-            .iter()
-            .find(|found| found.kind() == "ConfigMap" && found.file == object.file)
-            .unwrap();
+        let config_map =
+            helm::rendered().iter().find(|found| is_file(found) && found.file == object.file).unwrap();
         assert!(config_map.at("/data").get(key).is_some(), "{object}: {path}");
         let volume = &object.pod().unwrap()["spec"]["volumes"][0]["configMap"]["name"];
         assert_eq!(volume, config_map.at("/metadata/name"), "{object}");
