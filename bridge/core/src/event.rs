@@ -149,6 +149,11 @@ pub enum RoomEventKind {
         /// The other room.
         replacement: OwnedRoomId,
     },
+    /// Somebody took an event back.
+    Redaction {
+        /// The event.
+        target: OwnedEventId,
+    },
     /// Nothing the bridge cares for.
     Ignored,
 }

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::content::Document;
 use crate::delivery::key::KeySeed;
 use crate::event::Manner;
-use crate::id::{ChatId, PersonId, StaffId};
+use crate::id::{ChatId, PersonId, QueryKey, StaffId};
 
 /// One operation on a network. The key makes it the same operation however often it is tried.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Op {
         /// What its keys are made from.
         key: KeySeed,
     },
+    /// The bot takes back what it posted.
+    Recall(Recall),
 }
 
 /// A message for a Matrix room.
@@ -63,6 +65,19 @@ pub struct Post {
     pub mentions: Vec<StaffId>,
     /// The Matrix event it comes from; none for what the bot says of its own accord.
     pub cause: Option<OwnedEventId>,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// Posts of the bot to be taken back. Doing it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recall {
+    /// The chat.
+    pub chat: ChatId,
+    /// The posts, by their handles.
+    pub posts: Vec<QueryKey>,
+    /// The Matrix event that they carried.
+    pub event: OwnedEventId,
     /// What its keys are made from.
     pub key: KeySeed,
 }

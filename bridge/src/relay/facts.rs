@@ -80,6 +80,7 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
         sender_name: String::new(),
         replied: None,
         people: Vec::new(),
+        taken: None,
     };
     match &event.what {
         RoomEventKind::Message(message) if facts.portal.is_some() => {
@@ -99,7 +100,12 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
         RoomEventKind::Encrypted | RoomEventKind::EncryptionOn => {
             facts.told_encrypted = remembered(app, &event.room, from_matrix::Remember::ToldEncrypted).await?;
         }
-        RoomEventKind::Unsupported { .. } | RoomEventKind::Tombstone { .. } | RoomEventKind::Ignored => {}
+        RoomEventKind::Tombstone { replacement } => {
+            let other = app.portal(replacement).await?;
+            let other = other.filter(|other| facts.portal.as_ref().is_some_and(|own| own.id != other.id));
+            facts.taken = other.map(|other| other.title.unwrap_or_else(|| other.id.to_string()));
+        }
+        RoomEventKind::Unsupported { .. } | RoomEventKind::Redaction { .. } | RoomEventKind::Ignored => {}
     }
     Ok(facts)
 }

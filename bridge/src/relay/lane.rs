@@ -10,7 +10,7 @@ use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
 use bridge_core::portal::ChatState;
-use bridge_core::reply::Reply;
+use bridge_core::reply::{Happening, RecallProblem, Reply};
 use bridge_dingtalk::client::Gate;
 use bridge_store::{
     Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRow, OutboxSeq, OutboxState,
@@ -320,7 +320,13 @@ impl Worker {
                 attempt::Next::Done if flight.op.network() == Network::Matrix => {
                     self.app.settler.settled(flight.seq, settlement, sent.mapping).await;
                 }
-                attempt::Next::Done => settled.push((flight.seq, settlement, sent.mapping)),
+                attempt::Next::Done => {
+                    settled.push((flight.seq, settlement, sent.mapping));
+                    if let Some(notice) = sent.notice.and_then(|reply| self.notice(&flight, &reply)) {
+                        self.write(&mut settled, self.insist_row(&notice)).await?;
+                        queue.push_front(notice);
+                    }
+                }
                 attempt::Next::Retry(at) => {
                     log_failure(&self.lane, &flight, &sent.outcome, "will be tried again");
                     settled.push((flight.seq, settlement, None));
@@ -345,7 +351,7 @@ impl Worker {
     /// leaves; the same commit writes what became of the messages before it.
     async fn attempt(&self, flight: &InFlight, settled: &mut Settled) -> Result<send::Sent, Stopped> {
         let _permit = self.permit().await?;
-        if flight.op.network() == Network::Matrix {
+        if flight.op.is_repeatable() {
             return Ok(send::attempt(&self.app, &flight.key, &flight.op, &Gate::open()).await);
         }
         let before = Arc::new(Mutex::new(std::mem::take(settled)));
@@ -362,12 +368,18 @@ impl Worker {
 
     /// What the room is told about a message that did not arrive.
     fn failure_notice(&self, flight: &InFlight, next: &attempt::Next, outcome: &Outcome) -> Option<InFlight> {
-        let Rendered::DingTalk(post) = &flight.op else { return None };
-        let origin = post.origin.as_ref()?;
-        let reply = match next {
-            attempt::Next::MaybeSent => Reply::MaybeSent,
-            _ => Reply::NotDelivered { code: outcome::code(outcome).to_owned() },
+        let code = outcome::code(outcome).to_owned();
+        let reply = match (&flight.op, next) {
+            (Rendered::Recall(_), _) => Reply::Happened(Happening::NotRecalled(RecallProblem::Refused(code))),
+            (_, attempt::Next::MaybeSent) => Reply::MaybeSent,
+            _ => Reply::NotDelivered { code },
         };
+        self.notice(flight, &reply)
+    }
+
+    /// What the room is told about a message of its own.
+    fn notice(&self, flight: &InFlight, reply: &Reply) -> Option<InFlight> {
+        let origin = flight.op.room_origin()?;
         let text = reply.bilingual();
         let op = bot_says(origin.room.clone(), &text, Some(&origin.event));
         let cause = format!("{}/{}", flight.key, flight.seq);

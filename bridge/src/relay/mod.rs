@@ -11,6 +11,7 @@ pub(crate) mod lanes;
 pub(crate) mod op;
 pub(crate) mod outcome;
 pub(crate) mod readback;
+pub(crate) mod recall;
 pub(crate) mod send;
 pub(crate) mod settle;
 pub(crate) mod step;

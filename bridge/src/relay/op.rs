@@ -4,10 +4,11 @@ use bridge_core::clock::Timestamp;
 use bridge_core::content::Document;
 use bridge_core::delivery::key::OpKey;
 use bridge_core::event::{ChatKind, Manner};
-use bridge_core::id::{ChatId, MessageId, PersonId, RobotCode, StaffId};
-use bridge_core::op::{Author, Op, Post, Say};
+use bridge_core::id::{ChatId, MessageId, PersonId, QueryKey, RobotCode, StaffId};
+use bridge_core::op::{Author, Op, Post, Recall, Say};
 use bridge_core::portal::Chat;
 use bridge_core::split::split;
+use bridge_dingtalk::client::MOST_RECALLED;
 use bridge_dingtalk::wire::render::{
     Channel, MAX_MARKDOWN_CHARS, Outgoing, direct_request, group_request, session_request,
 };
@@ -31,6 +32,8 @@ pub(crate) enum Rendered {
     Join { room: OwnedRoomId },
     /// A message into a DingTalk chat.
     DingTalk(DingTalkPost),
+    /// Messages of a DingTalk chat are taken back.
+    Recall(DingTalkRecall),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,6 +70,18 @@ pub(crate) struct DingTalkPost {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DingTalkRecall {
+    /// The group; none is a 1:1 chat.
+    pub(crate) group: Option<ChatId>,
+    /// The bot that posted them; none while no app is linked.
+    pub(crate) robot: Option<RobotCode>,
+    /// The messages, at most [`MOST_RECALLED`].
+    pub(crate) posts: Vec<QueryKey>,
+    /// The event of Matrix that they carried.
+    pub(crate) origin: RoomOrigin,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RoomOrigin {
     pub(crate) room: OwnedRoomId,
     pub(crate) event: OwnedEventId,
@@ -80,7 +95,21 @@ impl Rendered {
     pub(crate) fn network(&self) -> Network {
         match self {
             Self::Matrix(_) | Self::Join { .. } => Network::Matrix,
-            Self::DingTalk(_) => Network::DingTalk,
+            Self::DingTalk(_) | Self::Recall(_) => Network::DingTalk,
+        }
+    }
+
+    /// Whether sending it twice does what sending it once does, so that it needs no mark.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(self, Self::DingTalk(_))
+    }
+
+    /// The event of Matrix behind something for DingTalk.
+    pub(crate) fn room_origin(&self) -> Option<&RoomOrigin> {
+        match self {
+            Self::DingTalk(post) => post.origin.as_ref(),
+            Self::Recall(recall) => Some(&recall.origin),
+            Self::Matrix(_) | Self::Join { .. } => None,
         }
     }
 
@@ -89,7 +118,7 @@ impl Rendered {
         match self {
             Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.message.to_string()),
             Self::Join { room } => Some(room.to_string()),
-            Self::DingTalk(post) => post.origin.as_ref().map(|origin| origin.event.to_string()),
+            Self::DingTalk(_) | Self::Recall(_) => self.room_origin().map(|origin| origin.event.to_string()),
         }
     }
 
@@ -98,7 +127,7 @@ impl Rendered {
         match self {
             Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.received_at),
             Self::Join { .. } => None,
-            Self::DingTalk(post) => post.origin.as_ref().map(|origin| origin.received_at),
+            Self::DingTalk(_) | Self::Recall(_) => self.room_origin().map(|origin| origin.received_at),
         }
     }
 }
@@ -122,7 +151,33 @@ pub(crate) fn render(
         Op::Say(say) => render_say(say, from),
         Op::Post(post) => render_post(post, chat, robot, from),
         Op::Join { room, key } => vec![(key.part(0), Rendered::Join { room })],
+        Op::Recall(recall) => render_recall(recall, chat, robot, from),
     }
+}
+
+fn render_recall(
+    recall: Recall,
+    chat: Option<&Chat>,
+    robot: Option<&RobotCode>,
+    from: &From<'_>,
+) -> Vec<(OpKey, Rendered)> {
+    let Recall { chat: chat_id, posts, event, key } = recall;
+    let From::Room { room, sender, received_at, .. } = from else { return Vec::new() };
+    let direct = chat.is_some_and(|chat| chat.kind == ChatKind::Direct);
+    let robot = chat.and_then(|chat| chat.robot.as_ref()).or(robot);
+    let part = |(number, posts): (usize, &[QueryKey])| {
+        let origin = RoomOrigin {
+            room: (*room).clone(),
+            event: event.clone(),
+            sender: (*sender).clone(),
+            part: u16::try_from(number).unwrap_or(u16::MAX),
+            received_at: *received_at,
+        };
+        let group = (!direct).then(|| chat_id.clone());
+        let recall = DingTalkRecall { group, robot: robot.cloned(), posts: posts.to_vec(), origin };
+        (key.part(number), Rendered::Recall(recall))
+    };
+    posts.chunks(MOST_RECALLED).enumerate().map(part).collect()
 }
 
 fn render_say(say: Say, from: &From<'_>) -> Vec<(OpKey, Rendered)> {
@@ -273,6 +328,20 @@ mod tests {
             rendered(post(Document::plain("hello"), vec![]), &chat(ChatKind::Direct, None)),
         ];
         insta::assert_json_snapshot!(all);
+    }
+
+    #[test]
+    fn many_messages_are_taken_back_in_several_calls() {
+        let recall = |chat: &Chat| {
+            let posts = (0..45).map(|number| QueryKey::parse(format!("key{number}==")).unwrap()).collect();
+            let key = KeySeed::new(Purpose::Recall, "$r");
+            rendered(Op::Recall(Recall { chat: chat.id.clone(), posts, event: "$e".try_into().unwrap(), key }), chat)
+        };
+        let group = recall(&chat(ChatKind::Group, None));
+        insta::assert_json_snapshot!(group[2]);
+        assert_eq!(group.len(), 3);
+        let direct = recall(&chat(ChatKind::Direct, None));
+        assert!(matches!(&direct[0].1, Rendered::Recall(recall) if recall.group.is_none()));
     }
 
     #[test]

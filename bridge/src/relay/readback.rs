@@ -126,18 +126,15 @@ async fn read_portal(app: &App, lanes: &Arc<Lanes>, chat: Chat, room: &OwnedRoom
         app.metrics.read_back(missed);
     }
     // The row may have changed meanwhile; only the watermark is ours.
-    let row = app.store.chat(&chat.id).await?.filter(|row| row.room.as_ref() == Some(room));
-    let row = row.map(|row| Chat { synced_to: Some(newest), ..row });
-    let mut commit = Commit { accept: found, chats: row.iter().cloned().collect(), ..Commit::default() };
+    let synced = vec![(chat.id.clone(), room.clone(), newest)];
+    let mut commit = Commit { accept: found, synced, ..Commit::default() };
     let mut wake = HashSet::new();
     if !complete {
         commit.enqueue.extend(gap_notice(app, room, now)?);
         wake.insert(gap_lane(room));
     }
     app.store.commit(commit).await?;
-    if let Some(row) = row {
-        app.chats.remove(&row.id);
-    }
+    app.chats.remove(&chat.id);
     lanes.recover(wake);
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bridge_core::delivery::attempt::Outcome;
 use bridge_core::delivery::key::OpKey;
 use bridge_core::id::PersonId;
+use bridge_core::reply::Reply;
 use bridge_dingtalk::client::Gate;
 use bridge_dingtalk::error::{ApiError, Class as DingTalkClass};
 use bridge_matrix::client::SendEvent;
@@ -15,17 +16,19 @@ use ruma::{OwnedRoomId, OwnedUserId, UserId};
 
 use crate::app::App;
 use crate::relay::op::{DingTalkPost, MatrixSend, Rendered};
-use crate::relay::outcome;
+use crate::relay::{outcome, recall};
 
 /// How an attempt ended, and what is to be remembered about it.
 pub(crate) struct Sent {
     pub(crate) outcome: Outcome,
     pub(crate) mapping: Option<MessageMapping>,
+    /// What the room has to be told although it was sent.
+    pub(crate) notice: Option<Reply>,
 }
 
 impl Sent {
-    fn without_mapping(outcome: Outcome) -> Self {
-        Self { outcome, mapping: None }
+    pub(crate) fn without_mapping(outcome: Outcome) -> Self {
+        Self { outcome, mapping: None, notice: None }
     }
 }
 
@@ -33,7 +36,7 @@ impl Sent {
 pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered, gate: &Gate) -> Sent {
     match op {
         Rendered::Matrix(send) => match say(app, key, send).await {
-            Ok(mapping) => Sent { outcome: Outcome::Sent, mapping },
+            Ok(mapping) => Sent { outcome: Outcome::Sent, mapping, notice: None },
             Err(outcome) => Sent::without_mapping(outcome),
         },
         Rendered::Join { room } => {
@@ -41,6 +44,7 @@ pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered, gate: &Gate) 
             Sent::without_mapping(joined.map_or_else(|error| outcome::of_matrix(&error), |_| Outcome::Sent))
         }
         Rendered::DingTalk(post) => post_to_chat(app, post, gate).await,
+        Rendered::Recall(recall) => recall::attempt(app, recall).await,
     }
 }
 
@@ -212,7 +216,7 @@ async fn post_to_chat(app: &App, post: &DingTalkPost, gate: &Gate) -> Sent {
         sender: origin.sender.to_string(),
         at: app.now(),
     });
-    Sent { outcome: Outcome::Sent, mapping }
+    Sent { outcome: Outcome::Sent, mapping, notice: None }
 }
 
 /// Posts to the chat's reply address; `None` when there is none that lives.
@@ -241,7 +245,7 @@ async fn through_api(app: &App, post: &DingTalkPost, body: &str, gate: &Gate) ->
 }
 
 /// Lets the probes and `status` know how DingTalk answers.
-fn note_health(app: &App, error: Option<&ApiError>) {
+pub(crate) fn note_health(app: &App, error: Option<&ApiError>) {
     match error {
         None => app.health.set_dingtalk(None),
         Some(error) => match error.class {

@@ -19,6 +19,7 @@ use bridge_store::{Commit, InboxItem, Person, StoreError};
 use crate::app::App;
 use crate::commands;
 use crate::relay::facts;
+use crate::relay::recall;
 use crate::relay::op::{From, Rendered, render};
 
 /// A reply address is written again only when it lives this much longer than the stored one.
@@ -84,6 +85,7 @@ impl Decoded {
                 RoomEventKind::Encrypted
                 | RoomEventKind::Membership { .. }
                 | RoomEventKind::EncryptionOn
+                | RoomEventKind::Redaction { .. }
                 | RoomEventKind::Tombstone { .. } => true,
             },
         }
@@ -131,6 +133,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         settle,
         map,
         chats,
+        synced,
         people,
         memberships,
         session,
@@ -147,6 +150,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.settle.extend(settle);
     into.map.extend(map);
     into.chats.extend(chats);
+    into.synced.extend(synced);
     into.people.extend(people);
     into.memberships.extend(memberships);
     into.session.extend(session);
@@ -316,7 +320,10 @@ async fn room_event(
     if facts.portal.is_some() && !app.config.permissions.is_bridged(event.sender.as_str()) {
         return Ok(stepped);
     }
-    let decision = from_matrix::decide(&facts, event);
+    let mut decision = from_matrix::decide(&facts, event);
+    if let (RoomEventKind::Redaction { target }, Some(chat)) = (&event.what, &facts.portal) {
+        decision.ops.extend(recall::redacted(app, chat, event, target, now, &mut stepped.commit).await?);
+    }
     let linked = app.linked();
     let robot = linked.as_ref().map(|linked| &linked.link.app_key);
     let from = From::Room {

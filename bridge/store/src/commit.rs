@@ -35,8 +35,12 @@ pub struct Commit {
     pub settle: Vec<(OutboxSeq, Settlement)>,
     /// Events and the messages they are.
     pub map: Vec<MessageMapping>,
-    /// Whole rows, replaced or inserted. A room belongs to one chat only.
+    /// Whole rows, replaced or inserted. A room belongs to one chat only. The watermark of a chat that keeps its room
+    /// stays as it is: [`Self::synced`] moves it.
     pub chats: Vec<Chat>,
+    /// The newest event up to which nothing of a chat's room is missing. Nothing is written when the chat has another
+    /// room by now, or none.
+    pub synced: Vec<(ChatId, OwnedRoomId, String)>,
     /// Whole rows, replaced or inserted.
     pub people: Vec<Person>,
     /// A ghost is in a room, or no longer.

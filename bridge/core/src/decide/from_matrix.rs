@@ -10,7 +10,7 @@ use crate::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomMessage};
 use crate::id::PersonId;
 use crate::op::{Author, Op, Post, Say};
 use crate::portal::{Chat, ChatState};
-use crate::reply::{EDITED, Reply, via_matrix};
+use crate::reply::{EDITED, Happening, Reply, via_matrix};
 
 /// Most characters of a display name in the prefix.
 const NAME_CHARS: usize = 64;
@@ -39,6 +39,8 @@ pub struct Facts {
     pub replied: Option<(String, String)>,
     /// People behind ghosts that are mentioned.
     pub people: Vec<(OwnedUserId, PersonId)>,
+    /// The title of another chat whose room is the one this room is to live on as.
+    pub taken: Option<String>,
 }
 
 /// Something the bridge remembers about a room.
@@ -83,6 +85,11 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
         }
         (RoomEventKind::EncryptionOn, Some(_)) if !facts.told_encrypted => {
             tell_encrypted(event, &Reply::EncryptedPortal)
+        }
+        (RoomEventKind::Tombstone { .. }, Some(_)) if facts.taken.is_some() => {
+            let title = facts.taken.clone().unwrap_or_default();
+            let text = Reply::Happened(Happening::UpgradeRefused { title }).bilingual();
+            Decision { ops: vec![say(event, Purpose::Notice, &text)], ..Decision::default() }
         }
         (RoomEventKind::Tombstone { replacement }, Some(chat)) => {
             let chat = Chat { room: Some(replacement.clone()), synced_to: None, ..chat.clone() };
@@ -247,6 +254,7 @@ mod tests {
             sender_name: "Alice".into(),
             replied: None,
             people: vec![],
+            taken: None,
         }
     }
 
@@ -345,6 +353,19 @@ mod tests {
         assert!(
             decide(&facts(false), &event(RoomEventKind::Message(bot))).command.is_none(),
             "two bots must not talk for ever"
+        );
+    }
+
+    #[test]
+    fn an_upgrade_moves_the_portal_unless_the_other_room_is_one() {
+        let upgrade = event(RoomEventKind::Tombstone { replacement: "!n:acme.example".try_into().unwrap() });
+        let moved = decide(&facts(true), &upgrade);
+        assert_eq!(moved.chat.unwrap().room.unwrap(), "!n:acme.example");
+        let taken = Facts { taken: Some("Sales".into()), ..facts(true) };
+        let refused = decide(&taken, &upgrade);
+        assert_eq!(refused.chat, None);
+        assert!(
+            matches!(refused.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text().contains("Sales"))
         );
     }
 

@@ -2,3 +2,4 @@
 
 pub mod from_dingtalk;
 pub mod from_matrix;
+pub mod recall;

@@ -24,6 +24,8 @@ pub enum Purpose {
     Announce,
     /// Enters a room.
     Join,
+    /// Takes a message back.
+    Recall,
 }
 
 /// The key of one operation: at most 64 characters of `a-z0-9.-`.
@@ -45,6 +47,7 @@ impl KeySeed {
             Purpose::Notice => "notice",
             Purpose::Announce => "announce",
             Purpose::Join => "join",
+            Purpose::Recall => "recall",
         };
         Self(format!("{word}.{}", hex(&Sha256::digest(cause)[..16])))
     }

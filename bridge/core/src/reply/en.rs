@@ -131,6 +131,7 @@ pub(super) fn text(reply: &Reply) -> String {
             too many to read back."
                 .to_owned()
         }
+        Reply::Happened(happening) => happening.english(),
         Reply::UnsupportedKind { kind, summary: None } => format!("[{kind}: open DingTalk to see it]"),
         Reply::UnsupportedKind { kind, summary: Some(summary) } => format!("[{kind}: {summary}]"),
     }

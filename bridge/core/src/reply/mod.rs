@@ -4,6 +4,7 @@
 //! to people: never a secret, except the webhook's token and key, which the admin asked for.
 
 mod en;
+mod happening;
 mod zh;
 
 use std::time::Duration;
@@ -13,6 +14,8 @@ use ruma::OwnedRoomId;
 use crate::command::{CommandError, Language, Name};
 use crate::id::ChatId;
 use crate::portal::ChatState;
+
+pub use happening::{Happening, RecallProblem};
 
 /// Something to say to people.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +126,8 @@ pub enum Reply {
     OverQuota,
     /// In the room: messages before this point may be missing.
     Gap,
+    /// In the room: something happened to a message, or to the chat.
+    Happened(Happening),
     /// In the room, by a ghost: something of a kind that does not cross.
     UnsupportedKind {
         /// DingTalk's name of the kind.
@@ -338,6 +343,7 @@ mod tests {
             Reply::Gap,
             Reply::UnsupportedKind { kind: "picture".into(), summary: None },
         ];
+        all.extend(happening::samples().map(Reply::Happened));
         all.extend(Name::ALL.map(|name| Reply::Help(Some(name))));
         all.extend(
             [

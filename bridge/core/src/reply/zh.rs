@@ -95,6 +95,7 @@ pub(super) fn text(reply: &Reply) -> String {
             "⚠ 钉钉未提供一条消息的内容：本组织当月额度已用完。提升额度或到下月后恢复。".to_owned()
         }
         Reply::Gap => "⚠ 桥接离线期间这里的部分消息可能没有传到钉钉：数量过多，无法全部补读。".to_owned(),
+        Reply::Happened(happening) => happening.chinese(),
         Reply::UnsupportedKind { kind, summary: None } => format!("[{kind}：请在钉钉中查看]"),
         Reply::UnsupportedKind { kind, summary: Some(summary) } => format!("[{kind}：{summary}]"),
     }

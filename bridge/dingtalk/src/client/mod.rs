@@ -3,6 +3,7 @@
 mod gate;
 mod http;
 mod login;
+mod recall;
 mod send;
 mod token;
 mod users;
@@ -20,6 +21,7 @@ use crate::wire::json;
 pub use gate::Gate;
 pub use http::{Allowed, ClientOptions, HttpClient, MAX_ANSWER_BYTES, OptionsError};
 pub use login::{LoginError, LoginInfo};
+pub use recall::{MOST_RECALLED, Recalled};
 pub use send::DirectSent;
 pub use token::EARLY;
 pub use users::User;

@@ -31,9 +31,10 @@ pub enum DecodeError {
 /// Decodes one event. Of an event without a usable time it is taken to have happened in 1970.
 pub fn decode(raw: &[u8]) -> Result<RoomEvent, DecodeError> {
     let raw = std::str::from_utf8(raw).map_err(|_| DecodeError::NotAnObject)?;
-    let [event_id, room_id, sender, kind, state_key, sent_at, content] =
-        members(raw, ["event_id", "room_id", "sender", "type", "state_key", "origin_server_ts", "content"])
-            .map_err(|_| DecodeError::NotAnObject)?;
+    const MEMBERS: [&str; 8] =
+        ["event_id", "room_id", "sender", "type", "state_key", "origin_server_ts", "content", "redacts"];
+    let [event_id, room_id, sender, kind, state_key, sent_at, content, redacts] =
+        members(raw, MEMBERS).map_err(|_| DecodeError::NotAnObject)?;
     let id = |name, raw| text(raw).ok_or(DecodeError::Missing(name));
     let kind = id("type", kind)?;
     let content = content.map_or("{}", RawValue::get);
@@ -44,6 +45,7 @@ pub fn decode(raw: &[u8]) -> Result<RoomEvent, DecodeError> {
         sent_at: Timestamp(sent_at.and_then(|ts| ts.get().parse().ok()).filter(|ts| *ts >= 0).unwrap_or(0)),
         what: match state_key {
             Some(key) => state(&kind, text(Some(key)).as_deref(), content),
+            None if &*kind == "m.room.redaction" => redaction(content, redacts),
             None => timeline(&kind, content),
         }
         .unwrap_or(RoomEventKind::Ignored),
@@ -89,6 +91,13 @@ fn timeline(kind: &str, content: &str) -> Option<RoomEventKind> {
         }
         _ => None,
     }
+}
+
+/// A redaction names its target in its content from room version 11 on, beside it before.
+fn redaction(content: &str, beside: Option<&RawValue>) -> Option<RoomEventKind> {
+    let [within] = members(content, ["redacts"]).ok()?;
+    let target = text(within).or_else(|| text(beside))?;
+    EventId::parse(&*target).ok().map(|target| RoomEventKind::Redaction { target })
 }
 
 /// The relations of a message.

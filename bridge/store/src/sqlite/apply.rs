@@ -57,6 +57,7 @@ pub(super) async fn apply(
             settle: settled,
             map: mapped,
             chats: _,
+            synced: _,
             people: _,
             memberships: _,
             session: _,
@@ -236,7 +237,8 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, state = excluded.state,
              room = excluded.room, robot = excluded.robot, peer = excluded.peer, announced = excluded.announced,
-             first_seen = excluded.first_seen, last_message = excluded.last_message, synced_to = excluded.synced_to",
+             first_seen = excluded.first_seen, last_message = excluded.last_message,
+             synced_to = CASE WHEN chat.room IS excluded.room THEN chat.synced_to ELSE excluded.synced_to END",
         )
         .bind(chat.id.as_str())
         .bind(chat.kind as u8)
@@ -251,6 +253,14 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
         .bind(chat.synced_to.as_deref())
         .execute(&mut *conn)
         .await?;
+    }
+    for (chat, room, event) in commits.iter().flat_map(|commit| &commit.synced) {
+        sqlx::query("UPDATE chat SET synced_to = ? WHERE id = ? AND room = ?")
+            .bind(event)
+            .bind(chat.as_str())
+            .bind(room.as_str())
+            .execute(&mut *conn)
+            .await?;
     }
     for person in commits.iter().flat_map(|commit| &commit.people) {
         write_person(conn, person).await?;

@@ -112,6 +112,7 @@ macro_rules! for_each_promise {
             state {
                 mappings_are_found_from_both_sides
                 chats_and_their_rooms_are_replaced_whole
+                a_watermark_moves_only_while_the_chat_keeps_the_room
                 people_are_found_by_every_name_they_have
                 memberships_come_and_go
                 linking_and_unlinking

@@ -83,6 +83,35 @@ pub async fn chats_and_their_rooms_are_replaced_whole(database: impl Database) {
     assert_eq!(store.chat_by_room(&room).await.unwrap(), Some(thief));
 }
 
+pub async fn a_watermark_moves_only_while_the_chat_keeps_the_room(database: impl Database) {
+    let store = open(&database).await;
+    let room = owned_room_id!("!room:acme.example");
+    let synced = |room: &ruma::OwnedRoomId, event: &str| Commit {
+        synced: vec![(chat_id("cid1"), room.clone(), event.to_owned())],
+        ..Commit::default()
+    };
+    let write = async |chat: &Chat| {
+        store.commit(Commit { chats: vec![chat.clone()], ..Commit::default() }).await.unwrap();
+    };
+    let watermark = async || store.chat(&chat_id("cid1")).await.unwrap().unwrap().synced_to;
+    let bridged = Chat { room: Some(room.clone()), synced_to: Some("$1".to_owned()), ..chat("cid1") };
+    write(&bridged).await;
+    store.commit(synced(&room, "$2")).await.unwrap();
+    assert_eq!(watermark().await.as_deref(), Some("$2"));
+    // A row that was read before it moved does not move it back.
+    write(&Chat { title: Some("later".to_owned()), ..bridged.clone() }).await;
+    assert_eq!(watermark().await.as_deref(), Some("$2"));
+    // What was read of the former room comes too late.
+    let unbridged = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..bridged.clone() };
+    write(&unbridged).await;
+    store.commit(synced(&room, "$3")).await.unwrap();
+    assert_eq!(store.chat(&chat_id("cid1")).await.unwrap(), Some(unbridged));
+    let other = Chat { room: Some(owned_room_id!("!new:acme.example")), ..bridged };
+    write(&other).await;
+    store.commit(synced(&room, "$4")).await.unwrap();
+    assert_eq!(store.chat(&chat_id("cid1")).await.unwrap(), Some(other));
+}
+
 fn ghost(name: &str) -> OwnedUserId {
     OwnedUserId::try_from(format!("@dingtalk_{name}:acme.example")).unwrap()
 }

@@ -78,6 +78,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/events", get(events).post(happen))
         .route("/faults", get(faults).post(add_fault).delete(remove_faults))
         .route("/tokens/expire", post(expire_tokens))
+        .route("/sent/expire", post(expire_sent))
         .route("/sessions/expire", post(expire_sessions))
         .route("/files/expire", post(expire_files))
         .route("/media/{id}", get(media))
@@ -201,6 +202,17 @@ async fn remove_faults(State(world): Shared, Query(query): Params) -> Outcome {
 async fn expire_tokens(State(world): Shared, Query(query): Params) -> Json<Value> {
     world.state().record(Entry::TokensExpired { app_key: query.get("app_key").cloned() });
     Json(json!({"ok": true}))
+}
+
+/// The time in which something sent can be taken back is over.
+async fn expire_sent(State(world): Shared, Query(query): Params) -> Outcome {
+    let index = number(&query, "index", usize::MAX)?;
+    let mut state = world.state();
+    if state.sent.get(index).is_none() {
+        return Err(ControlError::unknown("place in the log", &index.to_string()));
+    }
+    state.record(Entry::RecallExpired { index });
+    Ok(Json(json!({"ok": true})))
 }
 
 async fn expire_sessions(State(world): Shared) -> Json<Value> {

@@ -12,6 +12,8 @@ mod logout;
 mod lost_answer;
 mod parking;
 mod readback;
+mod recall;
 mod restart;
 mod stage;
 mod status_report;
+mod upgrade;
