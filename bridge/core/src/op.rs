@@ -1,6 +1,7 @@
 //! What to do, as data: the output of [`crate::decide`].
 
 use ruma::{OwnedEventId, OwnedRoomId};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::content::Document;
@@ -24,6 +25,10 @@ pub enum Op {
     },
     /// The bot takes back what it posted.
     Recall(Recall),
+    /// A ghost does something.
+    Ghost(Ghost),
+    /// A room gets the title of its chat.
+    Rename(Rename),
 }
 
 /// A message for a Matrix room.
@@ -78,6 +83,44 @@ pub struct Recall {
     pub posts: Vec<QueryKey>,
     /// The Matrix event that they carried.
     pub event: OwnedEventId,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// Something that a ghost does besides speaking. Doing it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ghost {
+    /// Whose ghost.
+    pub person: PersonId,
+    /// What.
+    pub step: GhostStep,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// What a ghost does besides speaking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GhostStep {
+    /// Comes into a room.
+    Enter(OwnedRoomId),
+    /// Leaves a room.
+    Leave(OwnedRoomId),
+    /// Leaves all rooms.
+    LeaveAll,
+    /// Shows the name the person has now, if the ghost is there already.
+    Show,
+}
+
+/// A room whose name follows its chat's title.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The chat's title before. A room with another name than this keeps it.
+    pub former: Option<String>,
+    /// The title.
+    pub name: String,
     /// What its keys are made from.
     pub key: KeySeed,
 }

@@ -72,6 +72,13 @@ pub struct Chat {
     pub synced_to: Option<String>,
 }
 
+impl Chat {
+    /// Whether its messages cross, or will as soon as what was held has come.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, ChatState::Bridging | ChatState::Bridged)
+    }
+}
+
 /// The localpart of the alias that finds a chat's room again: `<prefix>` and 20 bytes of a hash in hex.
 pub fn alias_localpart(prefix: &str, chat: &ChatId) -> String {
     format!("{prefix}{}", hex(&Sha256::digest(chat.as_str())[..20]))

@@ -46,6 +46,10 @@ impl Run<'_> {
             received_at: self.now,
             body: chat.id.as_str().as_bytes().to_vec(),
         });
+        // A chat that is no more gives its room to the new one.
+        if let Some(dead) = self.app.portal(&room).await?.filter(|other| other.id != chat.id) {
+            self.stepped.commit.chats.push(Chat { room: None, synced_to: None, ..dead });
+        }
         self.stepped.commit.chats.push(chat);
         self.answer(&Reply::Bridged { title: title.clone(), room: room.clone(), held });
         let said = Reply::RoomBridged { title }.text(self.language);
@@ -95,7 +99,7 @@ impl Run<'_> {
             return Ok(Err(BridgeProblem::Power { have: levels.user(bot), need: MODERATOR }));
         }
         if let Some(other) = app.portal(&room).await?
-            && matches!(other.state, ChatState::Bridging | ChatState::Bridged)
+            && other.is_open()
         {
             return Ok(Err(BridgeProblem::RoomTaken(title(&other))));
         }
@@ -124,7 +128,7 @@ impl Run<'_> {
             (None, Ok(chat)) => self.app.chat(&chat).await?,
             (None, Err(_)) => None,
         };
-        let bridged = found.filter(|chat| matches!(chat.state, ChatState::Bridging | ChatState::Bridged));
+        let bridged = found.filter(|chat| chat.is_open() || chat.room.is_some());
         let Some(chat) = bridged else {
             self.answer(&Reply::UnbridgeUnknown);
             return Ok(());
@@ -135,7 +139,8 @@ impl Run<'_> {
         {
             tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
         }
-        let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat };
+        let state = if chat.is_open() { ChatState::Unbridged } else { chat.state };
+        let chat = Chat { state, room: None, synced_to: None, ..chat };
         self.stepped.commit.chats.push(chat);
         self.answer(&Reply::Unbridged { title });
         Ok(())

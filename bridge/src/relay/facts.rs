@@ -4,6 +4,7 @@ use bridge_core::content::{Document, Target};
 use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::event::{ChatMessage, RoomEvent, RoomEventKind};
 use bridge_core::id::{ChatId, PersonId};
+use bridge_core::portal::{Chat, ChatState};
 use bridge_matrix::error::{Class, MatrixError};
 use bridge_store::Remote;
 use ruma::{OwnedRoomId, OwnedUserId};
@@ -65,10 +66,9 @@ fn mentioned_people(document: &Document) -> Vec<PersonId> {
 }
 
 pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_matrix::Facts, StepError> {
-    let portal = app.portal(&event.room).await?.filter(|chat| {
-        use bridge_core::portal::ChatState::{Bridged, Bridging};
-        matches!(chat.state, Bridged | Bridging)
-    });
+    let portal = app.portal(&event.room).await?;
+    let dead = portal.as_ref().is_some_and(|chat| chat.state == ChatState::Dead);
+    let portal = portal.filter(Chat::is_open);
     let mut facts = from_matrix::Facts {
         bot: app.own.bot.clone(),
         portal,
@@ -80,6 +80,7 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
         sender_name: String::new(),
         replied: None,
         people: Vec::new(),
+        dead,
         taken: None,
     };
     match &event.what {

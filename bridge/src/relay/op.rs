@@ -5,7 +5,7 @@ use bridge_core::content::Document;
 use bridge_core::delivery::key::OpKey;
 use bridge_core::event::{ChatKind, Manner};
 use bridge_core::id::{ChatId, MessageId, PersonId, QueryKey, RobotCode, StaffId};
-use bridge_core::op::{Author, Op, Post, Recall, Say};
+use bridge_core::op::{Author, Ghost, GhostStep, Op, Post, Recall, Rename, Say};
 use bridge_core::portal::Chat;
 use bridge_core::split::split;
 use bridge_dingtalk::client::MOST_RECALLED;
@@ -30,6 +30,10 @@ pub(crate) enum Rendered {
     Matrix(MatrixSend),
     /// The bot enters a room.
     Join { room: OwnedRoomId },
+    /// A ghost comes, goes or is renamed.
+    Ghost { person: PersonId, step: GhostStep },
+    /// A room gets its chat's title.
+    Rename { room: OwnedRoomId, former: Option<String>, name: String },
     /// A message into a DingTalk chat.
     DingTalk(DingTalkPost),
     /// Messages of a DingTalk chat are taken back.
@@ -94,7 +98,9 @@ pub(crate) struct RoomOrigin {
 impl Rendered {
     pub(crate) fn network(&self) -> Network {
         match self {
-            Self::Matrix(_) | Self::Join { .. } => Network::Matrix,
+            Self::Matrix(_) | Self::Join { .. } | Self::Ghost { .. } | Self::Rename { .. } => {
+                Network::Matrix
+            }
             Self::DingTalk(_) | Self::Recall(_) => Network::DingTalk,
         }
     }
@@ -109,7 +115,7 @@ impl Rendered {
         match self {
             Self::DingTalk(post) => post.origin.as_ref(),
             Self::Recall(recall) => Some(&recall.origin),
-            Self::Matrix(_) | Self::Join { .. } => None,
+            Self::Matrix(_) | Self::Join { .. } | Self::Ghost { .. } | Self::Rename { .. } => None,
         }
     }
 
@@ -117,7 +123,8 @@ impl Rendered {
     pub(crate) fn cause(&self) -> Option<String> {
         match self {
             Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.message.to_string()),
-            Self::Join { room } => Some(room.to_string()),
+            Self::Join { room } | Self::Rename { room, .. } => Some(room.to_string()),
+            Self::Ghost { person, .. } => Some(person.to_key()),
             Self::DingTalk(_) | Self::Recall(_) => self.room_origin().map(|origin| origin.event.to_string()),
         }
     }
@@ -126,7 +133,7 @@ impl Rendered {
     pub(crate) fn received_at(&self) -> Option<Timestamp> {
         match self {
             Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.received_at),
-            Self::Join { .. } => None,
+            Self::Join { .. } | Self::Ghost { .. } | Self::Rename { .. } => None,
             Self::DingTalk(_) | Self::Recall(_) => self.room_origin().map(|origin| origin.received_at),
         }
     }
@@ -151,6 +158,10 @@ pub(crate) fn render(
         Op::Say(say) => render_say(say, from),
         Op::Post(post) => render_post(post, chat, robot, from),
         Op::Join { room, key } => vec![(key.part(0), Rendered::Join { room })],
+        Op::Ghost(Ghost { person, step, key }) => vec![(key.part(0), Rendered::Ghost { person, step })],
+        Op::Rename(Rename { room, former, name, key }) => {
+            vec![(key.part(0), Rendered::Rename { room, former, name })]
+        }
         Op::Recall(recall) => render_recall(recall, chat, robot, from),
     }
 }

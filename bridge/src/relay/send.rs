@@ -16,7 +16,7 @@ use ruma::{OwnedRoomId, OwnedUserId, UserId};
 
 use crate::app::App;
 use crate::relay::op::{DingTalkPost, MatrixSend, Rendered};
-use crate::relay::{outcome, recall};
+use crate::relay::{members, outcome, recall};
 
 /// How an attempt ended, and what is to be remembered about it.
 pub(crate) struct Sent {
@@ -42,6 +42,10 @@ pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered, gate: &Gate) 
         Rendered::Join { room } => {
             let joined = app.matrix.join((&**room).into(), &app.own.bot, &[]).await;
             Sent::without_mapping(joined.map_or_else(|error| outcome::of_matrix(&error), |_| Outcome::Sent))
+        }
+        Rendered::Ghost { person, step } => Sent::without_mapping(members::walk(app, person, step).await),
+        Rendered::Rename { room, former, name } => {
+            Sent::without_mapping(members::rename(app, room, former.as_deref(), name).await)
         }
         Rendered::DingTalk(post) => post_to_chat(app, post, gate).await,
         Rendered::Recall(recall) => recall::attempt(app, recall).await,
@@ -103,9 +107,9 @@ async fn put(
         .await
 }
 
-/// The ghost of a person, registered, named, with a device, and in the room. All of it happens once and is
-/// remembered; every call can be repeated.
-async fn ready_ghost(app: &App, person: &PersonId, room: &OwnedRoomId) -> Result<OwnedUserId, Outcome> {
+/// The ghost of a person, registered, named and with a device. All of it happens once and is remembered; every call
+/// can be repeated.
+pub(crate) async fn present(app: &App, person: &PersonId) -> Result<Person, Outcome> {
     let stored = |error: bridge_store::StoreError| Outcome::Failed { code: error.code().to_owned() };
     let mut known = match app.people.get(person) {
         Some(known) => known,
@@ -123,6 +127,17 @@ async fn ready_ghost(app: &App, person: &PersonId, room: &OwnedRoomId) -> Result
         let commit = Commit { people: vec![known.clone()], ..Commit::default() };
         app.store.commit(commit).await.map_err(stored)?;
     }
+    Ok(known)
+}
+
+/// The ghost of a person, as [`present`] has it, and in the room.
+pub(crate) async fn ready_ghost(
+    app: &App,
+    person: &PersonId,
+    room: &OwnedRoomId,
+) -> Result<OwnedUserId, Outcome> {
+    let stored = |error: bridge_store::StoreError| Outcome::Failed { code: error.code().to_owned() };
+    let known = present(app, person).await?;
     let place = (known.mxid.clone(), room.clone());
     if app.joined.get(&place).is_none() {
         if !app.store.is_joined(&known.mxid, room).await.map_err(stored)? {

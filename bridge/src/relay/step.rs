@@ -6,7 +6,6 @@ use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::delivery::key::OpKey;
 use bridge_core::envelope::{Lane, Source};
 use bridge_core::event::{ChatBody, ChatMessage, OrgEvent, RoomEvent, RoomEventKind};
-use bridge_core::ghost;
 use bridge_core::id::ChatId;
 use bridge_core::op::{Author, Op};
 use bridge_core::portal::Chat;
@@ -18,9 +17,8 @@ use bridge_store::{Commit, InboxItem, Person, StoreError};
 
 use crate::app::App;
 use crate::commands;
-use crate::relay::facts;
-use crate::relay::recall;
 use crate::relay::op::{From, Rendered, render};
+use crate::relay::{facts, members, profiles, recall};
 
 /// A reply address is written again only when it lives this much longer than the stored one.
 const SESSION_GRAIN: std::time::Duration = std::time::Duration::from_mins(5);
@@ -61,7 +59,7 @@ pub(crate) enum Decoded {
     /// A message of DingTalk.
     Chat(Box<ChatMessage>),
     /// Another event of DingTalk.
-    Other(String),
+    Org(Box<OrgEvent>),
     /// An event of a Matrix room.
     Room(Box<RoomEvent>),
     /// A chat was chosen for a room.
@@ -75,8 +73,8 @@ impl Decoded {
     pub(crate) fn stands_alone(&self, app: &App) -> bool {
         match self {
             Self::Chat(message) => message.quote.is_some(),
-            Self::Other(_) | Self::Bad(_) => false,
-            Self::Backfill(_) => true,
+            Self::Bad(_) => false,
+            Self::Org(_) | Self::Backfill(_) => true,
             Self::Room(event) => match &event.what {
                 RoomEventKind::Message(message) => {
                     message.reply_to.is_some() || !matches!(app.portals.get(&event.room), Some(Some(_)))
@@ -100,7 +98,7 @@ pub(crate) fn decode(item: &InboxItem) -> Decoded {
             .map_or(Decoded::Bad("undecodable_callback"), |message| Decoded::Chat(Box::new(message))),
         Source::Event => match decode_event(body) {
             Ok(OrgEvent::Message(message)) => Decoded::Chat(message),
-            Ok(OrgEvent::Other { name }) => Decoded::Other(name),
+            Ok(event) => Decoded::Org(Box::new(event)),
             Err(_) => Decoded::Bad("undecodable_event"),
         },
         Source::Matrix => bridge_matrix::wire::event::decode(body)
@@ -135,6 +133,8 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         chats,
         synced,
         people,
+        departed,
+        profiles,
         memberships,
         session,
         link,
@@ -152,6 +152,8 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.chats.extend(chats);
     into.synced.extend(synced);
     into.people.extend(people);
+    into.departed.extend(departed);
+    into.profiles.extend(profiles);
     into.memberships.extend(memberships);
     into.session.extend(session);
     into.link = link.or(into.link.take());
@@ -169,10 +171,7 @@ pub(crate) async fn step(
     let mut stepped = match decoded {
         Decoded::Chat(message) => return chat_message(app, item, message, now).await,
         Decoded::Room(event) => room_event(app, item, event, now).await?,
-        Decoded::Other(name) => {
-            app.metrics.ignored_event(name);
-            Stepped::default()
-        }
+        Decoded::Org(event) => members::step(app, item, event, now).await?,
         // Handled by the lane itself.
         Decoded::Backfill(_) => return Ok(Stepped::default()),
         Decoded::Bad(code) => {
@@ -281,22 +280,10 @@ async fn changed_person(
             ..person
         },
         None => {
-            let Some(mxid) = ghost::user_id(
-                app.config.bot.ghost_prefix.as_str(),
-                app.own.server.as_str(),
-                &message.sender,
-            ) else {
-                return Ok(None);
-            };
-            Person {
-                id: message.sender.clone(),
-                mxid,
-                name: message.sender_name.clone(),
-                sender_id: Some(message.sender_id.clone()),
-                registered: false,
-                device: false,
-                shown_name: None,
-                updated_at: now,
+            let sender_id = Some(&message.sender_id);
+            match profiles::new_person(app, &message.sender, &message.sender_name, sender_id, now) {
+                Some(person) => person,
+                None => return Ok(None),
             }
         }
     };

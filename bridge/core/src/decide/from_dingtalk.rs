@@ -6,6 +6,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::clock::Timestamp;
 use crate::content::{Block, Document, Inline, Target};
+use crate::decide::organisation::rename;
 use crate::delivery::key::{KeySeed, Purpose};
 use crate::event::{ChatBody, ChatMessage, Manner};
 use crate::id::PersonId;
@@ -63,8 +64,12 @@ pub fn decide(facts: &Facts, message: &ChatMessage, cause: &str, now: Timestamp)
         chat = Chat { state: ChatState::Bridged, room: Some(room.clone()), announced: true, ..chat };
     }
     let mut changed = facts.chat.is_none();
-    if message.title.is_some() && message.title != chat.title {
-        chat.title.clone_from(&message.title);
+    let mut ops = Vec::new();
+    if let Some(title) = &message.title
+        && chat.title.as_ref() != Some(title)
+    {
+        ops.extend(rename(&chat, title, cause));
+        chat.title = Some(title.clone());
         changed = true;
     }
     if message.robot.is_some() && message.robot != chat.robot {
@@ -75,7 +80,6 @@ pub fn decide(facts: &Facts, message: &ChatMessage, cause: &str, now: Timestamp)
         chat.last_message = now;
         changed = true;
     }
-    let mut ops = Vec::new();
     let fate = match chat.state {
         ChatState::Bridging | ChatState::Bridged => {
             ops.extend(relay(facts, message, &chat, cause, now));
@@ -230,6 +234,17 @@ mod tests {
         assert_eq!(say.at, Some(Timestamp(1_758_800_000_000)));
         assert!(matches!(&say.author, Author::Ghost(PersonId::Staff(_))));
         assert_eq!(decision.chat, None, "nothing changed, nothing is written");
+    }
+
+    #[test]
+    fn a_new_title_is_kept_and_offered_to_the_room_before_the_message() {
+        let facts = Facts { chat: Some(bridged()), ..Facts::default() };
+        let renamed = ChatMessage { title: Some("Plan B".into()), ..message("hi") };
+        let decision = decide(&facts, &renamed, "msg:1", NOW);
+        assert!(
+            matches!(decision.ops.as_slice(), [Op::Rename(rename), Op::Say(_)] if rename.former.as_deref() == Some("Plan"))
+        );
+        assert_eq!(decision.chat.unwrap().title.as_deref(), Some("Plan B"));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Facts {
     pub replied: Option<(String, String)>,
     /// People behind ghosts that are mentioned.
     pub people: Vec<(OwnedUserId, PersonId)>,
+    /// The room is that of a chat that is no more.
+    pub dead: bool,
     /// The title of another chat whose room is the one this room is to live on as.
     pub taken: Option<String>,
 }
@@ -74,6 +76,8 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
             own_membership(facts, event, *membership, *is_direct, portal.as_ref())
         }
         (RoomEventKind::Message(message), Some(chat)) => portal_message(facts, event, message, chat),
+        (RoomEventKind::Message(message), None) if facts.dead => dead_room_message(facts, event, message),
+        (RoomEventKind::Unsupported { .. }, None) if facts.dead => refuse_dead(event),
         (RoomEventKind::Message(message), None) => plain_room_message(facts, message),
         (RoomEventKind::Unsupported { kind }, Some(_)) => {
             let text = Reply::CannotCross { kind: kind.clone() }.bilingual();
@@ -136,6 +140,20 @@ fn plain_room_message(facts: &Facts, message: &RoomMessage) -> Decision {
         return Decision::default();
     }
     Decision { command: Some(parse(&text)), ..Decision::default() }
+}
+
+/// What people write to a chat that is no more is answered; commands still work.
+fn dead_room_message(facts: &Facts, event: &RoomEvent, message: &RoomMessage) -> Decision {
+    let decision = plain_room_message(facts, message);
+    if decision.command.is_some() || message.manner == Manner::Notice { decision } else { refuse_dead(event) }
+}
+
+fn refuse_dead(event: &RoomEvent) -> Decision {
+    let mut refusal = say(event, Purpose::Notice, &Reply::Happened(Happening::ChatIsDead).bilingual());
+    if let Op::Say(say) = &mut refusal {
+        say.reply_to = Some(event.id.clone());
+    }
+    Decision { ops: vec![refusal], ..Decision::default() }
 }
 
 fn portal_message(facts: &Facts, event: &RoomEvent, message: &RoomMessage, chat: &Chat) -> Decision {
@@ -254,6 +272,7 @@ mod tests {
             sender_name: "Alice".into(),
             replied: None,
             people: vec![],
+            dead: false,
             taken: None,
         }
     }
@@ -367,6 +386,21 @@ mod tests {
         assert!(
             matches!(refused.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text().contains("Sales"))
         );
+    }
+
+    #[test]
+    fn a_dead_chats_room_refuses_messages_and_takes_commands() {
+        let dead = Facts { dead: true, direct: false, ..facts(false) };
+        let refused = decide(&dead, &event(RoomEventKind::Message(text("hello?"))));
+        assert!(
+            matches!(refused.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text().contains("disbanded") && say.reply_to.is_some())
+        );
+        let picture = RoomEventKind::Unsupported { kind: "m.image".into() };
+        assert_eq!(decide(&dead, &event(picture)).ops.len(), 1);
+        let notice = RoomMessage { manner: Manner::Notice, ..text("beep") };
+        assert_eq!(decide(&dead, &event(RoomEventKind::Message(notice))), Decision::default());
+        let command = decide(&dead, &event(RoomEventKind::Message(text("!dingtalk status"))));
+        assert!(command.command.is_some() && command.ops.is_empty());
     }
 
     #[test]

@@ -2,4 +2,5 @@
 
 pub mod from_dingtalk;
 pub mod from_matrix;
+pub mod organisation;
 pub mod recall;

@@ -10,6 +10,20 @@ pub enum Happening {
         /// The other chat's title.
         title: String,
     },
+    /// A message of this room was taken back in DingTalk.
+    RecalledThere {
+        /// By whom, where that is known.
+        by: Option<String>,
+    },
+    /// The chat has another owner.
+    NewOwner {
+        /// Whose name this is.
+        name: String,
+    },
+    /// The chat is no more.
+    Disbanded,
+    /// A message for a chat that is no more.
+    ChatIsDead,
 }
 
 /// Why a message stays in DingTalk.
@@ -48,6 +62,18 @@ impl Happening {
                 "⚠ This room was upgraded to a room that is bridged to \"{title}\". This chat stays bridged to this \
                  room; an admin can unbridge it and bridge another room."
             ),
+            Self::RecalledThere { by: Some(by) } => format!("{by} recalled this message in DingTalk."),
+            Self::RecalledThere { by: None } => "This message was recalled in DingTalk.".to_owned(),
+            Self::NewOwner { name } => format!("The DingTalk group belongs to {name} now."),
+            Self::Disbanded => {
+                "⚠ The DingTalk group of this room was disbanded. Messages from here no longer reach anybody there."
+                    .to_owned()
+            }
+            Self::ChatIsDead => {
+                "⚠ This message did not reach DingTalk: the group of this room was disbanded. An admin can bridge \
+                 another chat to this room."
+                    .to_owned()
+            }
         }
     }
 
@@ -66,6 +92,13 @@ impl Happening {
             Self::UpgradeRefused { title } => format!(
                 "⚠ 此房间升级到的新房间已桥接到“{title}”。本会话仍桥接到此房间；管理员可取消桥接后改用其他房间。"
             ),
+            Self::RecalledThere { by: Some(by) } => format!("{by} 在钉钉中撤回了此消息。"),
+            Self::RecalledThere { by: None } => "此消息已在钉钉中撤回。".to_owned(),
+            Self::NewOwner { name } => format!("钉钉群主现为 {name}。"),
+            Self::Disbanded => "⚠ 此房间对应的钉钉群已解散，这里的消息不再送达任何人。".to_owned(),
+            Self::ChatIsDead => {
+                "⚠ 此消息未送达钉钉：对应的钉钉群已解散。管理员可将其他会话桥接到此房间。".to_owned()
+            }
         }
     }
 }
@@ -83,5 +116,12 @@ pub(super) fn samples() -> impl Iterator<Item = Happening> {
     problems
         .map(Happening::NotRecalled)
         .into_iter()
-        .chain([Happening::UpgradeRefused { title: "Plan".into() }])
+        .chain([
+            Happening::UpgradeRefused { title: "Plan".into() },
+            Happening::RecalledThere { by: Some("林小桥".into()) },
+            Happening::RecalledThere { by: None },
+            Happening::NewOwner { name: "林小桥".into() },
+            Happening::Disbanded,
+            Happening::ChatIsDead,
+        ])
 }

@@ -52,6 +52,17 @@ pub fn decode(raw: &[u8]) -> Result<RoomEvent, DecodeError> {
     })
 }
 
+/// Whether an event was taken back; also what is no event.
+pub fn is_redacted(raw: &[u8]) -> bool {
+    let content = std::str::from_utf8(raw).ok().and_then(|raw| members(raw, ["content"]).ok());
+    content.is_none_or(|[content]| content.is_none_or(|content| is_empty(content.get())))
+}
+
+/// Whether a content is an object without members.
+fn is_empty(content: &str) -> bool {
+    content.trim_matches(['{', '}', ' ', '\t', '\r', '\n']).is_empty()
+}
+
 fn state(kind: &str, key: Option<&str>, content: &str) -> Option<RoomEventKind> {
     match kind {
         "m.room.member" => {
@@ -86,8 +97,7 @@ fn timeline(kind: &str, content: &str) -> Option<RoomEventKind> {
             algorithm.map(|_| RoomEventKind::Encrypted)
         }
         "m.sticker" | "m.poll.start" | "org.matrix.msc3381.poll.start" => {
-            let is_redacted = content.trim_matches(['{', '}', ' ', '\t', '\r', '\n']).is_empty();
-            (!is_redacted).then(|| RoomEventKind::Unsupported { kind: kind.to_owned() })
+            (!is_empty(content)).then(|| RoomEventKind::Unsupported { kind: kind.to_owned() })
         }
         _ => None,
     }

@@ -59,6 +59,8 @@ pub(super) async fn apply(
             chats: _,
             synced: _,
             people: _,
+            departed: _,
+            profiles: _,
             memberships: _,
             session: _,
             link: _,
@@ -264,6 +266,25 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
     }
     for person in commits.iter().flat_map(|commit| &commit.people) {
         write_person(conn, person).await?;
+    }
+    for (person, at) in commits.iter().flat_map(|commit| &commit.departed) {
+        let statement = if at.is_some() {
+            "INSERT OR REPLACE INTO departed (person, at) VALUES (?, ?)"
+        } else {
+            "DELETE FROM departed WHERE person = ?"
+        };
+        let statement = sqlx::query(statement).bind(person.to_key());
+        let statement = if let Some(at) = at { statement.bind(at.0) } else { statement };
+        statement.execute(&mut *conn).await?;
+    }
+    for (person, profile) in commits.iter().flat_map(|commit| &commit.profiles) {
+        sqlx::query("INSERT OR REPLACE INTO profile (person, asked_at, source, avatar) VALUES (?, ?, ?, ?)")
+            .bind(person.to_key())
+            .bind(profile.asked_at.0)
+            .bind(profile.source.as_deref())
+            .bind(profile.avatar.as_deref())
+            .execute(&mut *conn)
+            .await?;
     }
     for (user, room, joined) in commits.iter().flat_map(|commit| &commit.memberships) {
         let statement = if *joined {

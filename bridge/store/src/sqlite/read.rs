@@ -25,7 +25,7 @@ use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::{Feed, Gate};
 use crate::figures::{ChatFigures, Depth, Purged, Retention};
-use crate::ghosts::Person;
+use crate::ghosts::{Person, Profile};
 use crate::inbox::{InboxItem, InboxSeq, ParkedInbox};
 use crate::link::Link;
 use crate::messages::{MessageMapping, Remote};
@@ -236,6 +236,35 @@ impl Store for Sqlite {
                 .fetch_all(&self.readers)
                 .await?;
             found.iter().map(rows::person).collect()
+        }
+        .boxed()
+    }
+
+    fn departed<'a>(&'a self, id: &'a PersonId) -> Answer<'a, Option<Timestamp>> {
+        async move {
+            let found: Option<i64> = sqlx::query_scalar("SELECT at FROM departed WHERE person = ?")
+                .bind(id.to_key())
+                .fetch_optional(&self.readers)
+                .await?;
+            Ok(found.map(Timestamp))
+        }
+        .boxed()
+    }
+
+    fn profile<'a>(&'a self, id: &'a PersonId) -> Answer<'a, Option<Profile>> {
+        async move {
+            let found = sqlx::query("SELECT asked_at, source, avatar FROM profile WHERE person = ?")
+                .bind(id.to_key())
+                .fetch_optional(&self.readers)
+                .await?;
+            let profile = |row: sqlx::sqlite::SqliteRow| {
+                Ok(Profile {
+                    asked_at: Timestamp(row.try_get("asked_at")?),
+                    source: row.try_get("source")?,
+                    avatar: row.try_get("avatar")?,
+                })
+            };
+            found.map(profile).transpose()
         }
         .boxed()
     }

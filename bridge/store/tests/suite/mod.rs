@@ -114,6 +114,7 @@ macro_rules! for_each_promise {
                 chats_and_their_rooms_are_replaced_whole
                 a_watermark_moves_only_while_the_chat_keeps_the_room
                 people_are_found_by_every_name_they_have
+                people_depart_and_have_profiles
                 memberships_come_and_go
                 linking_and_unlinking
                 settings_and_sessions

@@ -49,6 +49,13 @@ fn a_redaction_names_its_target_in_either_place() {
 }
 
 #[test]
+fn a_redacted_event_has_no_content() {
+    assert!(is_redacted(br#"{"type":"m.room.message","content":{ },"unsigned":{"redacted_because":{}}}"#));
+    assert!(!is_redacted(br#"{"content":{"body":"x"}}"#));
+    assert!(is_redacted(b"nonsense") && is_redacted(b"{}"));
+}
+
+#[test]
 fn html_counts_only_with_its_format() {
     let html = "org.matrix.custom.html";
     assert_eq!(
