@@ -222,8 +222,9 @@ impl App {
         if let Some(known) = self.chats.get(id) {
             return Ok(known);
         }
+        let mark = self.chats.mark();
         let found = self.store.chat(id).await?;
-        self.chats.insert(id.clone(), found.clone());
+        self.chats.fill(id.clone(), found.clone(), mark);
         Ok(found)
     }
 
@@ -235,11 +236,9 @@ impl App {
                 None => Ok(None),
             };
         }
+        let mark = self.portals.mark();
         let found = self.store.chat_by_room(room).await?;
-        self.portals.insert(room.clone(), found.as_ref().map(|chat| chat.id.clone()));
-        if let Some(chat) = &found {
-            self.chats.insert(chat.id.clone(), Some(chat.clone()));
-        }
+        self.portals.fill(room.clone(), found.as_ref().map(|chat| chat.id.clone()), mark);
         Ok(found)
     }
 
@@ -248,18 +247,13 @@ impl App {
         bridge_core::portal::alias(self.config.bot.alias_prefix.as_str(), self.own.server.as_str(), chat)
     }
 
-    /// Remembers a chat's row that was written. Never before: another lane would act on what may not come.
-    pub(crate) fn remember_chat(&self, chat: &Chat) {
-        if let Some(Some(former)) = self.chats.get(&chat.id)
-            && let Some(room) = former.room
-            && chat.room.as_ref() != Some(&room)
-        {
-            self.portals.remove(&room);
+    /// Forgets a chat whose row was written, and the rooms it had and has: it is read again when it is needed.
+    /// Before the write it is too early, since another lane would remember the former row.
+    pub(crate) fn forget_chat(&self, chat: &ChatId, rooms: &[&OwnedRoomId]) {
+        self.chats.remove(chat);
+        for room in rooms {
+            self.portals.remove(*room);
         }
-        if let Some(room) = &chat.room {
-            self.portals.insert(room.clone(), Some(chat.id.clone()));
-        }
-        self.chats.insert(chat.id.clone(), Some(chat.clone()));
     }
 
     /// Forgets all that was remembered, after a write that failed.

@@ -79,6 +79,58 @@ impl Chat {
     }
 }
 
+/// A change of where a chat stands. Each says from which standing it leads away: it comes from another lane than the
+/// chat's own and may meet a standing that changed meanwhile, and then it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortalChange {
+    /// A room was chosen: what is held comes first, then messages cross. Fails when the room is another chat's.
+    Choose {
+        /// The room.
+        room: OwnedRoomId,
+        /// Its newest event, up to which nothing is missing.
+        synced_to: Option<String>,
+    },
+    /// All that was held for it has been sent.
+    Open,
+    /// The room lives on as another one. Fails when that is another chat's.
+    Move {
+        /// The room up to now.
+        from: OwnedRoomId,
+        /// The room from now on.
+        to: OwnedRoomId,
+    },
+    /// Nothing crosses any more, if this is still its room.
+    Close {
+        /// The room up to now.
+        room: OwnedRoomId,
+    },
+    /// DingTalk says it is gone. Its room stays, to tell whoever writes there.
+    End,
+    /// A chat that is gone gives its room away, if this is still its room.
+    Release {
+        /// The room up to now.
+        room: OwnedRoomId,
+    },
+    /// Nothing is missing in the room up to this event, if this is still its room.
+    Synced {
+        /// The room.
+        room: OwnedRoomId,
+        /// The event.
+        event: String,
+    },
+}
+
+impl PortalChange {
+    /// The rooms that stand for another chat, or for none, afterwards.
+    pub fn rooms(&self) -> Vec<&OwnedRoomId> {
+        match self {
+            Self::Choose { room, .. } | Self::Close { room } | Self::Release { room } => vec![room],
+            Self::Move { from, to } => vec![from, to],
+            Self::Open | Self::End | Self::Synced { .. } => Vec::new(),
+        }
+    }
+}
+
 /// The localpart of the alias that finds a chat's room again: `<prefix>` and 20 bytes of a hash in hex.
 pub fn alias_localpart(prefix: &str, chat: &ChatId) -> String {
     format!("{prefix}{}", hex(&Sha256::digest(chat.as_str())[..20]))

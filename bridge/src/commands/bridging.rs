@@ -2,7 +2,7 @@
 
 use bridge_core::envelope::{Envelope, Lane, Source};
 use bridge_core::id::ChatId;
-use bridge_core::portal::{Chat, ChatState};
+use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::reply::{BridgeProblem, GroupLine, Reply};
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId};
 
@@ -24,7 +24,7 @@ impl Run<'_> {
             self.answer(&Reply::NotLinked);
             return Ok(());
         }
-        let (room, mut chat) = match self.check(target, chat).await? {
+        let (room, chat) = match self.check(target, chat).await? {
             Ok(found) => found,
             Err(problem) => {
                 self.answer(&Reply::BridgeFailed(problem));
@@ -33,9 +33,7 @@ impl Run<'_> {
         };
         let lane = Lane::from_chat(chat.id.as_str());
         let held = self.app.store.held(&lane, bridge_store::InboxSeq(0), 10_000).await?.len() as u64;
-        chat.state = ChatState::Bridging;
-        chat.room = Some(room.clone());
-        chat.synced_to = readback::newest(self.app, &room).await?;
+        let synced_to = readback::newest(self.app, &room).await?;
         let title = title(&chat);
         self.claim_alias(&chat.id, &room).await;
         // What was held comes in the chat's own lane, so that nothing newer overtakes it.
@@ -48,9 +46,10 @@ impl Run<'_> {
         });
         // A chat that is no more gives its room to the new one.
         if let Some(dead) = self.app.portal(&room).await?.filter(|other| other.id != chat.id) {
-            self.stepped.commit.chats.push(Chat { room: None, synced_to: None, ..dead });
+            self.stepped.commit.portals.push((dead.id, PortalChange::Release { room: room.clone() }));
         }
-        self.stepped.commit.chats.push(chat);
+        let change = PortalChange::Choose { room: room.clone(), synced_to };
+        self.stepped.commit.portals.push((chat.id, change));
         self.answer(&Reply::Bridged { title: title.clone(), room: room.clone(), held });
         let said = Reply::RoomBridged { title }.text(self.language);
         self.say(room, &said);
@@ -128,8 +127,7 @@ impl Run<'_> {
             (None, Ok(chat)) => self.app.chat(&chat).await?,
             (None, Err(_)) => None,
         };
-        let bridged = found.filter(|chat| chat.is_open() || chat.room.is_some());
-        let Some(chat) = bridged else {
+        let Some((chat, room)) = found.and_then(|chat| Some((chat.clone(), chat.room?))) else {
             self.answer(&Reply::UnbridgeUnknown);
             return Ok(());
         };
@@ -139,9 +137,8 @@ impl Run<'_> {
         {
             tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
         }
-        let state = if chat.is_open() { ChatState::Unbridged } else { chat.state };
-        let chat = Chat { state, room: None, synced_to: None, ..chat };
-        self.stepped.commit.chats.push(chat);
+        let change = if chat.is_open() { PortalChange::Close { room } } else { PortalChange::Release { room } };
+        self.stepped.commit.portals.push((chat.id, change));
         self.answer(&Reply::Unbridged { title });
         Ok(())
     }

@@ -13,13 +13,18 @@ pub(crate) struct Cache<K, V> {
 }
 
 struct Generations<K, V> {
+    /// How often something was forgotten.
+    forgotten: u64,
     young: HashMap<K, V>,
     old: HashMap<K, V>,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     pub(crate) fn new(half: usize) -> Self {
-        Self { half, generations: Mutex::new(Generations { young: HashMap::new(), old: HashMap::new() }) }
+        Self {
+            half,
+            generations: Mutex::new(Generations { forgotten: 0, young: HashMap::new(), old: HashMap::new() }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations<K, V>> {
@@ -39,6 +44,20 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         Some(value)
     }
 
+    /// To be taken before what [`Self::fill`] remembers is read.
+    pub(crate) fn mark(&self) -> u64 {
+        self.lock().forgotten
+    }
+
+    /// Remembers what was read, unless something was forgotten since `mark`: it may be older than that.
+    pub(crate) fn fill(&self, key: K, value: V, mark: u64) {
+        let mut generations = self.lock();
+        if generations.forgotten == mark {
+            generations.old.remove(&key);
+            self.put(&mut generations, key, value);
+        }
+    }
+
     pub(crate) fn insert(&self, key: K, value: V) {
         let mut generations = self.lock();
         generations.old.remove(&key);
@@ -50,12 +69,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         K: Borrow<Q>,
     {
         let mut generations = self.lock();
+        generations.forgotten += 1;
         generations.young.remove(key);
         generations.old.remove(key);
     }
 
     pub(crate) fn clear(&self) {
         let mut generations = self.lock();
+        generations.forgotten += 1;
         generations.young.clear();
         generations.old.clear();
     }
@@ -71,6 +92,18 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_read_before_something_was_forgotten_is_not_remembered() {
+        let cache = Cache::new(10);
+        let mark = cache.mark();
+        cache.fill(1, "read", mark);
+        assert_eq!(cache.get(&1), Some("read"));
+        let mark = cache.mark();
+        cache.remove(&1);
+        cache.fill(1, "stale", mark);
+        assert_eq!(cache.get(&1), None);
+    }
 
     #[test]
     fn it_stays_bounded_and_keeps_what_is_used() {

@@ -9,7 +9,7 @@ use bridge_core::delivery::attempt::{self, Outcome};
 use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
-use bridge_core::portal::ChatState;
+use bridge_core::portal::PortalChange;
 use bridge_core::reply::{Happening, RecallProblem, Reply};
 use bridge_dingtalk::client::Gate;
 use bridge_store::{
@@ -148,6 +148,9 @@ impl Worker {
     /// Everything that was held for a chat, in order, before anything newer; then the chat is bridged. After a crash
     /// in between it goes on with what is still held.
     async fn backfill(&mut self, seq: InboxSeq, chat: &ChatId) -> Result<(), Stopped> {
+        // This row may be here before the command's lane knows that its commit is done: what is remembered of the chat
+        // may still say that its messages are to be held.
+        self.app.forget_chat(chat, &[]);
         let mut after = InboxSeq(0);
         loop {
             let page = self.insist("held", || self.app.store.held(&self.lane, after, PAGE)).await?;
@@ -161,20 +164,13 @@ impl Worker {
                 self.carry_out(vec![(item, decoded)]).await?;
             }
         }
-        let row = self.insist("chat", || self.app.store.chat(chat)).await?;
-        let bridged = row.filter(|chat| chat.state == ChatState::Bridging).map(|mut chat| {
-            chat.state = ChatState::Bridged;
-            chat
-        });
         self.commit(|| Commit {
             done: vec![seq],
-            chats: bridged.iter().cloned().collect(),
+            portals: vec![(chat.clone(), PortalChange::Open)],
             ..Commit::default()
         })
         .await?;
-        if let Some(chat) = &bridged {
-            self.app.remember_chat(chat);
-        }
+        self.app.forget_chat(chat, &[]);
         Ok(())
     }
 
@@ -260,17 +256,20 @@ impl Worker {
             for (key, op) in stepped.ops {
                 flights.push(self.flight(key, op, now));
             }
-            if !commit.chats.is_empty() {
+            if !commit.chats.is_empty() || !commit.portals.is_empty() {
                 break;
             }
         }
         for flight in &flights {
             commit.enqueue.push(self.row(flight)?);
         }
-        let chats = commit.chats.clone();
+        let (chats, portals) = (commit.chats.clone(), commit.portals.clone());
         self.app.store.commit(commit).await?;
         for chat in &chats {
-            self.app.remember_chat(chat);
+            self.app.forget_chat(&chat.id, chat.room.as_ref().as_slice());
+        }
+        for (chat, change) in &portals {
+            self.app.forget_chat(chat, &change.rooms());
         }
         if !again.is_empty() {
             self.lanes.recover(again);

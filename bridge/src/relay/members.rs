@@ -154,6 +154,7 @@ fn carry_out(decision: Decision, stepped: &mut Stepped) {
         stepped.ops.extend(render(op, None, None, &From::Nowhere));
     }
     stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portal);
 }
 
 /// Has a ghost do something. What the homeserver will never allow is left undone: no message is lost by it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bridge_core::clock::Timestamp;
 use bridge_core::delivery::key::{KeySeed, Purpose};
 use bridge_core::envelope::Lane;
-use bridge_core::portal::Chat;
+use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::reply::Reply;
 use bridge_matrix::wire::transaction::{Sorted, sort};
 use bridge_store::{Commit, Network, OutboxItem, StoreError};
@@ -125,16 +125,15 @@ async fn read_portal(app: &App, lanes: &Arc<Lanes>, chat: Chat, room: &OwnedRoom
         tracing::info!(room = room.as_str(), missed, "took events that were not delivered");
         app.metrics.read_back(missed);
     }
-    // The row may have changed meanwhile; only the watermark is ours.
-    let synced = vec![(chat.id.clone(), room.clone(), newest)];
-    let mut commit = Commit { accept: found, synced, ..Commit::default() };
+    let synced = PortalChange::Synced { room: room.clone(), event: newest };
+    let mut commit = Commit { accept: found, portals: vec![(chat.id.clone(), synced)], ..Commit::default() };
     let mut wake = HashSet::new();
     if !complete {
         commit.enqueue.extend(gap_notice(app, room, now)?);
         wake.insert(gap_lane(room));
     }
     app.store.commit(commit).await?;
-    app.chats.remove(&chat.id);
+    app.forget_chat(&chat.id, &[]);
     lanes.recover(wake);
     Ok(())
 }

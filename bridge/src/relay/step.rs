@@ -131,7 +131,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         settle,
         map,
         chats,
-        synced,
+        portals,
         people,
         departed,
         profiles,
@@ -150,7 +150,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.settle.extend(settle);
     into.map.extend(map);
     into.chats.extend(chats);
-    into.synced.extend(synced);
+    into.portals.extend(portals);
     into.people.extend(people);
     into.departed.extend(departed);
     into.profiles.extend(profiles);
@@ -323,7 +323,7 @@ async fn room_event(
     for op in decision.ops {
         stepped.ops.extend(render(op, portal, robot, &from));
     }
-    stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portal);
     if let Some(what) = decision.remember {
         stepped
             .commit

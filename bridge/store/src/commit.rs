@@ -4,7 +4,7 @@ use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Envelope;
 use bridge_core::event::Session;
 use bridge_core::id::{ChatId, PersonId};
-use bridge_core::portal::Chat;
+use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::secret::Secret;
 use ruma::{OwnedRoomId, OwnedUserId};
 
@@ -36,12 +36,13 @@ pub struct Commit {
     pub settle: Vec<(OutboxSeq, Settlement)>,
     /// Events and the messages they are.
     pub map: Vec<MessageMapping>,
-    /// Whole rows, replaced or inserted. A room belongs to one chat only. The watermark of a chat that keeps its room
-    /// stays as it is: [`Self::synced`] moves it.
+    /// What messages tell about chats. One that is not known is inserted whole; of a known one kind, title, bot and
+    /// peer are replaced, its announcement stays announced and its last message the latest. Where it stands and its
+    /// room are changed by [`Self::portals`] alone, so that two lanes never write over one another. A room belongs to
+    /// one chat only.
     pub chats: Vec<Chat>,
-    /// The newest event up to which nothing of a chat's room is missing. Nothing is written when the chat has another
-    /// room by now, or none.
-    pub synced: Vec<(ChatId, OwnedRoomId, String)>,
+    /// Where chats stand. Nothing of a chat that is not known.
+    pub portals: Vec<(ChatId, PortalChange)>,
     /// Whole rows, replaced or inserted.
     pub people: Vec<Person>,
     /// When a person left the organisation; `None` for one who came back.

@@ -7,9 +7,9 @@ use crate::content::{Block, Document, Inline, Target};
 use crate::decide::from_dingtalk::excerpt;
 use crate::delivery::key::{KeySeed, Purpose};
 use crate::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomMessage};
-use crate::id::PersonId;
+use crate::id::{ChatId, PersonId};
 use crate::op::{Author, Op, Post, Say};
-use crate::portal::{Chat, ChatState};
+use crate::portal::{Chat, PortalChange};
 use crate::reply::{EDITED, Happening, Reply, via_matrix};
 
 /// Most characters of a display name in the prefix.
@@ -59,8 +59,8 @@ pub enum Remember {
 /// What to do about an event.
 #[derive(Debug, Default, PartialEq)]
 pub struct Decision {
-    /// The chat's row, if it changed.
-    pub chat: Option<Chat>,
+    /// A change of where the chat stands.
+    pub portal: Option<(ChatId, PortalChange)>,
     /// Operations in order.
     pub ops: Vec<Op>,
     /// What to remember about the room.
@@ -96,8 +96,12 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
             Decision { ops: vec![say(event, Purpose::Notice, &text)], ..Decision::default() }
         }
         (RoomEventKind::Tombstone { replacement }, Some(chat)) => {
-            let chat = Chat { room: Some(replacement.clone()), synced_to: None, ..chat.clone() };
-            Decision { chat: Some(chat), ops: vec![join(replacement, event)], ..Decision::default() }
+            let change = PortalChange::Move { from: event.room.clone(), to: replacement.clone() };
+            Decision {
+                portal: Some((chat.id.clone(), change)),
+                ops: vec![join(replacement, event)],
+                ..Decision::default()
+            }
         }
         _ => Decision::default(),
     }
@@ -126,8 +130,8 @@ fn own_membership(
         },
         // The room is out of reach: nothing can cross until an admin bridges the chat again.
         (Membership::Leave, Some(chat)) => {
-            let chat = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..chat.clone() };
-            Decision { chat: Some(chat), ..Decision::default() }
+            let change = PortalChange::Close { room: event.room.clone() };
+            Decision { portal: Some((chat.id.clone(), change)), ..Decision::default() }
         }
         _ => Decision::default(),
     }
@@ -245,7 +249,8 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::content::Mention;
     use crate::event::ChatKind;
-    use crate::id::{ChatId, StaffId};
+    use crate::id::StaffId;
+    use crate::portal::ChatState;
 
     fn facts(portal: bool) -> Facts {
         let room: OwnedRoomId = "!r:acme.example".try_into().unwrap();
@@ -379,10 +384,10 @@ mod tests {
     fn an_upgrade_moves_the_portal_unless_the_other_room_is_one() {
         let upgrade = event(RoomEventKind::Tombstone { replacement: "!n:acme.example".try_into().unwrap() });
         let moved = decide(&facts(true), &upgrade);
-        assert_eq!(moved.chat.unwrap().room.unwrap(), "!n:acme.example");
+        assert!(matches!(moved.portal, Some((_, PortalChange::Move { to, .. })) if to == "!n:acme.example"));
         let taken = Facts { taken: Some("Sales".into()), ..facts(true) };
         let refused = decide(&taken, &upgrade);
-        assert_eq!(refused.chat, None);
+        assert_eq!(refused.portal, None);
         assert!(
             matches!(refused.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text().contains("Sales"))
         );
@@ -409,6 +414,6 @@ mod tests {
         let kicked =
             event(RoomEventKind::Membership { user: bot, membership: Membership::Leave, is_direct: false });
         let decision = decide(&facts(true), &kicked);
-        assert!(matches!(decision.chat, Some(Chat { state: ChatState::Unbridged, room: None, .. })));
+        assert!(matches!(decision.portal, Some((_, PortalChange::Close { .. }))));
     }
 }

@@ -5,10 +5,10 @@ use ruma::{OwnedEventId, OwnedRoomId};
 use crate::content::Document;
 use crate::delivery::key::{KeySeed, Purpose};
 use crate::event::Manner;
-use crate::id::{PersonId, StaffId};
+use crate::id::{ChatId, PersonId, StaffId};
 use crate::op::{Author, Ghost, GhostStep, Op, Rename, Say};
 use crate::organisation::{ChatChange, ChatEvent, PeopleEvent};
-use crate::portal::{Chat, ChatState};
+use crate::portal::{Chat, ChatState, PortalChange};
 use crate::reply::{Happening, Reply};
 
 /// What to do about an event.
@@ -16,6 +16,8 @@ use crate::reply::{Happening, Reply};
 pub struct Decision {
     /// The chat's row, if it changed.
     pub chat: Option<Chat>,
+    /// A change of where the chat stands.
+    pub portal: Option<(ChatId, PortalChange)>,
     /// People whose name changed.
     pub renamed: Vec<(PersonId, String)>,
     /// People who left the organisation (`true`), or came back.
@@ -50,7 +52,7 @@ pub fn chat_event(chat: Option<&Chat>, event: &ChatEvent, owner: Option<&str>, c
         }
         (ChatChange::Disbanded, room) if chat.state != ChatState::Dead => Decision {
             ops: room.map(|room| tell(room, Happening::Disbanded, None, cause)).into_iter().collect(),
-            chat: Some(Chat { state: ChatState::Dead, ..chat.clone() }),
+            portal: Some((chat.id.clone(), PortalChange::End)),
             ..Decision::default()
         },
         _ => Decision::default(),
@@ -143,7 +145,6 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::event::ChatKind;
-    use crate::id::ChatId;
 
     fn chat(state: ChatState) -> Chat {
         Chat {
@@ -214,10 +215,10 @@ mod tests {
         assert!(said(&owner, "u7"));
         let end = decided(ChatState::Bridged, ChatChange::Disbanded);
         assert!(said(&end, "disbanded"));
-        assert!(matches!(&end.chat, Some(Chat { state: ChatState::Dead, room: Some(_), .. })));
+        assert!(matches!(&end.portal, Some((_, PortalChange::End))));
         assert!(matches!(
             decided(ChatState::Seen, ChatChange::Disbanded),
-            Decision { chat: Some(Chat { state: ChatState::Dead, .. }), ops, .. } if ops.is_empty()
+            Decision { portal: Some((_, PortalChange::End)), ops, .. } if ops.is_empty()
         ));
         assert!(decided(ChatState::Dead, ChatChange::Disbanded).is_empty());
     }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use bridge_core::envelope::Envelope;
-use bridge_core::id::{CorpId, PersonId, RobotCode, SenderId};
+use bridge_core::id::{ChatId, CorpId, PersonId, RobotCode, SenderId};
+use bridge_core::portal::{ChatState, PortalChange};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
@@ -57,7 +58,7 @@ pub(super) async fn apply(
             settle: settled,
             map: mapped,
             chats: _,
-            synced: _,
+            portals: _,
             people: _,
             departed: _,
             profiles: _,
@@ -237,10 +238,9 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
         sqlx::query(
             "INSERT INTO chat (id, kind, title, state, room, robot, peer, announced, first_seen, last_message, synced_to)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, state = excluded.state,
-             room = excluded.room, robot = excluded.robot, peer = excluded.peer, announced = excluded.announced,
-             first_seen = excluded.first_seen, last_message = excluded.last_message,
-             synced_to = CASE WHEN chat.room IS excluded.room THEN chat.synced_to ELSE excluded.synced_to END",
+             ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, robot = excluded.robot,
+             peer = excluded.peer, announced = max(announced, excluded.announced),
+             last_message = max(last_message, excluded.last_message)",
         )
         .bind(chat.id.as_str())
         .bind(chat.kind as u8)
@@ -256,13 +256,8 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
         .execute(&mut *conn)
         .await?;
     }
-    for (chat, room, event) in commits.iter().flat_map(|commit| &commit.synced) {
-        sqlx::query("UPDATE chat SET synced_to = ? WHERE id = ? AND room = ?")
-            .bind(event)
-            .bind(chat.as_str())
-            .bind(room.as_str())
-            .execute(&mut *conn)
-            .await?;
+    for (chat, change) in commits.iter().flat_map(|commit| &commit.portals) {
+        change_portal(conn, chat, change).await?;
     }
     for person in commits.iter().flat_map(|commit| &commit.people) {
         write_person(conn, person).await?;
@@ -326,6 +321,55 @@ async fn state(conn: &mut SqliteConnection, sealer: &Sealer, commits: &[Commit])
             .execute(&mut *conn)
             .await?;
     }
+    Ok(())
+}
+
+async fn change_portal(
+    conn: &mut SqliteConnection,
+    chat: &ChatId,
+    change: &PortalChange,
+) -> Result<(), StoreError> {
+    let statement = match change {
+        PortalChange::Choose { room, synced_to } => {
+            sqlx::query("UPDATE chat SET state = ?, room = ?, synced_to = ? WHERE id = ?")
+                .bind(ChatState::Bridging.as_str())
+                .bind(room.as_str())
+                .bind(synced_to.as_deref())
+                .bind(chat.as_str())
+        }
+        PortalChange::Open => sqlx::query("UPDATE chat SET state = ? WHERE id = ? AND state = ?")
+            .bind(ChatState::Bridged.as_str())
+            .bind(chat.as_str())
+            .bind(ChatState::Bridging.as_str()),
+        PortalChange::Move { from, to } => {
+            sqlx::query("UPDATE chat SET room = ?, synced_to = NULL WHERE id = ? AND room = ?")
+                .bind(to.as_str())
+                .bind(chat.as_str())
+                .bind(from.as_str())
+        }
+        PortalChange::Close { room } => {
+            sqlx::query("UPDATE chat SET state = ?, room = NULL, synced_to = NULL WHERE id = ? AND room = ?")
+                .bind(ChatState::Unbridged.as_str())
+                .bind(chat.as_str())
+                .bind(room.as_str())
+        }
+        PortalChange::End => sqlx::query("UPDATE chat SET state = ? WHERE id = ?")
+            .bind(ChatState::Dead.as_str())
+            .bind(chat.as_str()),
+        PortalChange::Release { room } => {
+            sqlx::query("UPDATE chat SET room = NULL, synced_to = NULL WHERE id = ? AND room = ? AND state = ?")
+                .bind(chat.as_str())
+                .bind(room.as_str())
+                .bind(ChatState::Dead.as_str())
+        }
+        PortalChange::Synced { room, event } => {
+            sqlx::query("UPDATE chat SET synced_to = ? WHERE id = ? AND room = ?")
+                .bind(event)
+                .bind(chat.as_str())
+                .bind(room.as_str())
+        }
+    };
+    statement.execute(conn).await?;
     Ok(())
 }
 

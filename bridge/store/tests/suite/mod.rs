@@ -111,8 +111,8 @@ macro_rules! for_each_promise {
             }
             state {
                 mappings_are_found_from_both_sides
-                chats_and_their_rooms_are_replaced_whole
-                a_watermark_moves_only_while_the_chat_keeps_the_room
+                messages_change_what_they_tell_and_not_where_a_chat_stands
+                a_chat_changes_its_standing_from_the_one_that_was_meant
                 people_are_found_by_every_name_they_have
                 people_depart_and_have_profiles
                 memberships_come_and_go

@@ -3,7 +3,7 @@
 use bridge_core::clock::Timestamp;
 use bridge_core::event::{ChatKind, Session};
 use bridge_core::id::{CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId, StaffId};
-use bridge_core::portal::{Chat, ChatState};
+use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::secret::Secret;
 use bridge_store::{
     ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Profile, Remote, Settlement,
@@ -63,53 +63,107 @@ fn chat(id: &str) -> Chat {
     }
 }
 
-pub async fn chats_and_their_rooms_are_replaced_whole(database: impl Database) {
+pub async fn messages_change_what_they_tell_and_not_where_a_chat_stands(database: impl Database) {
     let store = open(&database).await;
     let room = owned_room_id!("!room:acme.example");
     let first = Chat { room: Some(room.clone()), ..chat("cid1") };
     store.commit(Commit { chats: vec![first.clone(), chat("cid2")], ..Commit::default() }).await.unwrap();
     assert_eq!(store.chat(&first.id).await.unwrap(), Some(first.clone()));
-    assert_eq!(store.chat_by_room(&room).await.unwrap(), Some(first));
+    assert_eq!(store.chat_by_room(&room).await.unwrap(), Some(first.clone()));
     assert_eq!(store.chat(&chat_id("cid3")).await.unwrap(), None);
 
+    // What another lane thought of the chat before it was bridged does not take the bridge down.
+    let late = Chat {
+        kind: ChatKind::Group,
+        title: Some("改名".to_owned()),
+        state: ChatState::Seen,
+        room: None,
+        robot: None,
+        peer: None,
+        announced: false,
+        first_seen: Timestamp(9),
+        last_message: Timestamp(1),
+        synced_to: None,
+        ..first.clone()
+    };
+    store.commit(Commit { chats: vec![late.clone()], ..Commit::default() }).await.unwrap();
+    let told = Chat {
+        state: first.state,
+        room: first.room,
+        announced: true,
+        first_seen: first.first_seen,
+        last_message: first.last_message,
+        synced_to: first.synced_to,
+        ..late
+    };
+    assert_eq!(store.chats().await.unwrap(), [told, chat("cid2")]);
+
     // A room belongs to one chat.
-    let thief = Chat { room: Some(room.clone()), ..chat("cid2") };
-    let error = store.commit(Commit { chats: vec![thief.clone()], ..Commit::default() }).await.unwrap_err();
+    let thief = Chat { room: Some(room), ..chat("cid3") };
+    let error = store.commit(Commit { chats: vec![thief], ..Commit::default() }).await.unwrap_err();
     assert_eq!(error.code(), "database_conflict");
-    let bare =
-        Chat { kind: ChatKind::Group, title: None, robot: None, peer: None, synced_to: None, ..chat("cid1") };
-    store.commit(Commit { chats: vec![bare.clone(), thief.clone()], ..Commit::default() }).await.unwrap();
-    assert_eq!(store.chats().await.unwrap(), [bare, thief.clone()]);
-    assert_eq!(store.chat_by_room(&room).await.unwrap(), Some(thief));
 }
 
-pub async fn a_watermark_moves_only_while_the_chat_keeps_the_room(database: impl Database) {
+pub async fn a_chat_changes_its_standing_from_the_one_that_was_meant(database: impl Database) {
     let store = open(&database).await;
-    let room = owned_room_id!("!room:acme.example");
-    let synced = |room: &ruma::OwnedRoomId, event: &str| Commit {
-        synced: vec![(chat_id("cid1"), room.clone(), event.to_owned())],
-        ..Commit::default()
+    let (one, two) = (owned_room_id!("!one:acme.example"), owned_room_id!("!two:acme.example"));
+    let seen = Chat { state: ChatState::Seen, synced_to: None, ..chat("cid1") };
+    store.commit(Commit { chats: vec![seen.clone(), chat("cid2")], ..Commit::default() }).await.unwrap();
+    let after = async |change: PortalChange| {
+        let portals = vec![(seen.id.clone(), change)];
+        store.commit(Commit { portals, ..Commit::default() }).await.unwrap();
+        let chat = store.chat(&seen.id).await.unwrap().unwrap();
+        assert_eq!(Chat { state: seen.state, room: None, synced_to: None, ..chat.clone() }, seen);
+        (chat.state, chat.room, chat.synced_to)
     };
-    let write = async |chat: &Chat| {
-        store.commit(Commit { chats: vec![chat.clone()], ..Commit::default() }).await.unwrap();
+    let nothing = (ChatState::Seen, None, None);
+    assert_eq!(after(PortalChange::Open).await, nothing);
+    assert_eq!(after(PortalChange::Close { room: one.clone() }).await, nothing);
+    assert_eq!(after(PortalChange::Move { from: one.clone(), to: two.clone() }).await, nothing);
+    let synced =
+        |room: &ruma::OwnedRoomId| PortalChange::Synced { room: room.clone(), event: "$b".to_owned() };
+    assert_eq!(after(synced(&one)).await, nothing);
+
+    let choose = |room: &ruma::OwnedRoomId| PortalChange::Choose {
+        room: room.clone(),
+        synced_to: Some("$a".to_owned()),
     };
-    let watermark = async || store.chat(&chat_id("cid1")).await.unwrap().unwrap().synced_to;
-    let bridged = Chat { room: Some(room.clone()), synced_to: Some("$1".to_owned()), ..chat("cid1") };
-    write(&bridged).await;
-    store.commit(synced(&room, "$2")).await.unwrap();
-    assert_eq!(watermark().await.as_deref(), Some("$2"));
-    // A row that was read before it moved does not move it back.
-    write(&Chat { title: Some("later".to_owned()), ..bridged.clone() }).await;
-    assert_eq!(watermark().await.as_deref(), Some("$2"));
-    // What was read of the former room comes too late.
-    let unbridged = Chat { state: ChatState::Unbridged, room: None, synced_to: None, ..bridged.clone() };
-    write(&unbridged).await;
-    store.commit(synced(&room, "$3")).await.unwrap();
-    assert_eq!(store.chat(&chat_id("cid1")).await.unwrap(), Some(unbridged));
-    let other = Chat { room: Some(owned_room_id!("!new:acme.example")), ..bridged };
-    write(&other).await;
-    store.commit(synced(&room, "$4")).await.unwrap();
-    assert_eq!(store.chat(&chat_id("cid1")).await.unwrap(), Some(other));
+    let chosen = (ChatState::Bridging, Some(one.clone()), Some("$a".to_owned()));
+    assert_eq!(after(choose(&one)).await, chosen);
+    let opened = (ChatState::Bridged, Some(one.clone()), Some("$a".to_owned()));
+    assert_eq!(after(PortalChange::Open).await, opened);
+    assert_eq!(after(synced(&two)).await, opened);
+    assert_eq!(after(PortalChange::Close { room: two.clone() }).await, opened);
+    assert_eq!(after(synced(&one)).await.2, Some("$b".to_owned()));
+
+    // The room of another chat is taken in no way.
+    store
+        .commit(Commit { portals: vec![(chat_id("cid2"), choose(&two))], ..Commit::default() })
+        .await
+        .unwrap();
+    for change in [choose(&two), PortalChange::Move { from: one.clone(), to: two.clone() }] {
+        let portals = vec![(seen.id.clone(), change)];
+        let error = store.commit(Commit { portals, ..Commit::default() }).await.unwrap_err();
+        assert_eq!(error.code(), "database_conflict");
+    }
+
+    // A chat that is gone keeps its room until that is wanted for another.
+    let ended = (ChatState::Dead, Some(two.clone()), Some("$a".to_owned()));
+    let portals = vec![(chat_id("cid2"), PortalChange::End)];
+    store.commit(Commit { portals, ..Commit::default() }).await.unwrap();
+    let other = store.chat(&chat_id("cid2")).await.unwrap().unwrap();
+    assert_eq!((other.state, other.room, other.synced_to), ended);
+    let release = |room: &ruma::OwnedRoomId| PortalChange::Release { room: room.clone() };
+    assert_eq!(after(release(&one)).await.1, Some(one.clone()), "this one is not gone");
+    let portals = vec![(chat_id("cid2"), release(&two))];
+    store.commit(Commit { portals, ..Commit::default() }).await.unwrap();
+    let other = store.chat(&chat_id("cid2")).await.unwrap().unwrap();
+    assert_eq!((other.state, other.room), (ChatState::Dead, None));
+
+    let three = owned_room_id!("!three:acme.example");
+    let moved = (ChatState::Bridged, Some(three.clone()), None);
+    assert_eq!(after(PortalChange::Move { from: one, to: three.clone() }).await, moved);
+    assert_eq!(after(PortalChange::Close { room: three }).await, (ChatState::Unbridged, None, None));
 }
 
 fn ghost(name: &str) -> OwnedUserId {
