@@ -137,7 +137,8 @@ impl Run<'_> {
         {
             tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
         }
-        let change = if chat.is_open() { PortalChange::Close { room } } else { PortalChange::Release { room } };
+        let change =
+            if chat.is_open() { PortalChange::Close { room } } else { PortalChange::Release { room } };
         self.stepped.commit.portals.push((chat.id, change));
         self.answer(&Reply::Unbridged { title });
         Ok(())

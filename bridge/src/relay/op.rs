@@ -98,9 +98,7 @@ pub(crate) struct RoomOrigin {
 impl Rendered {
     pub(crate) fn network(&self) -> Network {
         match self {
-            Self::Matrix(_) | Self::Join { .. } | Self::Ghost { .. } | Self::Rename { .. } => {
-                Network::Matrix
-            }
+            Self::Matrix(_) | Self::Join { .. } | Self::Ghost { .. } | Self::Rename { .. } => Network::Matrix,
             Self::DingTalk(_) | Self::Recall(_) => Network::DingTalk,
         }
     }
@@ -346,7 +344,10 @@ mod tests {
         let recall = |chat: &Chat| {
             let posts = (0..45).map(|number| QueryKey::parse(format!("key{number}==")).unwrap()).collect();
             let key = KeySeed::new(Purpose::Recall, "$r");
-            rendered(Op::Recall(Recall { chat: chat.id.clone(), posts, event: "$e".try_into().unwrap(), key }), chat)
+            rendered(
+                Op::Recall(Recall { chat: chat.id.clone(), posts, event: "$e".try_into().unwrap(), key }),
+                chat,
+            )
         };
         let group = recall(&chat(ChatKind::Group, None));
         insta::assert_json_snapshot!(group[2]);

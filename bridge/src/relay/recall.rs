@@ -65,8 +65,7 @@ pub(crate) async fn attempt(app: &App, recall: &DingTalkRecall) -> Sent {
         Err(error) => return Sent::without_mapping(outcome::of_dingtalk(error)),
     };
     let notice = code.map(|code| {
-        let why =
-            if too_old(code) { RecallProblem::TooOld } else { RecallProblem::Refused(code.to_owned()) };
+        let why = if too_old(code) { RecallProblem::TooOld } else { RecallProblem::Refused(code.to_owned()) };
         Reply::Happened(Happening::NotRecalled(why))
     });
     Sent { notice, ..Sent::without_mapping(Outcome::Sent) }

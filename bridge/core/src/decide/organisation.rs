@@ -48,7 +48,10 @@ pub fn chat_event(chat: Option<&Chat>, event: &ChatEvent, owner: Option<&str>, c
         },
         (ChatChange::Owner(owner_id), Some(room)) => {
             let name = owner.unwrap_or(owner_id.as_str()).to_owned();
-            Decision { ops: vec![tell(room, Happening::NewOwner { name }, None, cause)], ..Decision::default() }
+            Decision {
+                ops: vec![tell(room, Happening::NewOwner { name }, None, cause)],
+                ..Decision::default()
+            }
         }
         (ChatChange::Disbanded, room) if chat.state != ChatState::Dead => Decision {
             ops: room.map(|room| tell(room, Happening::Disbanded, None, cause)).into_iter().collect(),
@@ -189,11 +192,8 @@ mod tests {
         for state in [ChatState::Seen, ChatState::Unbridged, ChatState::Dead] {
             assert!(decided(state, ChatChange::Added(vec![staff("a")])).is_empty(), "{state:?}");
         }
-        let event = ChatEvent {
-            chat: ChatId::parse("cidX==").unwrap(),
-            operator: None,
-            what: ChatChange::Disbanded,
-        };
+        let event =
+            ChatEvent { chat: ChatId::parse("cidX==").unwrap(), operator: None, what: ChatChange::Disbanded };
         assert!(chat_event(None, &event, None, "evt:1").is_empty(), "never seen");
     }
 
@@ -225,24 +225,20 @@ mod tests {
 
     #[test]
     fn people_leave_come_back_and_are_renamed() {
-        let known = |name: &str, departed| Known { id: PersonId::Staff(staff("u1")), name: name.into(), departed };
+        let known =
+            |name: &str, departed| Known { id: PersonId::Staff(staff("u1")), name: name.into(), departed };
         let left = PeopleEvent::Left(vec![staff("u1")]);
         let decision = people_event(&[known("林", false)], &left, "evt:1");
         assert_eq!(decision.departed, [(PersonId::Staff(staff("u1")), true)]);
-        assert!(
-            matches!(decision.ops.as_slice(), [Op::Ghost(ghost)] if ghost.step == GhostStep::LeaveAll)
-        );
+        assert!(matches!(decision.ops.as_slice(), [Op::Ghost(ghost)] if ghost.step == GhostStep::LeaveAll));
         assert!(people_event(&[known("林", true)], &left, "evt:1").is_empty());
         assert!(people_event(&[], &left, "evt:1").is_empty());
         let joined = PeopleEvent::Joined(vec![staff("u1")]);
         assert_eq!(people_event(&[known("林", true)], &joined, "e").departed.len(), 1);
         assert!(people_event(&[known("林", false)], &joined, "e").is_empty());
 
-        let renamed = PeopleEvent::Renamed {
-            staff: staff("u1"),
-            former: Some("林".into()),
-            name: "林桥".into(),
-        };
+        let renamed =
+            PeopleEvent::Renamed { staff: staff("u1"), former: Some("林".into()), name: "林桥".into() };
         let decision = people_event(&[known("林", false)], &renamed, "evt:1");
         assert_eq!(decision.renamed, [(PersonId::Staff(staff("u1")), "林桥".to_owned())]);
         assert!(people_event(&[known("小林", false)], &renamed, "evt:1").is_empty(), "a name of their own");

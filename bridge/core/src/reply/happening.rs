@@ -113,15 +113,12 @@ pub(super) fn samples() -> impl Iterator<Item = Happening> {
         RecallProblem::MaybeSent,
         RecallProblem::Refused("bot_off".into()),
     ];
-    problems
-        .map(Happening::NotRecalled)
-        .into_iter()
-        .chain([
-            Happening::UpgradeRefused { title: "Plan".into() },
-            Happening::RecalledThere { by: Some("林小桥".into()) },
-            Happening::RecalledThere { by: None },
-            Happening::NewOwner { name: "林小桥".into() },
-            Happening::Disbanded,
-            Happening::ChatIsDead,
-        ])
+    problems.map(Happening::NotRecalled).into_iter().chain([
+        Happening::UpgradeRefused { title: "Plan".into() },
+        Happening::RecalledThere { by: Some("林小桥".into()) },
+        Happening::RecalledThere { by: None },
+        Happening::NewOwner { name: "林小桥".into() },
+        Happening::Disbanded,
+        Happening::ChatIsDead,
+    ])
 }

@@ -75,7 +75,8 @@ fn read(text: &str) -> Option<Recalled> {
     if done.is_none() && failed.is_none() {
         return None;
     }
-    let done = json::elements(done).into_iter().filter_map(|key| QueryKey::parse(json::text(Some(key))?).ok());
+    let done =
+        json::elements(done).into_iter().filter_map(|key| QueryKey::parse(json::text(Some(key))?).ok());
     let failed: HashMap<String, &RawValue> =
         failed.and_then(|failed| serde_json::from_str(failed.get()).ok()).unwrap_or_default();
     let failed = failed.into_iter().filter_map(|(key, reason)| {
@@ -109,9 +110,6 @@ mod tests {
     #[test]
     fn strange_answers_take_nothing_back() {
         assert_eq!(read("{}"), None);
-        assert_eq!(
-            read(r#"{"successResult":"x","failedResult":["y"]}"#),
-            Some(Recalled::default())
-        );
+        assert_eq!(read(r#"{"successResult":"x","failedResult":["y"]}"#), Some(Recalled::default()));
     }
 }

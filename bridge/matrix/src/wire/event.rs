@@ -30,9 +30,9 @@ pub enum DecodeError {
 
 /// Decodes one event. Of an event without a usable time it is taken to have happened in 1970.
 pub fn decode(raw: &[u8]) -> Result<RoomEvent, DecodeError> {
-    let raw = std::str::from_utf8(raw).map_err(|_| DecodeError::NotAnObject)?;
     const MEMBERS: [&str; 8] =
         ["event_id", "room_id", "sender", "type", "state_key", "origin_server_ts", "content", "redacts"];
+    let raw = std::str::from_utf8(raw).map_err(|_| DecodeError::NotAnObject)?;
     let [event_id, room_id, sender, kind, state_key, sent_at, content, redacts] =
         members(raw, MEMBERS).map_err(|_| DecodeError::NotAnObject)?;
     let id = |name, raw| text(raw).ok_or(DecodeError::Missing(name));

@@ -356,12 +356,12 @@ async fn change_portal(
         PortalChange::End => sqlx::query("UPDATE chat SET state = ? WHERE id = ?")
             .bind(ChatState::Dead.as_str())
             .bind(chat.as_str()),
-        PortalChange::Release { room } => {
-            sqlx::query("UPDATE chat SET room = NULL, synced_to = NULL WHERE id = ? AND room = ? AND state = ?")
-                .bind(chat.as_str())
-                .bind(room.as_str())
-                .bind(ChatState::Dead.as_str())
-        }
+        PortalChange::Release { room } => sqlx::query(
+            "UPDATE chat SET room = NULL, synced_to = NULL WHERE id = ? AND room = ? AND state = ?",
+        )
+        .bind(chat.as_str())
+        .bind(room.as_str())
+        .bind(ChatState::Dead.as_str()),
         PortalChange::Synced { room, event } => {
             sqlx::query("UPDATE chat SET synced_to = ? WHERE id = ? AND room = ?")
                 .bind(event)

@@ -6,7 +6,8 @@ use bridge_core::id::{CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId
 use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::secret::Secret;
 use bridge_store::{
-    ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Profile, Remote, Settlement,
+    ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Profile, Remote,
+    Settlement,
 };
 use ruma::{OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
 
@@ -207,10 +208,8 @@ pub async fn people_are_found_by_every_name_they_have(database: impl Database) {
 pub async fn people_depart_and_have_profiles(database: impl Database) {
     let store = open(&database).await;
     let id = PersonId::Staff(StaffId::parse("u1").unwrap());
-    let depart = |at: Option<i64>| Commit {
-        departed: vec![(id.clone(), at.map(Timestamp))],
-        ..Commit::default()
-    };
+    let depart =
+        |at: Option<i64>| Commit { departed: vec![(id.clone(), at.map(Timestamp))], ..Commit::default() };
     assert_eq!(store.departed(&id).await.unwrap(), None);
     store.commit(depart(Some(5))).await.unwrap();
     store.commit(depart(Some(7))).await.unwrap();

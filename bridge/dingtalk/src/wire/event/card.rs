@@ -36,11 +36,7 @@ pub(super) fn decode(name: &str, own: &str) -> Vec<Card> {
         _ => {
             let [change, people, at] =
                 json::pick_any(own, &["changeType", "unionIdList", "calendarEventUpdateTime"]);
-            vec![Card::Calendar {
-                change: word(change),
-                people: json::elements(people).len(),
-                at: time(at),
-            }]
+            vec![Card::Calendar { change: word(change), people: json::elements(people).len(), at: time(at) }]
         }
     }
 }

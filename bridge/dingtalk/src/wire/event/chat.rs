@@ -9,8 +9,7 @@ use crate::wire::message::DecodeError;
 
 /// Decodes an event whose name begins with `chat_`; a name that is none of the family's is its end.
 pub(super) fn decode(name: &str, own: &str) -> Result<ChatEvent, DecodeError> {
-    const NAMES: [&str; 8] =
-        ["operator", "Operator", "userId", "UserId", "title", "Title", "owner", "Owner"];
+    const NAMES: [&str; 8] = ["operator", "Operator", "userId", "UserId", "title", "Title", "owner", "Owner"];
     let chat = chat_id(own)?;
     let [operator, upper_operator, users, upper_users, title, upper_title, owner, upper_owner] =
         json::pick_any(own, &NAMES);
@@ -22,9 +21,7 @@ pub(super) fn decode(name: &str, own: &str) -> Result<ChatEvent, DecodeError> {
     let what = match name {
         "chat_add_member" => ChatChange::Added(people()?),
         "chat_remove_member" => ChatChange::Removed(people()?),
-        "chat_quit" => {
-            ChatChange::Removed(vec![operator.clone().ok_or(DecodeError::Field("operator"))?])
-        }
+        "chat_quit" => ChatChange::Removed(vec![operator.clone().ok_or(DecodeError::Field("operator"))?]),
         "chat_update_title" => {
             let title = line(title.or(upper_title), MAX_TITLE_BYTES);
             ChatChange::Title(title.ok_or(DecodeError::Field("title"))?)

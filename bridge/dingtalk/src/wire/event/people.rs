@@ -16,9 +16,11 @@ pub(super) fn decode(name: &str, own: &str) -> Result<Option<PeopleEvent>, Decod
         let name_in = |value| line(json::pick_any(&json::object(value), &["name"])[0], MAX_TITLE_BYTES);
         let (former, name) = (name_in(former), name_in(now));
         let who = staff(user).or_else(|| people.into_iter().next()).ok_or(DecodeError::Field("userId"))?;
-        return Ok(name
-            .filter(|name| former.as_ref() != Some(name))
-            .map(|name| PeopleEvent::Renamed { staff: who, former, name }));
+        return Ok(name.filter(|name| former.as_ref() != Some(name)).map(|name| PeopleEvent::Renamed {
+            staff: who,
+            former,
+            name,
+        }));
     }
     if people.is_empty() {
         return Err(DecodeError::Field("userId"));
