@@ -15,6 +15,7 @@ use bridge_dingtalk::wire::crypt::EventCrypt;
 use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
+use tokio::sync::mpsc;
 
 use crate::observe::metrics::Metrics;
 use crate::relay::cache::Cache;
@@ -49,6 +50,12 @@ pub(crate) struct App {
     pub(crate) names: Cache<(OwnedRoomId, OwnedUserId), String>,
     /// When the stored reply address of a chat dies.
     pub(crate) sessions: Cache<ChatId, Timestamp>,
+    /// When the address book was last asked about a person, or is about to be.
+    pub(crate) asked: Cache<PersonId, Timestamp>,
+    /// People about whom the address book is to be asked.
+    pub(crate) wanted: mpsc::Sender<PersonId>,
+    /// Held while a 1:1 chat gets its room.
+    pub(crate) opening: Arc<tokio::sync::Mutex<()>>,
     link: RwLock<Option<Arc<Linked>>>,
     webhook: RwLock<Option<WebhookKeys>>,
 }
@@ -145,12 +152,24 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settler: Settler,
+    pub(crate) wanted: mpsc::Sender<PersonId>,
 }
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, own, hs_token, status_token, store, matrix, dingtalk, clock, entropy, settler } =
-            parts;
+        let Parts {
+            config,
+            own,
+            hs_token,
+            status_token,
+            store,
+            matrix,
+            dingtalk,
+            clock,
+            entropy,
+            settler,
+            wanted,
+        } = parts;
         Self {
             config,
             own,
@@ -173,6 +192,9 @@ impl App {
             joined: Cache::new(8_192),
             names: Cache::new(2_048),
             sessions: Cache::new(2_048),
+            asked: Cache::new(4_096),
+            wanted,
+            opening: Arc::default(),
             link: RwLock::new(None),
             webhook: RwLock::new(None),
         }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use bridge_config::{AgentId, Config, SealingKey, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
-use bridge_core::id::{CorpId, RobotCode};
+use bridge_core::id::{CorpId, PersonId, RobotCode};
 use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
 use bridge_matrix::wire::transaction::OwnUsers;
@@ -26,7 +26,7 @@ use crate::http::server::{Bounds, serve};
 use crate::http::{probes, transactions, webhook};
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
-use crate::relay::{readback, sweep};
+use crate::relay::{profiles, readback, sweep};
 
 /// How long the end may take; the contract allows 10 s.
 const END: Duration = Duration::from_secs(9);
@@ -65,7 +65,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let probe_listener = bind(config.health.listen, "health.listen").await?;
     let store = open_store(&config).await?;
     let (settler, settling) = Settler::start(Arc::clone(&store));
-    let app = Arc::new(make_app(config, Arc::clone(&store), settler)?);
+    let (wanted, asked) = tokio::sync::mpsc::channel(profiles::MOST_WANTED);
+    let app = Arc::new(make_app(config, Arc::clone(&store), settler, wanted)?);
     load_link(&app).await?;
 
     let stop_doors = CancellationToken::new();
@@ -91,6 +92,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(sweep::heartbeat(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(sweep::homeserver(Arc::clone(&app), Arc::clone(&ask_readback), stop_work.clone())),
         tokio::spawn(sweep::dingtalk(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(profiles::run(Arc::clone(&app), asked, stop_work.clone())),
         tokio::spawn(sweep::purge(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(readback::run(Arc::clone(&app), Arc::clone(&lanes), ask_readback, stop_work.clone())),
     ];
@@ -164,7 +166,12 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     Ok(sqlite::open(options, Keyring::new(current, old)).await?)
 }
 
-fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::Result<App> {
+fn make_app(
+    config: Config,
+    store: Arc<dyn Store>,
+    settler: Settler,
+    wanted: tokio::sync::mpsc::Sender<PersonId>,
+) -> anyhow::Result<App> {
     let registration = crate::cli::registration::read(&config.homeserver.registration)?;
     for difference in registration.check(&config) {
         tracing::warn!("the registration differs from the configuration: {difference}");
@@ -226,6 +233,7 @@ fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::
         clock,
         entropy,
         settler,
+        wanted,
     }))
 }
 

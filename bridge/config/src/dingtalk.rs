@@ -28,6 +28,9 @@ pub struct DingTalk {
     pub corp_id: Option<String>,
     /// How long one request to DingTalk may take before it counts as failed.
     pub request_timeout: TimeSpan,
+    /// How long what the address book says of a person (name, picture) is taken to be true before it is asked again, at
+    /// the earliest when they next say something.
+    pub profile_refresh: TimeSpan,
     /// The app's credentials, for installations whose secrets come from files. Without this section an admin says
     /// `login` to the bot.
     pub credentials: Option<Credentials>,
@@ -48,6 +51,7 @@ impl Default for DingTalk {
             ca_file: None,
             corp_id: None,
             request_timeout: TimeSpan::from_secs(15),
+            profile_refresh: TimeSpan::from_secs(86_400),
             credentials: None,
             webhook: None,
         }

@@ -6,6 +6,7 @@
 
 mod check;
 mod dingtalk;
+mod direct;
 mod document;
 mod error;
 mod homeserver;
@@ -22,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::dingtalk::{Credentials, DingTalk, Given, WebhookFiles};
+pub use crate::direct::Direct;
 pub use crate::document::{example, markdown, schema};
 pub use crate::error::ConfigError;
 pub use crate::homeserver::{Appservice, Bot, Homeserver, Workspace};
@@ -58,6 +60,10 @@ pub struct Config {
     /// How the bridge reaches DingTalk.
     #[serde(default)]
     pub dingtalk: DingTalk,
+    /// Chats of one person with the bot (1:1), which become rooms by themselves. Whoever is named here reads what
+    /// people write to the bot in private.
+    #[serde(default)]
+    pub direct: Direct,
     /// Where the bridge keeps what it must not lose.
     #[serde(default)]
     pub database: Database,

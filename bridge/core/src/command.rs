@@ -30,6 +30,10 @@ pub enum Name {
     Bridge,
     /// `unbridge`
     Unbridge,
+    /// `pm`
+    Pm,
+    /// `notices`
+    Notices,
     /// `webhook`
     Webhook,
     /// `retry`
@@ -44,13 +48,15 @@ pub enum Name {
 
 impl Name {
     /// All, in the order of `help`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Login,
         Self::Logout,
         Self::Status,
         Self::Groups,
         Self::Bridge,
         Self::Unbridge,
+        Self::Pm,
+        Self::Notices,
         Self::Webhook,
         Self::Retry,
         Self::Ping,
@@ -67,6 +73,8 @@ impl Name {
             Self::Groups => ("groups", "群聊"),
             Self::Bridge => ("bridge", "桥接"),
             Self::Unbridge => ("unbridge", "取消桥接"),
+            Self::Pm => ("pm", "私聊"),
+            Self::Notices => ("notices", "通知"),
             Self::Webhook => ("webhook", "回调"),
             Self::Retry => ("retry", "重试"),
             Self::Ping => ("ping", "检测"),
@@ -81,6 +89,8 @@ impl Name {
             Self::Login => "login <AppKey> <AppSecret> <AgentID>",
             Self::Bridge => "bridge <matrix-room> <dingtalk-chat-id>",
             Self::Unbridge => "unbridge <matrix-room|dingtalk-chat-id>",
+            Self::Pm => "pm <name|staff-id>",
+            Self::Notices => "notices [<matrix-room> | off]",
             Self::Webhook => "webhook [new | <token> <aes-key>]",
             Self::Help => "help [command]",
             Self::Logout | Self::Status | Self::Groups | Self::Retry | Self::Ping | Self::Version => {
@@ -89,9 +99,9 @@ impl Name {
         }
     }
 
-    /// Whether everybody may use it, not just admins.
+    /// Whether everybody may use it, not just admins. `pm` is for those who see 1:1 chats, which it looks at itself.
     pub fn open_to_everybody(self) -> bool {
-        matches!(self, Self::Ping | Self::Version | Self::Help)
+        matches!(self, Self::Pm | Self::Ping | Self::Version | Self::Help)
     }
 }
 
@@ -125,6 +135,13 @@ pub enum Command {
         /// A room id, an alias or a chat id.
         String,
     ),
+    /// Choose the notice room, or show it.
+    Notices(NoticeRoom),
+    /// Open the 1:1 chat with a person.
+    Pm(
+        /// A name or a staff id.
+        String,
+    ),
     /// Show what to paste into DingTalk's console.
     Webhook,
     /// Make a new token and key.
@@ -146,6 +163,17 @@ pub enum Command {
     Help(Option<Name>),
 }
 
+/// What is wanted of the notice room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoticeRoom {
+    /// Which one is it?
+    Show,
+    /// None any more.
+    Off,
+    /// This one.
+    Room(OwnedRoomOrAliasId),
+}
+
 impl Command {
     /// Its name.
     pub fn name(&self) -> Name {
@@ -156,6 +184,8 @@ impl Command {
             Self::Groups => Name::Groups,
             Self::Bridge { .. } => Name::Bridge,
             Self::Unbridge(_) => Name::Unbridge,
+            Self::Notices(_) => Name::Notices,
+            Self::Pm(_) => Name::Pm,
             Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
             Self::Retry => Name::Retry,
             Self::Ping => Name::Ping,
@@ -233,6 +263,13 @@ fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError>
             chat: ChatId::parse(*chat).map_err(|_| CommandError::Chat)?,
         }),
         (Name::Unbridge, [target]) => Ok(Command::Unbridge((*target).to_owned())),
+        (Name::Notices, []) => Ok(Command::Notices(NoticeRoom::Show)),
+        (Name::Notices, ["off" | "关闭"]) => Ok(Command::Notices(NoticeRoom::Off)),
+        (Name::Notices, [room]) => {
+            let room = RoomOrAliasId::parse(room).map_err(|_| CommandError::Room)?;
+            Ok(Command::Notices(NoticeRoom::Room(room)))
+        }
+        (Name::Pm, [_, ..]) => Ok(Command::Pm(arguments.join(" "))),
         (Name::Webhook, []) => Ok(Command::Webhook),
         (Name::Webhook, ["new"]) => Ok(Command::WebhookNew),
         (Name::Webhook, [token, aes_key]) => {
@@ -300,6 +337,13 @@ mod tests {
         assert!(parse("bridge !abc:acme.example cidQ7==").command.is_ok());
         assert!(parse("bridge #team:acme.example cidQ7==").command.is_ok());
         assert_eq!(parse("bridge team cidQ7==").command, Err(CommandError::Room));
+    }
+
+    #[test]
+    fn people_may_have_names_of_several_words() {
+        assert_eq!(parse("pm  Li  Lei").command, Ok(Command::Pm("Li Lei".to_owned())));
+        assert_eq!(parse("私聊 林小桥").command, Ok(Command::Pm("林小桥".to_owned())));
+        assert_eq!(parse("pm").command, Err(CommandError::Arguments(Name::Pm)));
     }
 
     #[test]

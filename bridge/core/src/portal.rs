@@ -131,6 +131,20 @@ impl PortalChange {
     }
 }
 
+/// What the ids begin with that the bridge gives 1:1 chats itself. DingTalk's own begin with `cid`.
+const DIRECT: &str = "direct:";
+
+/// The bridge's own id of a person's 1:1 chat, for as long as DingTalk has not named it, and for its room's alias.
+/// `None` if the person's id is too long for one.
+pub fn direct_id(person: &PersonId) -> Option<ChatId> {
+    ChatId::parse(format!("{DIRECT}{}", person.to_key())).ok()
+}
+
+/// Whether an id is one of [`direct_id`]'s.
+pub fn is_own_id(chat: &ChatId) -> bool {
+    chat.as_str().starts_with(DIRECT)
+}
+
 /// The localpart of the alias that finds a chat's room again: `<prefix>` and 20 bytes of a hash in hex.
 pub fn alias_localpart(prefix: &str, chat: &ChatId) -> String {
     format!("{prefix}{}", hex(&Sha256::digest(chat.as_str())[..20]))

@@ -1,12 +1,13 @@
 //! `bridge`, `unbridge` and `groups`.
 
-use bridge_core::envelope::{Envelope, Lane, Source};
+use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
 use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::reply::{BridgeProblem, GroupLine, Reply};
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId};
 
 use crate::commands::Run;
+use crate::relay::direct;
 use crate::relay::facts::or_default;
 use crate::relay::readback;
 use crate::relay::step::StepError;
@@ -37,13 +38,7 @@ impl Run<'_> {
         let title = title(&chat);
         self.claim_alias(&chat.id, &room).await;
         // What was held comes in the chat's own lane, so that nothing newer overtakes it.
-        self.stepped.commit.accept.push(Envelope {
-            source: Source::Backfill,
-            key: format!("backfill:{}", self.event.id),
-            lane,
-            received_at: self.now,
-            body: chat.id.as_str().as_bytes().to_vec(),
-        });
+        self.stepped.commit.accept.push(direct::backfill(&chat.id, self.event.id.as_str(), self.now));
         // A chat that is no more gives its room to the new one.
         if let Some(dead) = self.app.portal(&room).await?.filter(|other| other.id != chat.id) {
             self.stepped.commit.portals.push((dead.id, PortalChange::Release { room: room.clone() }));
@@ -132,10 +127,12 @@ impl Run<'_> {
             return Ok(());
         };
         let title = title(&chat);
-        if let Some(alias) = self.app.portal_alias(&chat.id)
-            && let Err(error) = self.app.matrix.drop_alias(&alias).await
-        {
-            tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
+        for id in direct::ids_of(&chat.id, chat.peer.as_ref()) {
+            if let Some(alias) = self.app.portal_alias(&id)
+                && let Err(error) = self.app.matrix.drop_alias(&alias).await
+            {
+                tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
+            }
         }
         let change =
             if chat.is_open() { PortalChange::Close { room } } else { PortalChange::Release { room } };

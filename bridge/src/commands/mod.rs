@@ -2,7 +2,9 @@
 //! after a crash does the same again and answers once.
 
 mod bridging;
+mod direct;
 pub(crate) mod link;
+mod notices;
 mod status;
 
 use bridge_core::clock::Timestamp;
@@ -97,6 +99,8 @@ pub(crate) async fn run(
         Command::Groups => run.groups().await?,
         Command::Bridge { room, chat } => run.bridge(&room, &chat).await?,
         Command::Unbridge(target) => run.unbridge(&target).await?,
+        Command::Notices(wanted) => run.notices(&wanted).await?,
+        Command::Pm(person) => run.pm(&person).await?,
         Command::Webhook => run.webhook(),
         Command::WebhookNew => run.webhook_new(),
         Command::WebhookSet { token, aes_key } => run.webhook_set(token, aes_key),

@@ -3,7 +3,7 @@
 use bridge_core::command::NoticeRoom;
 use bridge_core::reply::{NoticesReply, Reply};
 use bridge_core::secret::Secret;
-use ruma::{OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId};
+use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId};
 
 use crate::commands::Run;
 use crate::relay::facts::or_default;
@@ -47,7 +47,7 @@ impl Run<'_> {
         };
         let Some(room) = room else { return Ok(Err(NoticesReply::NotInRoom)) };
         let members = or_default(app.matrix.joined_members(&room).await)?;
-        let inside = |user| members.iter().any(|member| member.user == *user);
+        let inside = |user: &OwnedUserId| members.iter().any(|member| member.user == *user);
         if !inside(&app.own.bot) {
             return Ok(Err(NoticesReply::NotInRoom));
         }

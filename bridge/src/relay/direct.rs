@@ -6,7 +6,7 @@
 use bridge_core::clock::Timestamp;
 use bridge_core::command::Language;
 use bridge_core::content::Document;
-use bridge_core::decide::from_dingtalk;
+use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::delivery::attempt::Outcome;
 use bridge_core::delivery::key::{KeySeed, Purpose};
 use bridge_core::envelope::{Envelope, Lane, Source};
@@ -15,8 +15,9 @@ use bridge_core::id::{ChatId, PersonId};
 use bridge_core::op::{Author, Ghost, GhostStep, Op, Say};
 use bridge_core::portal::{self, Chat, ChatState, PortalChange};
 use bridge_core::reply::{DirectReply, Reply};
+use bridge_core::secret::Secret;
 use bridge_dingtalk::error::Class as DingTalkClass;
-use bridge_matrix::client::{CreateRoom, Preset};
+use bridge_matrix::client::{CreateRoom, InitialState, Preset};
 use bridge_matrix::error::{Class, MatrixError};
 use bridge_store::{Commit, LinkSource, Person};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
@@ -26,7 +27,7 @@ use crate::app::App;
 use crate::relay::facts::or_default;
 use crate::relay::op::{From, render};
 use crate::relay::step::{StepError, Stepped};
-use crate::relay::{outcome, profiles, readback, send};
+use crate::relay::{facts, outcome, profiles, readback, send};
 
 /// Held until the chat's row is durable: two lanes must not give one person two rooms.
 pub(crate) type Guard = OwnedMutexGuard<()>;
@@ -156,12 +157,14 @@ async fn try_open(app: &App, person: &Person, recipients: &[OwnedUserId]) -> Res
     remember(app, person).await?;
     let name = app.config.bot.ghost_name.render(&person.name);
     let topic = Reply::Direct(DirectReply::Topic { name: person.name.clone() });
+    let avatar = app.store.profile(&person.id).await?.and_then(|profile| profile.avatar);
     let wanted = CreateRoom {
         alias_localpart: Some(portal::alias_localpart(app.config.bot.alias_prefix.as_str(), &own_id)),
         name: Some(name),
         topic: Some(topic.text(Language::Chinese) + " · " + &topic.text(Language::English)),
         is_direct: true,
         preset: Preset::PrivateChat,
+        initial_state: avatar.map(room_avatar).into_iter().collect(),
         // The ghost invites, so that the room shows up as a chat with it.
         power_levels: Some(serde_json::json!({ "invite": 0 })),
         ..CreateRoom::default()
@@ -181,6 +184,14 @@ async fn try_open(app: &App, person: &Person, recipients: &[OwnedUserId]) -> Res
     }
     let newest = readback::newest(app, &made.room).await?;
     Ok((made.room, newest))
+}
+
+fn room_avatar(avatar: String) -> InitialState {
+    InitialState {
+        event_type: "m.room.avatar".to_owned(),
+        state_key: String::new(),
+        content: serde_json::json!({ "url": avatar }),
+    }
 }
 
 /// Whether the bot is in a room that no chat has.
@@ -377,6 +388,8 @@ pub(crate) async fn invited(
             tracing::warn!(room = event.room.as_str(), "the room of a 1:1 chat has no alias: {error}");
         }
     } else {
+        let told = facts::room_setting(&event.room, from_matrix::Remember::ToldEncrypted);
+        stepped.commit.settings.push((told, Some(Secret::new(now.0.to_string()))));
         refuse(event, &person.id, &reply, stepped);
         let bot = app.own.bot.clone();
         if let Err(error) = app.matrix.leave(&event.room, &bot).await {

@@ -2,7 +2,7 @@
 
 use bridge_core::content::{Document, Target};
 use bridge_core::decide::{from_dingtalk, from_matrix};
-use bridge_core::event::{ChatMessage, RoomEvent, RoomEventKind};
+use bridge_core::event::{ChatKind, ChatMessage, RoomEvent, RoomEventKind};
 use bridge_core::id::{ChatId, PersonId};
 use bridge_core::portal::{Chat, ChatState};
 use bridge_matrix::error::{Class, MatrixError};
@@ -10,6 +10,7 @@ use bridge_store::Remote;
 use ruma::{OwnedRoomId, OwnedUserId};
 
 use crate::app::App;
+use crate::relay::direct;
 use crate::relay::step::StepError;
 
 /// What the bridge remembers about a room that is no portal.
@@ -31,9 +32,13 @@ pub(crate) async fn for_chat_message(
     if let Some(quote) = &message.quote {
         let by_id = quote.id.clone().map(Remote::Message);
         let by_key = quote.query_key.clone().map(Remote::Query);
+        let peer = Some(&message.sender).filter(|_| message.kind == ChatKind::Direct);
+        let ids = direct::ids_of(&message.chat, peer);
         for remote in by_id.into_iter().chain(by_key) {
-            let found = app.store.mapping_by_remote(&message.chat, &remote).await?;
-            quoted_event = quoted_event.or_else(|| found.into_iter().next().map(|mapping| mapping.event));
+            for id in &ids {
+                let found = app.store.mapping_by_remote(id, &remote).await?;
+                quoted_event = quoted_event.or_else(|| found.into_iter().next().map(|mapping| mapping.event));
+            }
         }
     }
     let mut ghosts = Vec::new();
@@ -44,7 +49,7 @@ pub(crate) async fn for_chat_message(
             }
         }
     }
-    Ok(from_dingtalk::Facts { chat, found_room, quoted_event, ghosts })
+    Ok(from_dingtalk::Facts { chat, found_room, quoted_event, ghosts, ..from_dingtalk::Facts::default() })
 }
 
 /// The room of a chat's alias, if the bot is in it.

@@ -157,7 +157,7 @@ impl Worker {
             let Some(last) = page.last() else { break };
             after = last.seq;
             for item in page {
-                let decoded = step::decode(&item);
+                let decoded = step::decode(&item).released();
                 if decoded.stands_alone(&self.app) {
                     self.app.settler.flush().await;
                 }
@@ -246,6 +246,7 @@ impl Worker {
         let mut commit = Commit::default();
         let mut flights: Vec<InFlight> = Vec::new();
         let mut again = std::collections::HashSet::new();
+        let mut guards = Vec::new();
         let now = self.app.now();
         let mut decided = 0;
         for (item, decoded) in batch {
@@ -253,6 +254,7 @@ impl Worker {
             decided += 1;
             step::merge(&mut commit, stepped.commit);
             again.extend(stepped.wake);
+            guards.extend(stepped.guard);
             for (key, op) in stepped.ops {
                 flights.push(self.flight(key, op, now));
             }
@@ -271,6 +273,7 @@ impl Worker {
         for (chat, change) in &portals {
             self.app.forget_chat(chat, &change.rooms());
         }
+        drop(guards);
         if !again.is_empty() {
             self.lanes.recover(again);
         }

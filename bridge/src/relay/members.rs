@@ -3,9 +3,10 @@
 use bridge_core::clock::Timestamp;
 use bridge_core::decide::organisation::{self, Decision, Known};
 use bridge_core::delivery::attempt::Outcome;
+use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::event::OrgEvent;
 use bridge_core::id::{PersonId, StaffId};
-use bridge_core::op::GhostStep;
+use bridge_core::op::{GhostStep, Op, Rename};
 use bridge_core::organisation::{BotRecall, ChatChange, ChatEvent, PeopleEvent};
 use bridge_core::portal::Chat;
 use bridge_matrix::error::{Class, MatrixError};
@@ -14,9 +15,9 @@ use ruma::{OwnedRoomId, OwnedUserId};
 
 use crate::app::App;
 use crate::relay::facts::or_default;
-use crate::relay::op::{From, render};
+use crate::relay::op::{From, Rendered, render};
 use crate::relay::step::{StepError, Stepped};
-use crate::relay::{outcome, profiles, send};
+use crate::relay::{direct, notices, outcome, profiles, send};
 
 /// Names that one event may ask the address book for. Others are told when their people speak.
 const MOST_ASKED: usize = 20;
@@ -39,7 +40,7 @@ pub(crate) async fn step(
             app.metrics.ignored_event(name);
         }
         OrgEvent::Other { name } => app.metrics.ignored_event(name),
-        OrgEvent::Cards(_) => app.metrics.ignored_event("card"),
+        OrgEvent::Cards(cards) => notices::show(app, cards, cause, now, &mut stepped).await?,
         // Handled as what it doubles.
         OrgEvent::Message(_) => {}
     }
@@ -92,9 +93,13 @@ async fn recalled(
     stepped: &mut Stepped,
 ) -> Result<(), StepError> {
     let remote = Remote::Query(recall.post.clone());
-    let mapped = app.store.mapping_by_remote(&recall.chat, &remote).await?;
-    let mapping = mapped.into_iter().find(|mapping| mapping.direction == Direction::FromMatrix);
     let chat = app.chat(&recall.chat).await?.filter(Chat::is_open);
+    let peer = chat.as_ref().and_then(|chat| chat.peer.as_ref());
+    let mut mapping = None;
+    for id in direct::ids_of(&recall.chat, peer) {
+        let mapped = app.store.mapping_by_remote(&id, &remote).await?;
+        mapping = mapping.or_else(|| mapped.into_iter().find(|part| part.direction == Direction::FromMatrix));
+    }
     let (Some(mapping), Some(_)) = (mapping, chat) else {
         app.metrics.ignored_event("robot_msg_recall");
         return Ok(());
@@ -139,6 +144,7 @@ async fn people_event(
     }
     for (id, name) in &decision.renamed {
         let Some(row) = rows.iter().find(|row| row.id == *id) else { continue };
+        stepped.ops.extend(rename_direct(app, row, name, cause).await?);
         let row = Person { name: name.clone(), updated_at: now, ..row.clone() };
         app.people.insert(id.clone(), row.clone());
         stepped.commit.people.push(row);
@@ -147,6 +153,25 @@ async fn people_event(
     stepped.commit.departed.extend(departed.map(|(id, left)| (id.clone(), left.then_some(now))));
     carry_out(decision, stepped);
     Ok(())
+}
+
+/// The room of a person's 1:1 chat is called as they are.
+async fn rename_direct(
+    app: &App,
+    person: &Person,
+    name: &str,
+    cause: &str,
+) -> Result<Vec<(OpKey, Rendered)>, StepError> {
+    let chat = direct::chat_of(app, &person.id).await?.filter(Chat::is_open);
+    let Some(room) = chat.and_then(|chat| chat.room) else { return Ok(Vec::new()) };
+    let shown = &app.config.bot.ghost_name;
+    let rename = Rename {
+        room,
+        former: Some(shown.render(&person.name)),
+        name: shown.render(name),
+        key: KeySeed::new(Purpose::Title, &format!("{cause}/{}", person.id.to_key())),
+    };
+    Ok(render(Op::Rename(rename), None, None, &From::Nowhere))
 }
 
 fn carry_out(decision: Decision, stepped: &mut Stepped) {

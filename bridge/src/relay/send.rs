@@ -16,7 +16,7 @@ use ruma::{OwnedRoomId, OwnedUserId, UserId};
 
 use crate::app::App;
 use crate::relay::op::{DingTalkPost, MatrixSend, Rendered};
-use crate::relay::{members, outcome, recall};
+use crate::relay::{members, outcome, profiles, recall};
 
 /// How an attempt ended, and what is to be remembered about it.
 pub(crate) struct Sent {
@@ -127,6 +127,7 @@ pub(crate) async fn present(app: &App, person: &PersonId) -> Result<Person, Outc
         let commit = Commit { people: vec![known.clone()], ..Commit::default() };
         app.store.commit(commit).await.map_err(stored)?;
     }
+    profiles::want(app, &known);
     Ok(known)
 }
 

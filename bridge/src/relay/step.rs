@@ -5,7 +5,7 @@ use bridge_core::decide::from_dingtalk::Fate;
 use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::delivery::key::OpKey;
 use bridge_core::envelope::{Lane, Source};
-use bridge_core::event::{ChatBody, ChatMessage, OrgEvent, RoomEvent, RoomEventKind};
+use bridge_core::event::{ChatBody, ChatMessage, Membership, OrgEvent, RoomEvent, RoomEventKind};
 use bridge_core::id::ChatId;
 use bridge_core::op::{Author, Op};
 use bridge_core::portal::Chat;
@@ -18,7 +18,7 @@ use bridge_store::{Commit, InboxItem, Person, StoreError};
 use crate::app::App;
 use crate::commands;
 use crate::relay::op::{From, Rendered, render};
-use crate::relay::{facts, members, profiles, recall};
+use crate::relay::{direct, facts, members, profiles, recall};
 
 /// A reply address is written again only when it lives this much longer than the stored one.
 const SESSION_GRAIN: std::time::Duration = std::time::Duration::from_mins(5);
@@ -32,6 +32,8 @@ pub(crate) enum StepError {
     Homeserver(MatrixError),
     #[error("an operation could not be written: {0}")]
     Unrenderable(String),
+    #[error("not now: {0}")]
+    NotNow(String),
 }
 
 impl StepError {
@@ -40,7 +42,7 @@ impl StepError {
         match self {
             // A closed store ends with the process: what waits is found again.
             Self::Store(error) => error.is_retryable() || matches!(error, StoreError::Closed),
-            Self::Homeserver(_) => true,
+            Self::Homeserver(_) | Self::NotNow(_) => true,
             Self::Unrenderable(_) => false,
         }
     }
@@ -49,6 +51,7 @@ impl StepError {
         match self {
             Self::Store(error) => error.code(),
             Self::Homeserver(_) => "homeserver",
+            Self::NotNow(_) => "not_now",
             Self::Unrenderable(_) => "unrenderable",
         }
     }
@@ -58,6 +61,8 @@ impl StepError {
 pub(crate) enum Decoded {
     /// A message of DingTalk.
     Chat(Box<ChatMessage>),
+    /// One that was held and comes now.
+    Released(Box<ChatMessage>),
     /// Another event of DingTalk.
     Org(Box<OrgEvent>),
     /// An event of a Matrix room.
@@ -72,7 +77,7 @@ impl Decoded {
     /// Whether the step looks at what earlier steps left in the database, or changes more than its own lane.
     pub(crate) fn stands_alone(&self, app: &App) -> bool {
         match self {
-            Self::Chat(message) => message.quote.is_some(),
+            Self::Chat(message) | Self::Released(message) => message.quote.is_some(),
             Self::Bad(_) => false,
             Self::Org(_) | Self::Backfill(_) => true,
             Self::Room(event) => match &event.what {
@@ -86,6 +91,16 @@ impl Decoded {
                 | RoomEventKind::Redaction { .. }
                 | RoomEventKind::Tombstone { .. } => true,
             },
+        }
+    }
+}
+
+impl Decoded {
+    /// As what was held.
+    pub(crate) fn released(self) -> Self {
+        match self {
+            Self::Chat(message) => Self::Released(message),
+            other => other,
         }
     }
 }
@@ -117,6 +132,8 @@ pub(crate) struct Stepped {
     pub(crate) ops: Vec<(OpKey, Rendered)>,
     /// Lanes that have to look at their outbox afterwards.
     pub(crate) wake: Vec<Lane>,
+    /// Let go when the commit is durable and known.
+    pub(crate) guard: Option<direct::Guard>,
 }
 
 /// Adds one commit to another.
@@ -169,7 +186,8 @@ pub(crate) async fn step(
     now: Timestamp,
 ) -> Result<Stepped, StepError> {
     let mut stepped = match decoded {
-        Decoded::Chat(message) => return chat_message(app, item, message, now).await,
+        Decoded::Chat(message) => return chat_message(app, item, message, false, now).await,
+        Decoded::Released(message) => return chat_message(app, item, message, true, now).await,
         Decoded::Room(event) => room_event(app, item, event, now).await?,
         Decoded::Org(event) => members::step(app, item, event, now).await?,
         // Handled by the lane itself.
@@ -195,10 +213,13 @@ async fn chat_message(
     app: &App,
     item: &InboxItem,
     message: &ChatMessage,
+    released: bool,
     now: Timestamp,
 ) -> Result<Stepped, StepError> {
     let mut stepped = Stepped::default();
-    let facts = facts::for_chat_message(app, message).await?;
+    let mut facts = facts::for_chat_message(app, message).await?;
+    facts.released = released;
+    stepped.guard = direct::prepare(app, message, &mut facts, now).await?;
     let decision = from_dingtalk::decide(&facts, message, &item.envelope.key, now);
     match decision.fate {
         Fate::Done => stepped.commit.done.push(item.seq),
@@ -226,7 +247,11 @@ async fn chat_message(
         app.set_link(Some(link.clone()));
         stepped.commit.link = Some(Some(link));
     }
+    if decision.backfill {
+        stepped.commit.accept.push(direct::backfill(&message.chat, &item.envelope.key, now));
+    }
     stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portals);
     Ok(stepped)
 }
 
@@ -299,11 +324,17 @@ async fn room_event(
 ) -> Result<Stepped, StepError> {
     let mut stepped = Stepped::default();
     if event.what == RoomEventKind::Ignored
-        || app.own.contains(event.sender.as_str()) && !is_own_membership(app, event)
+        || app.own.contains(event.sender.as_str()) && !concerns_bot(app, event)
     {
         return Ok(stepped);
     }
     let facts = facts::for_room_event(app, event).await?;
+    if let RoomEventKind::Membership { user, membership: Membership::Invite, .. } = &event.what
+        && app.own.is_ghost(user.as_str())
+    {
+        direct::invited(app, event, user, facts.portal.as_ref(), now, &mut stepped).await?;
+        return Ok(stepped);
+    }
     if facts.portal.is_some() && !app.config.permissions.is_bridged(event.sender.as_str()) {
         return Ok(stepped);
     }
@@ -336,6 +367,8 @@ async fn room_event(
     Ok(stepped)
 }
 
-fn is_own_membership(app: &App, event: &RoomEvent) -> bool {
-    matches!(&event.what, RoomEventKind::Membership { user, .. } if *user == app.own.bot)
+/// Whether an event of our own users changes where the bot is. A ghost that invites the bot has it join itself.
+fn concerns_bot(app: &App, event: &RoomEvent) -> bool {
+    matches!(&event.what, RoomEventKind::Membership { user, membership, .. }
+        if *user == app.own.bot && *membership != Membership::Invite)
 }

@@ -3,8 +3,11 @@
 //! One variant is one thing to say; the compiler refuses a language that forgets one. What a variant holds is shown
 //! to people: never a secret, except the webhook's token and key, which the admin asked for.
 
+mod card;
+mod direct;
 mod en;
 mod happening;
+mod notices;
 mod zh;
 
 use std::time::Duration;
@@ -15,7 +18,10 @@ use crate::command::{CommandError, Language, Name};
 use crate::id::ChatId;
 use crate::portal::ChatState;
 
+pub use card::card;
+pub use direct::DirectReply;
 pub use happening::{Happening, RecallProblem};
+pub use notices::NoticesReply;
 
 /// Something to say to people.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +132,10 @@ pub enum Reply {
     OverQuota,
     /// In the room: messages before this point may be missing.
     Gap,
+    /// About 1:1 chats.
+    Direct(DirectReply),
+    /// About the notice room.
+    Notices(NoticesReply),
     /// In the room: something happened to a message, or to the chat.
     Happened(Happening),
     /// In the room, by a ghost: something of a kind that does not cross.
@@ -343,6 +353,8 @@ mod tests {
             Reply::Gap,
             Reply::UnsupportedKind { kind: "picture".into(), summary: None },
         ];
+        all.extend(direct::samples().map(Reply::Direct));
+        all.extend(notices::samples().map(Reply::Notices));
         all.extend(happening::samples().map(Reply::Happened));
         all.extend(Name::ALL.map(|name| Reply::Help(Some(name))));
         all.extend(

@@ -24,7 +24,7 @@ pub use login::{LoginError, LoginInfo};
 pub use recall::{MOST_RECALLED, Recalled};
 pub use send::DirectSent;
 pub use token::EARLY;
-pub use users::User;
+pub use users::{Picture, User};
 
 /// What an app proves itself with (API.md section 1.1). `Debug` shows no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

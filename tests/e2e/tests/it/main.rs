@@ -2,16 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
+mod avatars;
 mod commands;
 mod crossing;
 mod database;
 mod direct;
+mod direct_chats;
 mod encrypted;
 mod first_contact;
 mod group;
 mod logout;
 mod lost_answer;
 mod membership;
+mod notices;
 mod parking;
 mod readback;
 mod recall;
