@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::observe::metrics::Metrics;
 use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
+use crate::relay::step::After;
 
 /// The device all of the bridge's users send from; makes repetitions safe across restarts of the homeserver.
 const DEVICE: &str = "DINGTALKBRIDGE";
@@ -54,10 +55,10 @@ pub(crate) struct App {
     pub(crate) asked: Cache<PersonId, Timestamp>,
     /// People about whom the address book is to be asked.
     pub(crate) wanted: mpsc::Sender<PersonId>,
-    /// Held while a 1:1 chat gets its room.
-    pub(crate) opening: Arc<tokio::sync::Mutex<()>>,
     link: RwLock<Option<Arc<Linked>>>,
     webhook: RwLock<Option<WebhookKeys>>,
+    /// Held by who bridges a chat, from the check until after the commit: two never choose the same room or chat.
+    pub(crate) bridging: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The link with what is made from it.
@@ -194,9 +195,9 @@ impl App {
             sessions: Cache::new(2_048),
             asked: Cache::new(4_096),
             wanted,
-            opening: Arc::default(),
             link: RwLock::new(None),
             webhook: RwLock::new(None),
+            bridging: Arc::default(),
         }
     }
 
@@ -226,6 +227,21 @@ impl App {
             Arc::new(Linked { link, crypt })
         });
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = linked;
+    }
+
+    /// Takes into use what a commit made durable.
+    pub(crate) fn take(&self, after: After) {
+        match after {
+            After::Linked(link) => {
+                self.set_link(Some(*link));
+                self.health.set_dingtalk(None);
+            }
+            After::Unlinked => {
+                self.set_link(None);
+                self.sessions.clear();
+            }
+            After::Keys(keys) => self.set_webhook_keys(keys),
+        }
     }
 
     pub(crate) fn webhook_keys(&self) -> Option<WebhookKeys> {

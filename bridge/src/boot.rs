@@ -19,8 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::actions::link::{AES_KEY_SETTING, TOKEN_SETTING};
 use crate::app::{App, Parts, WebhookKeys};
-use crate::commands::link::{AES_KEY_SETTING, TOKEN_SETTING};
 use crate::files;
 use crate::http::server::{Bounds, serve};
 use crate::http::{probes, transactions, webhook};

@@ -3,6 +3,7 @@
 //! [`cli::main`] reads the command line; `run` starts what `boot` puts together. The way of a message is in
 //! `relay`; the doors are in `http`.
 
+mod actions;
 mod app;
 mod boot;
 pub mod cli;

@@ -15,6 +15,25 @@ pub enum Language {
     Chinese,
 }
 
+impl Language {
+    /// From a word a person writes.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word.to_lowercase().as_str() {
+            "en" | "english" | "英文" | "英语" => Some(Self::English),
+            "zh" | "cn" | "chinese" | "中文" | "汉语" => Some(Self::Chinese),
+            _ => None,
+        }
+    }
+
+    /// The word that is kept.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh",
+        }
+    }
+}
+
 /// The name of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Name {
@@ -42,13 +61,15 @@ pub enum Name {
     Ping,
     /// `version`
     Version,
+    /// `language`
+    Language,
     /// `help`
     Help,
 }
 
 impl Name {
     /// All, in the order of `help`.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Login,
         Self::Logout,
         Self::Status,
@@ -61,6 +82,7 @@ impl Name {
         Self::Retry,
         Self::Ping,
         Self::Version,
+        Self::Language,
         Self::Help,
     ];
 
@@ -79,6 +101,7 @@ impl Name {
             Self::Retry => ("retry", "重试"),
             Self::Ping => ("ping", "检测"),
             Self::Version => ("version", "版本"),
+            Self::Language => ("language", "语言"),
             Self::Help => ("help", "帮助"),
         }
     }
@@ -92,16 +115,16 @@ impl Name {
             Self::Pm => "pm <name|staff-id>",
             Self::Notices => "notices [<matrix-room> | off]",
             Self::Webhook => "webhook [new | <token> <aes-key>]",
-            Self::Help => "help [command]",
-            Self::Logout | Self::Status | Self::Groups | Self::Retry | Self::Ping | Self::Version => {
-                self.words().0
-            }
+            Self::Retry => "retry [number|event-id|message-id]",
+            Self::Language => "language en|zh",
+            Self::Help => "help [command] [en|zh]",
+            Self::Logout | Self::Status | Self::Groups | Self::Ping | Self::Version => self.words().0,
         }
     }
 
     /// Whether everybody may use it, not just admins. `pm` is for those who see 1:1 chats, which it looks at itself.
     pub fn open_to_everybody(self) -> bool {
-        matches!(self, Self::Pm | Self::Ping | Self::Version | Self::Help)
+        matches!(self, Self::Pm | Self::Ping | Self::Version | Self::Language | Self::Help)
     }
 }
 
@@ -154,11 +177,13 @@ pub enum Command {
         aes_key: Secret,
     },
     /// Send failed messages again.
-    Retry,
+    Retry(Failures),
     /// Is the bridge there?
     Ping,
     /// Which version?
     Version,
+    /// Answer this person in this language from now on.
+    Language(Language),
     /// What can be done?
     Help(Option<Name>),
 }
@@ -174,6 +199,40 @@ pub enum NoticeRoom {
     Room(OwnedRoomOrAliasId),
 }
 
+/// Which failed messages are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Failures {
+    /// Every one.
+    All,
+    /// The one with this number, as `status` shows it.
+    Number(i64),
+    /// Those of one event or message, by its id.
+    Cause(String),
+}
+
+impl Failures {
+    /// From what a person wrote: a number as `status` shows it (`#12` or `12`), the id of a Matrix event or DingTalk
+    /// message, or a link to an event.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(number) = text.trim_start_matches('#').parse::<i64>() {
+            return (number > 0).then_some(Self::Number(number));
+        }
+        // A link to an event ends in the event's id, sometimes followed by servers to ask.
+        let id = match text.strip_prefix("https://matrix.to/") {
+            Some(link) => link
+                .rsplit('/')
+                .next()
+                .and_then(|last| last.split('?').next())
+                .filter(|last| last.starts_with('$'))?,
+            None => text,
+        };
+        let plausible = (6..=255).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_graphic())
+            && id.bytes().any(|byte| !byte.is_ascii_alphabetic());
+        plausible.then(|| Self::Cause(id.to_owned()))
+    }
+}
+
 impl Command {
     /// Its name.
     pub fn name(&self) -> Name {
@@ -187,9 +246,10 @@ impl Command {
             Self::Notices(_) => Name::Notices,
             Self::Pm(_) => Name::Pm,
             Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
-            Self::Retry => Name::Retry,
+            Self::Retry(_) => Name::Retry,
             Self::Ping => Name::Ping,
             Self::Version => Name::Version,
+            Self::Language(_) => Name::Language,
             Self::Help(_) => Name::Help,
         }
     }
@@ -214,13 +274,21 @@ pub enum CommandError {
     Token,
     /// The AES key is not 43 letters and digits.
     AesKey,
+    /// The argument of `retry` is neither a number nor an id.
+    Failure,
+    /// The argument of `language` is no language of the bridge.
+    Language,
+    /// The argument of `help` is no command; the nearest one, if one is near.
+    Topic(Option<Name>),
 }
 
 /// A text with the name it starts with and the language it is in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
-    /// The language to answer in.
+    /// The language of the command's word: to answer in, unless the sender chose one.
     pub language: Language,
+    /// The language that the message itself asks for, whatever the sender chose before.
+    pub asked: Option<Language>,
     /// The command's name, also when its arguments are wrong.
     pub name: Option<Name>,
     /// The command or what is wrong with it.
@@ -236,16 +304,24 @@ pub fn parse(text: &str) -> Parsed {
         first = words.next().unwrap_or("help");
     }
     let lower = first.to_lowercase();
-    let found = Name::ALL.into_iter().find(|name| lower == name.words().0 || first == name.words().1);
+    let found = named(first);
     let arguments: Vec<&str> = words.collect();
-    let chinese = !first.is_ascii()
-        || (found == Some(Name::Help) && arguments.iter().any(|word| matches!(*word, "zh" | "中文")));
-    let language = if chinese { Language::Chinese } else { Language::English };
+    let language = if first.is_ascii() { Language::English } else { Language::Chinese };
+    let asked = match found {
+        Some(Name::Help | Name::Language) => arguments.iter().find_map(|word| Language::parse(word)),
+        _ => None,
+    };
     let command = match found {
         Some(name) => arguments_of(name, &arguments),
         None => Err(CommandError::Unknown(nearest(&lower))),
     };
-    Parsed { language, name: found, command }
+    Parsed { language, asked, name: found, command }
+}
+
+/// The command a word names, in either language.
+fn named(word: &str) -> Option<Name> {
+    let lower = word.to_lowercase();
+    Name::ALL.into_iter().find(|name| lower == name.words().0 || word == name.words().1)
 }
 
 fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError> {
@@ -282,21 +358,41 @@ fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError>
             }
             Ok(Command::WebhookSet { token: Secret::new(*token), aes_key: Secret::new(*aes_key) })
         }
-        (Name::Help, topics) => Ok(Command::Help(topics.iter().find_map(|topic| {
-            Name::ALL.into_iter().find(|name| *topic == name.words().0 || *topic == name.words().1)
-        }))),
+        (Name::Help, words) => {
+            let topic = words.iter().find(|word| Language::parse(word).is_none());
+            let Some(topic) = topic else { return Ok(Command::Help(None)) };
+            match named(topic.trim_start_matches(['!', '/'])) {
+                Some(name) => Ok(Command::Help(Some(name))),
+                None => Err(CommandError::Topic(nearest(&topic.to_lowercase()))),
+            }
+        }
+        (Name::Language, [word]) => {
+            Language::parse(word).map(Command::Language).ok_or(CommandError::Language)
+        }
+        (Name::Retry, []) => Ok(Command::Retry(Failures::All)),
+        (Name::Retry, [which]) => match *which {
+            "all" | "全部" => Ok(Command::Retry(Failures::All)),
+            which => Failures::parse(which).map(Command::Retry).ok_or(CommandError::Failure),
+        },
         (Name::Logout, []) => Ok(Command::Logout),
         (Name::Status, []) => Ok(Command::Status),
         (Name::Groups, []) => Ok(Command::Groups),
-        (Name::Retry, []) => Ok(Command::Retry),
         (Name::Ping, []) => Ok(Command::Ping),
         (Name::Version, []) => Ok(Command::Version),
         (name, _) => Err(CommandError::Arguments(name)),
     }
 }
 
+/// The command a misspelt word was meant to be. In Chinese one wrong character of two is a slip as well: 登陆 is a
+/// usual way to write 登录.
 fn nearest(word: &str) -> Option<Name> {
-    let distance = |name: &Name| strsim::damerau_levenshtein(word, name.words().0);
+    let distance = |name: &Name| {
+        let (english, chinese) = name.words();
+        let english = strsim::damerau_levenshtein(word, english);
+        let chinese = strsim::damerau_levenshtein(word, chinese);
+        let shares = word.chars().any(|c| !c.is_ascii() && name.words().1.contains(c));
+        if shares && chinese <= 1 { chinese } else { english }
+    };
     Name::ALL.into_iter().min_by_key(distance).filter(|name| distance(name) <= 2)
 }
 
@@ -312,7 +408,9 @@ mod tests {
             assert_eq!(parse(text).command, Ok(Command::Ping), "{text}");
         }
         assert_eq!(parse("帮助").language, Language::Chinese);
-        assert_eq!(parse("help zh").language, Language::Chinese);
+        assert_eq!(parse("help zh").asked, Some(Language::Chinese));
+        assert_eq!(parse("帮助 en").asked, Some(Language::English));
+        assert_eq!(parse("status").asked, None);
         assert_eq!(parse("help bridge").command, Ok(Command::Help(Some(Name::Bridge))));
     }
 
@@ -330,6 +428,50 @@ mod tests {
     fn slips_of_the_finger_are_recognised() {
         assert_eq!(parse("stauts").command, Err(CommandError::Unknown(Some(Name::Status))));
         assert_eq!(parse("xyzzy-frobnicate").command, Err(CommandError::Unknown(None)));
+    }
+
+    #[test]
+    fn a_login_that_is_misspelt_in_chinese_is_still_one() {
+        assert_eq!(parse("登陆 dingq S3cr3t 1").command, Err(CommandError::Unknown(Some(Name::Login))));
+        assert_eq!(parse("你好").command, Err(CommandError::Unknown(None)));
+    }
+
+    #[test]
+    fn help_about_what_is_no_command_says_so() {
+        assert_eq!(parse("help brige zh").command, Err(CommandError::Topic(Some(Name::Bridge))));
+        assert_eq!(parse("help zh").command, Ok(Command::Help(None)));
+        assert_eq!(parse("帮助 登录").command, Ok(Command::Help(Some(Name::Login))));
+    }
+
+    #[test]
+    fn a_language_is_chosen_by_its_usual_names() {
+        for (word, language) in
+            [("zh", Language::Chinese), ("中文", Language::Chinese), ("EN", Language::English)]
+        {
+            assert_eq!(parse(&format!("language {word}")).command, Ok(Command::Language(language)));
+        }
+        assert_eq!(parse("语言 fr").command, Err(CommandError::Language));
+        assert_eq!(parse("language").command, Err(CommandError::Arguments(Name::Language)));
+    }
+
+    #[test]
+    fn retry_takes_all_a_number_or_an_id() {
+        let retry = |text: &str| match parse(&format!("retry {text}")).command {
+            Ok(Command::Retry(which)) => Some(which),
+            _ => None,
+        };
+        assert_eq!(retry(""), Some(Failures::All));
+        assert_eq!(retry("all"), Some(Failures::All));
+        assert_eq!(retry("#12"), Some(Failures::Number(12)));
+        assert_eq!(retry("$abc:acme.example"), Some(Failures::Cause("$abc:acme.example".into())));
+        assert_eq!(retry("msgA1b2=="), Some(Failures::Cause("msgA1b2==".into())));
+        assert_eq!(
+            retry("https://matrix.to/#/!room:acme.example/$event-id?via=acme.example"),
+            Some(Failures::Cause("$event-id".into()))
+        );
+        for wrong in ["-1", "0", "everything", "https://matrix.to/#/!room:acme.example"] {
+            assert_eq!(parse(&format!("retry {wrong}")).command, Err(CommandError::Failure), "{wrong}");
+        }
     }
 
     #[test]
@@ -355,7 +497,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "(login |webhook |bridge )?(\\PC{0,20} ){0,4}") {
+        fn no_text_makes_it_panic(text in "(login |webhook |bridge |retry |help |language )?(\\PC{0,20} ){0,4}") {
             let _ = parse(&text);
         }
     }

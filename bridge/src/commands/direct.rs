@@ -33,12 +33,13 @@ impl Run<'_> {
             [] => return Ok(DirectReply::Unknown { wanted: wanted.to_owned() }),
             [person] => person.clone(),
             several => {
-                let line = |person: &Person| (person.name.clone(), person.id.staff().map(ToString::to_string));
+                let line =
+                    |person: &Person| (person.name.clone(), person.id.staff().map(ToString::to_string));
                 return Ok(DirectReply::Ambiguous { people: several.iter().map(line).collect() });
             }
         };
         let cause = self.event.id.as_str();
-        direct::begin(app, &person, sender, None, cause, self.now, self.stepped).await
+        direct::begin(app, &person, sender, None, cause, self.app.now(), self.stepped).await
     }
 
     /// Who may be meant: the one with this staff id, else all of this name, else whom the address book knows.
@@ -53,7 +54,7 @@ impl Run<'_> {
         let named = store.people_named(wanted, LISTED).await?;
         match id {
             Some(id) if named.is_empty() => {
-                Ok(direct::look_up(self.app, &id, self.now).await?.into_iter().collect())
+                Ok(direct::look_up(self.app, &id, self.app.now()).await?.into_iter().collect())
             }
             _ => Ok(named),
         }

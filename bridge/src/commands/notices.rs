@@ -5,6 +5,7 @@ use bridge_core::reply::{NoticesReply, Reply};
 use bridge_core::secret::Secret;
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomAliasId, RoomId};
 
+use crate::actions::{notice_key, tell};
 use crate::commands::Run;
 use crate::relay::facts::or_default;
 use crate::relay::notices;
@@ -25,7 +26,8 @@ impl Run<'_> {
                 Ok(room) => {
                     let value = Secret::new(room.to_string());
                     self.stepped.commit.settings.push((notices::SETTING.to_owned(), Some(value)));
-                    self.say(room.clone(), &Reply::Notices(NoticesReply::Here).bilingual());
+                    let said = Reply::Notices(NoticesReply::Here).bilingual();
+                    tell(self.stepped, room.clone(), &said, notice_key(self.actor(), "notices"));
                     NoticesReply::On(room)
                 }
                 Err(problem) => problem,
@@ -61,6 +63,10 @@ impl Run<'_> {
             return Ok(Err(NoticesReply::Encrypted));
         }
         let levels = app.matrix.power_levels(&room).await.map_err(StepError::Homeserver)?;
-        Ok(if levels.can_send(&app.own.bot, "m.room.message") { Ok(room) } else { Err(NoticesReply::NoPower) })
+        Ok(if levels.can_send(&app.own.bot, "m.room.message") {
+            Ok(room)
+        } else {
+            Err(NoticesReply::NoPower)
+        })
     }
 }

@@ -11,8 +11,8 @@ use bridge_core::reply::Queue;
 use bridge_store::{ChatFigures, LinkSource};
 use sha2::{Digest, Sha256};
 
+use crate::actions::overview::VERSION;
 use crate::app::App;
-use crate::commands::VERSION;
 use crate::http::body;
 use crate::observe::standing::Standing;
 

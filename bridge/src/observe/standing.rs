@@ -82,6 +82,12 @@ impl Standing {
         depth.to_matrix.failed + depth.to_dingtalk.failed
     }
 
+    /// What came in and could not be read.
+    pub(crate) fn unreadable(&self) -> u64 {
+        let depth = self.depth();
+        depth.from_matrix.parked + depth.from_dingtalk.parked
+    }
+
     /// What came last from DingTalk. A process that has heard nothing yet knows of messages from the database.
     pub(crate) fn last_event(&self, chats: &ChatFigures) -> Option<(String, Timestamp)> {
         let stored = chats.last_message.map(|at| ("callback".to_owned(), at));

@@ -3,6 +3,8 @@
 //! A 1:1 chat is a person. Until DingTalk names its conversation it is known by [`portal::direct_id`], under which its
 //! room's alias is made as well; so whoever comes first, and however often it is tried, there is one room.
 
+use std::sync::Arc;
+
 use bridge_core::clock::Timestamp;
 use bridge_core::command::Language;
 use bridge_core::content::Document;
@@ -55,7 +57,10 @@ pub(crate) async fn chat_of(app: &App, person: &PersonId) -> Result<Option<Chat>
         if chat.kind != ChatKind::Direct || chat.peer.as_ref() != Some(person) {
             continue;
         }
-        if found.as_ref().is_none_or(|best| !best.is_open() && (chat.is_open() || !portal::is_own_id(&chat.id))) {
+        if found
+            .as_ref()
+            .is_none_or(|best| !best.is_open() && (chat.is_open() || !portal::is_own_id(&chat.id)))
+        {
             found = Some(chat);
         }
     }
@@ -79,7 +84,7 @@ pub(crate) async fn prepare(
         return Ok(None);
     }
     let Some(own_id) = portal::direct_id(&message.sender) else { return Ok(None) };
-    let guard = app.opening.clone().lock_owned().await;
+    let guard = Arc::clone(&app.bridging).lock_owned().await;
     facts.opened = app.store.chat(&own_id).await?.filter(|chat| chat.is_open() && chat.room.is_some());
     if facts.opened.is_some() {
         return Ok(Some(guard));
@@ -90,8 +95,8 @@ pub(crate) async fn prepare(
     }
     let known = profiles::known(app, &message.sender).await?;
     let sender_id = Some(&message.sender_id);
-    let person = known
-        .or_else(|| profiles::new_person(app, &message.sender, &message.sender_name, sender_id, now));
+    let person =
+        known.or_else(|| profiles::new_person(app, &message.sender, &message.sender_name, sender_id, now));
     let Some(person) = person else { return Ok(None) };
     facts.room = open(app, &person, &recipients).await?;
     Ok(facts.room.is_some().then_some(guard))
@@ -266,7 +271,7 @@ pub(crate) async fn begin(
     stepped: &mut Stepped,
 ) -> Result<DirectReply, StepError> {
     let name = person.name.clone();
-    let guard = app.opening.clone().lock_owned().await;
+    let guard = Arc::clone(&app.bridging).lock_owned().await;
     let known = chat_of(app, &person.id).await?;
     if let Some(chat) = known.as_ref().filter(|chat| chat.is_open())
         && let Some(room) = chat.room.clone()
@@ -303,11 +308,7 @@ pub(crate) async fn begin(
 }
 
 /// A person by staff id of whom nobody may have heard: the address book decides. `None`: there is nobody.
-pub(crate) async fn look_up(
-    app: &App,
-    id: &PersonId,
-    now: Timestamp,
-) -> Result<Option<Person>, StepError> {
+pub(crate) async fn look_up(app: &App, id: &PersonId, now: Timestamp) -> Result<Option<Person>, StepError> {
     if let Some(person) = profiles::known(app, id).await? {
         return Ok(Some(person));
     }
@@ -400,7 +401,11 @@ pub(crate) async fn invited(
 }
 
 /// Ghost and bot come into the room; whether it can be a 1:1 chat's.
-async fn settle(app: &App, event: &RoomEvent, person: &Person) -> Result<Result<Place, DirectReply>, Problem> {
+async fn settle(
+    app: &App,
+    event: &RoomEvent,
+    person: &Person,
+) -> Result<Result<Place, DirectReply>, Problem> {
     let ghost = send::present(app, &person.id).await?.mxid;
     let (room, bot) = (&event.room, &app.own.bot);
     app.matrix.join((&**room).into(), &ghost, &[]).await?;

@@ -246,7 +246,7 @@ impl Worker {
         let mut commit = Commit::default();
         let mut flights: Vec<InFlight> = Vec::new();
         let mut again = std::collections::HashSet::new();
-        let mut guards = Vec::new();
+        let (mut after, mut guards) = (Vec::new(), Vec::new());
         let now = self.app.now();
         let mut decided = 0;
         for (item, decoded) in batch {
@@ -254,6 +254,7 @@ impl Worker {
             decided += 1;
             step::merge(&mut commit, stepped.commit);
             again.extend(stepped.wake);
+            after.extend(stepped.after);
             guards.extend(stepped.guard);
             for (key, op) in stepped.ops {
                 flights.push(self.flight(key, op, now));
@@ -272,6 +273,9 @@ impl Worker {
         }
         for (chat, change) in &portals {
             self.app.forget_chat(chat, &change.rooms());
+        }
+        for after in after {
+            self.app.take(after);
         }
         drop(guards);
         if !again.is_empty() {
@@ -373,6 +377,13 @@ impl Worker {
         let code = outcome::code(outcome).to_owned();
         let reply = match (&flight.op, next) {
             (Rendered::Recall(_), _) => Reply::Happened(Happening::NotRecalled(RecallProblem::Refused(code))),
+            // What a ghost could not say. The bot's own sentences have no origin: a room that refuses the bot is not
+            // told about it again and again.
+            (Rendered::Matrix(send), _) => {
+                send.origin.as_ref()?;
+                let op = bot_says(send.room.clone(), &Reply::NotShown { code }.bilingual(), None);
+                return Some(self.notice_flight(flight, op));
+            }
             (_, attempt::Next::MaybeSent) => Reply::MaybeSent,
             _ => Reply::NotDelivered { code },
         };
@@ -382,10 +393,13 @@ impl Worker {
     /// What the room is told about a message of its own.
     fn notice(&self, flight: &InFlight, reply: &Reply) -> Option<InFlight> {
         let origin = flight.op.room_origin()?;
-        let text = reply.bilingual();
-        let op = bot_says(origin.room.clone(), &text, Some(&origin.event));
+        let op = bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event));
+        Some(self.notice_flight(flight, op))
+    }
+
+    fn notice_flight(&self, flight: &InFlight, op: Rendered) -> InFlight {
         let cause = format!("{}/{}", flight.key, flight.seq);
-        Some(self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now()))
+        self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now())
     }
 
     /// Commits what became of messages, and new rows.

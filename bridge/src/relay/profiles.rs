@@ -137,7 +137,10 @@ async fn refresh(app: &App, id: &PersonId) -> Result<(), Duration> {
             if person.sender_id.is_none() && person.name != user.name {
                 let person = Person { name: user.name, updated_at: now, ..person };
                 app.people.insert(id.clone(), person.clone());
-                app.store.commit(Commit { people: vec![person], ..Commit::default() }).await.map_err(stored)?;
+                app.store
+                    .commit(Commit { people: vec![person], ..Commit::default() })
+                    .await
+                    .map_err(stored)?;
                 send::present(app, id).await.map_err(|_| PAUSE)?;
             }
         }
@@ -155,7 +158,10 @@ async fn show(
     profile: &mut Profile,
 ) -> Result<(), Duration> {
     let matrix = |error: bridge_matrix::error::MatrixError| {
-        tracing::warn!(code = outcome::code(&outcome::of_matrix(&error)), "a picture could not be shown: {error}");
+        tracing::warn!(
+            code = outcome::code(&outcome::of_matrix(&error)),
+            "a picture could not be shown: {error}"
+        );
         PAUSE
     };
     let shown = match &source {

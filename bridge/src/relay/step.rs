@@ -15,7 +15,7 @@ use bridge_dingtalk::wire::message::decode_callback;
 use bridge_matrix::error::MatrixError;
 use bridge_store::{Commit, InboxItem, Person, StoreError};
 
-use crate::app::App;
+use crate::app::{App, WebhookKeys};
 use crate::commands;
 use crate::relay::op::{From, Rendered, render};
 use crate::relay::{direct, facts, members, profiles, recall};
@@ -125,6 +125,16 @@ pub(crate) fn decode(item: &InboxItem) -> Decoded {
     }
 }
 
+/// What the running bridge takes into use when the commit that keeps it is durable.
+pub(crate) enum After {
+    /// An app is linked.
+    Linked(Box<bridge_store::Link>),
+    /// No app is linked any more.
+    Unlinked,
+    /// The webhook has other keys.
+    Keys(WebhookKeys),
+}
+
 /// What a step leads to.
 #[derive(Default)]
 pub(crate) struct Stepped {
@@ -132,8 +142,10 @@ pub(crate) struct Stepped {
     pub(crate) ops: Vec<(OpKey, Rendered)>,
     /// Lanes that have to look at their outbox afterwards.
     pub(crate) wake: Vec<Lane>,
-    /// Let go when the commit is durable and known.
-    pub(crate) guard: Option<direct::Guard>,
+    /// What happens after the commit.
+    pub(crate) after: Vec<After>,
+    /// Kept until after the commit, by who bridges a chat.
+    pub(crate) guard: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 /// Adds one commit to another.
@@ -362,7 +374,7 @@ async fn room_event(
             .push((facts::room_setting(&event.room, what), Some(Secret::new(now.0.to_string()))));
     }
     if let Some(parsed) = decision.command {
-        commands::run(app, parsed, event, now, &mut stepped).await?;
+        commands::run(app, parsed, event, &mut stepped).await?;
     }
     Ok(stepped)
 }

@@ -176,7 +176,6 @@ impl Reconciler {
         if written.some || deleted {
             return Ok(Step::Again);
         }
-        again = earliest(again, written.again);
         if plan.finalizer == Some(FinalizerChange::Remove) {
             self.remove_finalizer(key, snapshot).await?;
             *wrote = true;
@@ -191,6 +190,9 @@ impl Reconciler {
                 *wrote = true;
                 self.publish(snapshot, news);
             }
+        } else {
+            // The answers came, and they changed nothing.
+            self.state.with_record(key, |record| record.status_held = None);
         }
         Ok(Step::Done { again })
     }

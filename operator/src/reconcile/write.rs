@@ -1,6 +1,6 @@
 //! Writes of a pass: children in waves, finalizer, status, events. Every answer is remembered at once.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use dingtalk_crds::{DingTalkBridgeStatus, names};
 use operator_cluster::{
@@ -29,8 +29,6 @@ pub(super) struct Written {
     pub(super) some: bool,
     /// Whether something was not written, because it was refused or its name is taken.
     pub(super) refused: bool,
-    /// When to try again.
-    pub(super) again: Option<Duration>,
 }
 
 impl Reconciler {
@@ -100,7 +98,7 @@ impl Reconciler {
                     let managers = project::managers(&live, names::FIELD_MANAGER);
                     tracing::info!(object = %key, child = %resource.kind, by = ?managers, "a child was changed by somebody else and is repaired");
                 }
-                self.remember(key, change.child, live, Some(wanted.digest));
+                self.remember(key, change.child, live, wanted.digest);
                 self.state.put_refusal(key, change.child, None);
                 Ok(true)
             }
@@ -130,15 +128,13 @@ impl Reconciler {
     }
 
     /// Remembers a child from the answer to a write.
-    fn remember(&self, key: &Key, child: ChildKind, live: Value, wanted: Option<Digest>) {
+    fn remember(&self, key: &Key, child: ChildKind, live: Value, wanted: Digest) {
         let Some(meta) = Meta::of(&live) else { return };
         let seen = projection::seen(&kinds::of(child).kind, live);
-        if let Some(wanted) = wanted {
-            if wanted != seen.digest {
-                tracing::debug!(object = %key, ?child, ?wanted, live = ?seen.digest, "the API server spells a child in its own way");
-            }
-            self.state.with_record(key, |record| record.wrote(child, wanted, seen.digest));
+        if wanted != seen.digest {
+            tracing::debug!(object = %key, ?child, ?wanted, live = ?seen.digest, "the API server spells a child in its own way");
         }
+        self.state.with_record(key, |record| record.wrote(child, wanted, seen.digest));
         self.state.put_child(key, child, Known::new(seen, meta.version));
     }
 

@@ -17,7 +17,7 @@ pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSess
 pub use metrics::Metrics;
 pub use process::{Process, Spawn, Usage, usage};
 pub use proxy::{FaultProxy, Mode};
-pub use synapse::{Installation, Synapse, SynapseOptions};
+pub use synapse::{Installation, Package, Synapse, SynapseOptions};
 pub use waiting::{free_port, wait_until};
 
 /// Makes ring the process's TLS provider; the HTTP client has none of its own. Calling it again does nothing.

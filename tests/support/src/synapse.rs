@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sha1::{Digest as _, Sha1};
 
-pub use crate::venv::Installation;
+pub use crate::venv::{Installation, Package};
 use crate::{MatrixClient, Process, Spawn, UserSession, hex, random_bytes, waiting::Patience};
 
 /// What the first answer may take, on a busy machine.

@@ -1,4 +1,4 @@
-//! Installing Synapse from the Python package index.
+//! Installing programs from the Python package index.
 
 use std::{
     fs::{File, TryLockError},
@@ -12,31 +12,70 @@ use tokio::{process::Command, time::Instant};
 
 use crate::waiting::Patience;
 
-/// The release that tests run against.
-pub(crate) const VERSION: &str = "1.163.2";
+/// Something of the Python package index that tests need, in a version that does not change by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Package {
+    /// How people call it.
+    pub title: &'static str,
+    /// Its name in the index.
+    pub name: &'static str,
+    /// Its release.
+    pub version: &'static str,
+    /// What it has to be able to import.
+    pub imports: &'static str,
+}
+
+impl Package {
+    /// The homeserver.
+    pub const SYNAPSE: Self =
+        Self { title: "Synapse", name: "matrix-synapse", version: "1.163.2", imports: "nacl" };
+    /// The Kubernetes client that is neither kubectl nor the operator's.
+    pub const KUBERNETES: Self = Self {
+        title: "the Kubernetes client for Python",
+        name: "kubernetes",
+        version: "35.0.0",
+        imports: "kubernetes",
+    };
+
+    fn folder(self) -> String {
+        format!("{}-venv-{}", self.name.trim_start_matches("matrix-"), self.version)
+    }
+}
 
 /// How long another process's installation is waited for.
 const OTHERS: Duration = Duration::from_mins(10);
 
-/// An installed Synapse.
+/// An installed [`Package`].
 #[derive(Debug, Clone)]
 pub struct Installation {
+    package: Package,
     python: PathBuf,
 }
 
 impl Installation {
-    /// Finds Synapse below `cache`, or installs it there: about 250 MB, twenty seconds on a fast network.
+    /// Finds Synapse below `cache`, or installs it there: about 250 MB, twenty seconds on a fast network. As
+    /// [`Self::of`].
+    pub async fn ensure(cache: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+        Self::of(Package::SYNAPSE, cache, progress).await
+    }
+
+    /// Finds a package below `cache`, or installs it there.
     ///
     /// It needs Python 3.10 or later with `venv` and `pip`, and the package index or a mirror that `pip` is
     /// configured for. Calls at the same time, from other processes too, wait for each other. An installation that
     /// was interrupted leaves nothing that would be used. `progress` is told what takes time.
-    pub async fn ensure(cache: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+    pub async fn of(
+        package: Package,
+        cache: &Path,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> anyhow::Result<Self> {
+        let Package { title, version, .. } = package;
         // The programs below are named by absolute paths.
         std::fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
         let cache = cache.canonicalize()?;
-        let folder = cache.join(format!("synapse-venv-{VERSION}"));
-        let installed = Self { python: folder.join("bin/python") };
-        let _lock = lock(&folder.with_added_extension("lock"), progress).await?;
+        let folder = cache.join(package.folder());
+        let installed = Self { package, python: folder.join("bin/python") };
+        let _lock = lock(&folder.with_added_extension("lock"), title, progress).await?;
         if installed.works().await {
             return Ok(installed);
         }
@@ -47,8 +86,8 @@ impl Installation {
                 std::fs::remove_dir_all(old).with_context(|| format!("removing {}", old.display()))?;
             }
         }
-        progress(&format!("installing Synapse {VERSION} below {}", cache.display()));
-        build(&partial).await?;
+        progress(&format!("installing {title} {version} below {}", cache.display()));
+        build(package, &partial).await?;
         // The scripts in bin name the old path; the interpreter finds its packages by its own place.
         std::fs::rename(&partial, &folder)?;
         anyhow::ensure!(
@@ -56,19 +95,20 @@ impl Installation {
             "{} does not run after the installation",
             installed.python.display()
         );
-        progress(&format!("installed Synapse {VERSION} in {} s", started.elapsed().as_secs()));
+        progress(&format!("installed {title} {version} in {} s", started.elapsed().as_secs()));
         Ok(installed)
     }
 
-    /// The Python interpreter that can run `-m synapse.app.homeserver`.
+    /// The Python interpreter that has the package.
     pub fn python(&self) -> &Path {
         &self.python
     }
 
     /// A broken one is possible: the Python below it may have been upgraded.
     async fn works(&self) -> bool {
+        let Package { name, version, imports, .. } = self.package;
         let check = format!(
-            "import importlib.metadata as m; assert m.version('matrix-synapse') == '{VERSION}'; import nacl"
+            "import importlib.metadata as m; assert m.version('{name}') == '{version}'; import {imports}"
         );
         let mut command = Command::new(&self.python);
         command.args(["-c", &check]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -77,7 +117,7 @@ impl Installation {
 }
 
 /// Holds the file until it is dropped, or the process dies.
-async fn lock(path: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<File> {
+async fn lock(path: &Path, title: &str, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<File> {
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
     let mut patience = Patience::new(OTHERS);
     let mut told = false;
@@ -88,13 +128,13 @@ async fn lock(path: &Path, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<F
             Err(TryLockError::WouldBlock) => {}
         }
         if !std::mem::replace(&mut told, true) {
-            progress("waiting for another process to install Synapse");
+            progress(&format!("waiting for another process to install {title}"));
         }
         patience.pause(&format!("the lock {}", path.display())).await?;
     }
 }
 
-async fn build(folder: &Path) -> anyhow::Result<()> {
+async fn build(package: Package, folder: &Path) -> anyhow::Result<()> {
     const PYTHON: &str =
         "install Python 3.10 or later with venv and pip (Debian: apt-get install python3-venv python3-pip)";
     let check = "import sys; assert sys.version_info >= (3, 10), sys.version";
@@ -110,9 +150,12 @@ async fn build(folder: &Path) -> anyhow::Result<()> {
         "--disable-pip-version-check",
         "--only-binary=:all:",
     ]);
-    run(pip.arg(format!("matrix-synapse=={VERSION}"))).await.with_context(|| {
-        "pip could not install Synapse: is the package index reachable? A mirror or proxy can be set with \
-         PIP_INDEX_URL, HTTPS_PROXY and PIP_CERT"
+    let Package { title, name, version, .. } = package;
+    run(pip.arg(format!("{name}=={version}"))).await.with_context(|| {
+        format!(
+            "pip could not install {title}: is the package index reachable? A mirror or proxy can be set with \
+             PIP_INDEX_URL, HTTPS_PROXY and PIP_CERT"
+        )
     })
 }
 

@@ -28,7 +28,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use test_support::Installation;
+use test_support::{Installation, Package};
 
 pub use crate::{
     bridge::Bridge,
@@ -65,7 +65,12 @@ pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// Installs Synapse into a virtual environment of the build folder, unless it is there.
 pub async fn install_synapse(progress: Progress<'_>) -> anyhow::Result<Installation> {
-    Installation::ensure(&target_dir()?, progress).await
+    install_python(Package::SYNAPSE, progress).await
+}
+
+/// Installs something of Python's package index into a virtual environment of the build folder, unless it is there.
+pub async fn install_python(package: Package, progress: Progress<'_>) -> anyhow::Result<Installation> {
+    Installation::of(package, &target_dir()?, progress).await
 }
 
 /// The folder that builds go to: what this program lies in.

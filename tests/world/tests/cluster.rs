@@ -10,10 +10,12 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cluster::{Cluster, ClusterOptions};
+use dingtalk_crds::names;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
-use test_support::wait_until;
+use test_support::{Package, wait_until};
 use tokio::sync::Mutex;
 use world::{
     Access, BridgedChat, ClusterWorld, ClusterWorldOptions, ContextOptions, HomeserverKind, ImagesFrom,
@@ -83,6 +85,11 @@ async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_messag
     let ready =
         ["-n", world.namespace(), "wait", "--for=condition=Ready", "dtb", world.name(), "--timeout=60s"];
     world.kubectl().run(&ready).await.unwrap();
+
+    another_client_deletes_the_object_and_makes_it_again(&world).await;
+    let crossing = world.cross_to_matrix(&chat, "一切如旧", LIMIT).await.unwrap();
+    assert_eq!(crossing.read, crossing.written);
+    world.cross_to_dingtalk(&chat, "all as before", LIMIT).await.unwrap();
     let description = world.description();
     let ingress = world.cluster().unwrap().ingress();
     world.stop().await.unwrap();
@@ -162,6 +169,41 @@ async fn everything(cluster: &Cluster) -> String {
     let kinds = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,persistentvolumes,flowschemas,\
                  prioritylevelconfigurations,ingresses,services,deployments";
     cluster.kubectl(&["get", kinds, "-A", "-o", "name"]).await.unwrap()
+}
+
+/// Runs `independent_client.py`, and answers the lines that it prints.
+async fn another_client(world: &ClusterWorld, python: &Path, what: &str) -> Vec<String> {
+    let kubeconfig = world.description().kubeconfig.unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/independent_client.py");
+    let mut command = tokio::process::Command::new(python);
+    command.arg(script).arg(what).arg(kubeconfig).args([world.namespace(), world.name()]).kill_on_drop(true);
+    let output = command.output().await.unwrap();
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{what}: {said}{complained}");
+    said.lines().map(str::to_owned).collect()
+}
+
+/// What a dashboard does that uses neither kubectl nor the operator's client. The user's data outlives the object: the
+/// one that is made again is linked and bridged as before, once the homeserver knows its registration.
+async fn another_client_deletes_the_object_and_makes_it_again(world: &ClusterWorld) {
+    let installed = world::install_python(Package::KUBERNETES, &tell).await.unwrap();
+    let left = another_client(world, installed.python(), "delete").await;
+    let (claim, key) = (names::data_claim(world.name()), names::sealing_secret(world.name()));
+    assert_eq!(left, [format!("persistent_volume_claim/{claim}"), format!("secret/{key}")]);
+
+    let secret = names::registration_secret(world.name());
+    let register = async {
+        let read = wait_until(LIMIT, "the new registration", async || {
+            world.kubectl().json(&["-n", world.namespace(), "get", "secret", &secret]).await.ok()
+        });
+        let text = read.await.unwrap()["data"][names::keys::REGISTRATION].as_str().unwrap().to_owned();
+        std::fs::write(world.description().registration, STANDARD.decode(text).unwrap()).unwrap();
+        world.homeserver().stop().await.unwrap();
+        world.homeserver().resume().await.unwrap();
+    };
+    let (way, ()) = tokio::join!(another_client(world, installed.python(), "create"), register);
+    assert_eq!(way[way.len() - 2..], ["Ready".to_owned(), world.description().webhook_url], "{way:?}");
 }
 
 /// Everything that is not the webhook belongs to the homeserver of the same host.

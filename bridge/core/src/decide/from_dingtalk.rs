@@ -275,7 +275,10 @@ mod tests {
         let facts = Facts { room: Some((room.clone(), Some("$n".into()))), ..Facts::default() };
         let first = decide(&facts, &private("hi"), "msg:1", NOW);
         assert_eq!((first.fate, first.backfill), (Fate::Done, false));
-        assert!(matches!(first.ops.as_slice(), [Op::Say(say)] if say.room == room), "no confirmation is posted");
+        assert!(
+            matches!(first.ops.as_slice(), [Op::Say(say)] if say.room == room),
+            "no confirmation is posted"
+        );
         let chosen = PortalChange::Choose { room: room.clone(), synced_to: Some("$n".into()) };
         let id = first.chat.unwrap().id;
         assert_eq!(first.portals, [(id.clone(), chosen.clone()), (id.clone(), PortalChange::Open)]);

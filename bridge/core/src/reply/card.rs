@@ -138,8 +138,7 @@ mod tests {
             Card::AttendanceApproval { status: Some("NORMAL".into()), kind: None },
             Card::Calendar { change: Some("create".into()), people: 2, at },
         ];
-        let texts: Vec<String> =
-            cards.iter().map(|one| card(one, Some("林小桥")).to_plain_text()).collect();
+        let texts: Vec<String> = cards.iter().map(|one| card(one, Some("林小桥")).to_plain_text()).collect();
         insta::assert_snapshot!(texts.join("\n\n"));
     }
 }

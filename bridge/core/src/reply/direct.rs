@@ -138,18 +138,14 @@ impl DirectReply {
                 format!("{name} 不在本组织内：钉钉只允许机器人回复，不能主动发起。")
             }
             Self::Departed { name } => format!("{name} 已离开组织，无法联系。"),
-            Self::NotDirect => {
-                "单聊需要一个没有其他人的房间。请与我新建私聊，或向机器人发送 pm。".to_owned()
-            }
+            Self::NotDirect => "单聊需要一个没有其他人的房间。请与我新建私聊，或向机器人发送 pm。".to_owned(),
             Self::Encrypted => {
                 "此房间已加密，而本桥接未开启加密功能。请向机器人发送 pm，它会打开可用的房间。".to_owned()
             }
             Self::NoBot => {
                 "桥接机器人无法进入此房间。请允许我邀请它，或向机器人发送 pm，它会打开可用的房间。".to_owned()
             }
-            Self::InvitedIntoPortal => {
-                "⚠ 此房间已桥接到钉钉会话。要加入的人请在钉钉中邀请。".to_owned()
-            }
+            Self::InvitedIntoPortal => "⚠ 此房间已桥接到钉钉会话。要加入的人请在钉钉中邀请。".to_owned(),
         }
     }
 }
@@ -165,7 +161,9 @@ pub(super) fn samples() -> [DirectReply; 13] {
         DirectReply::NotForYou { recipients: vec!["@ada:acme.example".into()] },
         DirectReply::NotForYou { recipients: vec![] },
         DirectReply::Unknown { wanted: "Lin".into() },
-        DirectReply::Ambiguous { people: vec![(name.clone(), Some("user0142".into())), (name.clone(), None)] },
+        DirectReply::Ambiguous {
+            people: vec![(name.clone(), Some("user0142".into())), (name.clone(), None)],
+        },
         DirectReply::External { name: name.clone() },
         DirectReply::Departed { name },
         DirectReply::NotDirect,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Status, age, names};
+use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, names};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
 
@@ -23,6 +23,11 @@ pub(super) fn text(reply: &Reply) -> String {
             an unencrypted room instead: unbridge this one, then bridge another."
                 .to_owned()
         }
+        Reply::NotAllowed { command, admins } if admins.is_empty() => format!(
+            "You may not use {}. Nobody may yet: whoever runs this bridge names its admins in the configuration, \
+             under permissions.admins.",
+            command.words().0
+        ),
         Reply::NotAllowed { command, admins } => {
             format!("You may not use {}. The admins of this bridge may: {}", command.words().0, names(admins))
         }
@@ -34,7 +39,7 @@ pub(super) fn text(reply: &Reply) -> String {
             }
             text.push_str(
                 "Text and Markdown cross both ways. Reactions, typing and calls do not. help <command> tells more, \
-                 help zh is Chinese.",
+                 help zh is Chinese, language zh keeps it so.",
             );
             text
         }
@@ -87,6 +92,9 @@ pub(super) fn text(reply: &Reply) -> String {
              mention them: colleagues there write @ and the bot's name."
         ),
         Reply::Unbridged { title } => format!("No longer bridged: {title}"),
+        Reply::RoomUnbridged { title } => format!(
+            "This room is no longer bridged to the DingTalk chat \"{title}\". What is written here stays here."
+        ),
         Reply::UnbridgeUnknown => {
             "No bridged chat has this room or chat ID. groups lists all of them.".to_owned()
         }
@@ -104,8 +112,8 @@ pub(super) fn text(reply: &Reply) -> String {
             "The webhook's token and AES key come from the bridge's configuration. Change them there."
                 .to_owned()
         }
-        Reply::Retrying(0) => "Nothing to send again: no message failed.".to_owned(),
-        Reply::Retrying(count) => format!("Sending {count} failed messages again. status shows how it went."),
+        Reply::Retrying(retrying) => retry(*retrying),
+        Reply::LanguageSet => "I answer you in English from now on.".to_owned(),
         Reply::Failed { code } => {
             format!("That did not work: {code}. Please try again; status shows what is wrong.")
         }
@@ -120,6 +128,10 @@ pub(super) fn text(reply: &Reply) -> String {
             repeated by itself; an admin can send it again with retry."
                 .to_owned()
         }
+        Reply::NotShown { code } => format!(
+            "⚠ A message from DingTalk could not be shown in this room ({}). An admin can send it again with retry.",
+            reason(code)
+        ),
         Reply::CannotCross { kind } => format!("⚠ Messages of kind {kind} do not cross to DingTalk yet."),
         Reply::OverQuota => {
             "⚠ DingTalk withheld a message: the organisation's monthly quota is used up. Messages \
@@ -167,10 +179,45 @@ fn wrong(error: &CommandError) -> String {
         CommandError::Token => {
             "The token must be 3 to 32 letters and digits, as DingTalk's console makes it.".to_owned()
         }
+        CommandError::Failure => {
+            "retry takes nothing, the number of a failed message as status shows it, or the id of its event. \
+             Example: retry 12"
+                .to_owned()
+        }
+        CommandError::Language => "I speak English and Chinese: language en, language zh.".to_owned(),
+        CommandError::Topic(Some(name)) => {
+            format!("There is no such command. Did you mean help {}? help lists all.", name.words().0)
+        }
+        CommandError::Topic(None) => "There is no such command. help lists all.".to_owned(),
         CommandError::AesKey => {
             "The AES key must be exactly 43 letters and digits, as DingTalk's console makes it.".to_owned()
         }
     }
+}
+
+fn retry(retrying: Retrying) -> String {
+    match retrying {
+        Retrying::Nothing => "Nothing to send again: no message failed.".to_owned(),
+        Retrying::Unknown => {
+            "No failed message has this number or id. status lists the newest ones with their numbers; retry alone \
+             sends all of them again."
+                .to_owned()
+        }
+        Retrying::Some { to_matrix, to_dingtalk, maybe_twice } => {
+            let mut text = format!(
+                "Sending {} again: {to_matrix} to Matrix, {to_dingtalk} to DingTalk. status shows how it went.",
+                messages(to_matrix + to_dingtalk)
+            );
+            if maybe_twice > 0 {
+                let _ = write!(text, "\n{maybe_twice} of them may have arrived before and may be seen twice.");
+            }
+            text
+        }
+    }
+}
+
+fn messages(count: usize) -> String {
+    if count == 1 { "1 failed message".to_owned() } else { format!("{count} failed messages") }
 }
 
 fn after_secret(redacted: bool) -> &'static str {
@@ -231,6 +278,9 @@ fn bridge_problem(problem: &BridgeProblem) -> String {
         BridgeProblem::RoomTaken(title) => {
             format!("This room is bridged to \"{title}\" already. unbridge it first, or choose another room.")
         }
+        BridgeProblem::AlreadyBridged(title) => format!(
+            "This room is bridged to \"{title}\" already, as you want it: nothing is to be done. unbridge takes it down."
+        ),
         BridgeProblem::ChatTaken(room) => {
             format!("This chat is bridged to {room} already. unbridge it first.")
         }
@@ -261,6 +311,10 @@ fn status(figures: &Status) -> String {
         }
         None => text.push_str("DingTalk: not linked – send login <AppKey> <AppSecret> <AgentID>\n"),
     }
+    let _ = match &figures.webhook {
+        Some(url) => writeln!(text, "Receiving: webhook {url}"),
+        None => writeln!(text, "Receiving: webhook, public address not configured"),
+    };
     let _ = writeln!(text, "Database: {}", state(&figures.database));
     let _ = writeln!(text, "To Matrix: {}", queue(&figures.to_matrix));
     let _ = writeln!(text, "To DingTalk: {}", queue(&figures.to_dingtalk));
@@ -281,9 +335,19 @@ fn status(figures: &Status) -> String {
         text.push_str("Failed messages: none");
     } else {
         let _ = write!(text, "Failed messages: {} (retry sends them again)", figures.failed_total);
-        for (code, since) in &figures.failed {
-            let _ = write!(text, "\n  {} ago: {}", age(*since), reason(code));
+        for failed in &figures.failed {
+            let side = if failed.to_dingtalk { "DingTalk" } else { "Matrix" };
+            let _ = write!(
+                text,
+                "\n  #{} to {side}, {} ago: {}",
+                failed.number,
+                age(failed.age),
+                reason(&failed.code)
+            );
         }
+    }
+    if figures.unreadable > 0 {
+        let _ = write!(text, "\nCould not be read: {} (kept; the log says more)", figures.unreadable);
     }
     text
 }
@@ -324,6 +388,7 @@ fn summary(name: Name) -> &'static str {
         Name::Retry => "sends failed messages again",
         Name::Ping => "answers",
         Name::Version => "tells the version",
+        Name::Language => "chooses the language of my answers to you",
         Name::Help => "shows this",
     }
 }
@@ -354,10 +419,15 @@ fn details(name: Name) -> &'static str {
             arguments it takes the ones DingTalk's console made. new makes fresh ones. Admins only."
         }
         Name::Retry => {
-            "Messages that may have been sent are sent again as well, so colleagues may see one twice. \
+            "Without an argument it sends all of them, else the one with the number that status shows, or with the id \
+            of its Matrix event or DingTalk message. Messages that may have been sent are sent again as well, so colleagues may see one twice. \
             Admins only."
         }
         Name::Logout | Name::Status | Name::Groups => "Admins only.",
+        Name::Language => {
+            "Kept until you choose another. Without a choice I answer in the language of the command: status in \
+            English, 状态 in Chinese."
+        }
         Name::Ping | Name::Version | Name::Help => "",
     }
 }
@@ -373,6 +443,13 @@ fn reason(code: &str) -> &str {
         "content_refused" => "DingTalk refuses the content",
         "not_linked" => "no DingTalk app is linked",
         "maybe_sent" => "the answer was lost; it may have been sent",
+        "session_gone" => {
+            "DingTalk's reply address has expired; the next message from the chat brings a new one"
+        }
+        "user_gone" => "the person is no longer in the organisation",
+        "m_too_large" => "it is too large for the homeserver",
+        "m_forbidden" => "the room does not let the sender speak",
+        "unreadable" => "another version of the bridge wrote it",
         other => other,
     }
 }

@@ -94,6 +94,11 @@ pub enum Reply {
         /// The chat's title.
         title: String,
     },
+    /// Said in the room that is no longer bridged.
+    RoomUnbridged {
+        /// The chat's title.
+        title: String,
+    },
     /// `unbridge` found nothing.
     UnbridgeUnknown,
     /// What to paste into DingTalk's console.
@@ -110,7 +115,9 @@ pub enum Reply {
     /// The values come from files.
     WebhookFromFile,
     /// The answer of `retry`.
-    Retrying(usize),
+    Retrying(Retrying),
+    /// `language` worked: answers come in this one from now on.
+    LanguageSet,
     /// A command failed inside.
     Failed {
         /// Stable code.
@@ -123,6 +130,11 @@ pub enum Reply {
     },
     /// In the room: a message may have reached DingTalk.
     MaybeSent,
+    /// In the room: a message from DingTalk could not be shown here.
+    NotShown {
+        /// Stable code.
+        code: String,
+    },
     /// In the room: a kind of message does not cross.
     CannotCross {
         /// Its kind.
@@ -182,8 +194,10 @@ pub enum BridgeProblem {
     Encrypted,
     /// No message came from this chat.
     UnknownChat(ChatId),
-    /// The room has a chat.
+    /// The room has another chat.
     RoomTaken(String),
+    /// Room and chat are bridged to each other.
+    AlreadyBridged(String),
     /// The chat has a room.
     ChatTaken(OwnedRoomId),
     /// DingTalk disbanded the chat.
@@ -211,6 +225,8 @@ pub struct Status {
     pub to_matrix: Queue,
     /// Waiting towards DingTalk.
     pub to_dingtalk: Queue,
+    /// The public address of the webhook, when the bridge knows it.
+    pub webhook: Option<String>,
     /// What came last from DingTalk, and how long ago.
     pub last_event: Option<(String, Duration)>,
     /// Bridged chats.
@@ -221,10 +237,43 @@ pub struct Status {
     pub held: u64,
     /// DingTalk's monthly quota is used up.
     pub over_quota: bool,
-    /// The newest messages that failed: code and age.
-    pub failed: Vec<(String, Duration)>,
+    /// The newest messages that failed.
+    pub failed: Vec<FailedLine>,
     /// How many failed in all.
     pub failed_total: u64,
+    /// What came in and could not be read; it is kept.
+    pub unreadable: u64,
+}
+
+/// A message that failed, as a line of `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedLine {
+    /// What `retry` takes.
+    pub number: i64,
+    /// Whether it was to go to DingTalk; else to Matrix.
+    pub to_dingtalk: bool,
+    /// Why, as a stable code.
+    pub code: String,
+    /// How long ago it failed.
+    pub age: Duration,
+}
+
+/// What `retry` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retrying {
+    /// There was nothing to send again.
+    Nothing,
+    /// No failed message has this number or id.
+    Unknown,
+    /// So many messages are on their way again.
+    Some {
+        /// Towards Matrix.
+        to_matrix: usize,
+        /// Towards DingTalk.
+        to_dingtalk: usize,
+        /// How many of them may have arrived before, so that they may be seen twice.
+        maybe_twice: usize,
+    },
 }
 
 /// One direction of `status`.
@@ -292,9 +341,14 @@ fn age(span: Duration) -> String {
     }
 }
 
-/// Who may use commands, named for a person who may not.
+/// Who may use commands, named for a person who may not; a long list is cut.
 fn names(users: &[String]) -> String {
-    if users.is_empty() { "–".to_owned() } else { users.join(", ") }
+    const MOST: usize = 10;
+    let mut text = users.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if users.len() > MOST {
+        text.push_str(", …");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -309,6 +363,7 @@ mod tests {
             Reply::EncryptedRoom,
             Reply::EncryptedPortal,
             Reply::NotAllowed { command: Name::Login, admins: vec!["@ada:acme.example".into()] },
+            Reply::NotAllowed { command: Name::Status, admins: vec![] },
             Reply::Help(None),
             Reply::Pong,
             Reply::Version("0.1.0".into()),
@@ -322,8 +377,15 @@ mod tests {
                 organisation: Some("Acme".into()),
                 to_matrix: Queue { waiting: 2, oldest: Some(Duration::from_secs(61)) },
                 last_event: Some(("callback".into(), Duration::from_secs(7))),
-                failed: vec![("chat_gone".into(), Duration::from_hours(3))],
+                webhook: Some("https://h/bridges/dingtalk/webhook".into()),
+                failed: vec![FailedLine {
+                    number: 12,
+                    to_dingtalk: true,
+                    code: "chat_gone".into(),
+                    age: Duration::from_hours(3),
+                }],
                 failed_total: 1,
+                unreadable: 2,
                 ..Status::default()
             })),
             Reply::Groups(vec![]),
@@ -336,6 +398,7 @@ mod tests {
             Reply::Bridged { title: "Plan".into(), room: room.clone(), held: 3 },
             Reply::RoomBridged { title: "Plan".into() },
             Reply::Unbridged { title: "Plan".into() },
+            Reply::RoomUnbridged { title: "Plan".into() },
             Reply::UnbridgeUnknown,
             Reply::Webhook {
                 url: Some("https://h/bridges/dingtalk/webhook".into()),
@@ -344,10 +407,15 @@ mod tests {
             },
             Reply::WebhookSet,
             Reply::WebhookFromFile,
-            Reply::Retrying(2),
+            Reply::Retrying(Retrying::Nothing),
+            Reply::Retrying(Retrying::Unknown),
+            Reply::Retrying(Retrying::Some { to_matrix: 1, to_dingtalk: 2, maybe_twice: 0 }),
+            Reply::Retrying(Retrying::Some { to_matrix: 0, to_dingtalk: 2, maybe_twice: 1 }),
+            Reply::LanguageSet,
             Reply::Failed { code: "store".into() },
             Reply::NotDelivered { code: "chat_gone".into() },
             Reply::MaybeSent,
+            Reply::NotShown { code: "m_too_large".into() },
             Reply::CannotCross { kind: "m.image".into() },
             Reply::OverQuota,
             Reply::Gap,
@@ -368,6 +436,10 @@ mod tests {
                 CommandError::Chat,
                 CommandError::Token,
                 CommandError::AesKey,
+                CommandError::Failure,
+                CommandError::Language,
+                CommandError::Topic(Some(Name::Bridge)),
+                CommandError::Topic(None),
             ]
             .map(Reply::Wrong),
         );
@@ -390,6 +462,7 @@ mod tests {
                 BridgeProblem::Encrypted,
                 BridgeProblem::UnknownChat(chat),
                 BridgeProblem::RoomTaken("Plan".into()),
+                BridgeProblem::AlreadyBridged("Plan".into()),
                 BridgeProblem::ChatTaken(room),
                 BridgeProblem::Dead,
                 BridgeProblem::ManagementRoom,

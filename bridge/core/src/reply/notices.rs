@@ -51,9 +51,7 @@ impl NoticesReply {
     pub(super) fn chinese(&self) -> String {
         match self {
             Self::On(room) => format!("审批、考勤和日程的变更显示在 {room}。"),
-            Self::Off => {
-                "目前没有房间显示审批、考勤和日程的变更。选择房间：notices <matrix-room>".to_owned()
-            }
+            Self::Off => "目前没有房间显示审批、考勤和日程的变更。选择房间：notices <matrix-room>".to_owned(),
             Self::Here => {
                 "从现在起，此房间显示组织的审批、考勤和日程变更。这里的发言不会传到钉钉。".to_owned()
             }

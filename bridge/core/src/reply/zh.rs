@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Status, age, names};
+use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, names};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
 
@@ -18,6 +18,10 @@ pub(super) fn text(reply: &Reply) -> String {
             "此房间现已加密，这里的消息不再传到钉钉。请先用 unbridge 取消桥接，再桥接一个未加密的房间。"
                 .to_owned()
         }
+        Reply::NotAllowed { command, admins } if admins.is_empty() => format!(
+            "你无权使用 {}。目前还没有管理员：请由运行本桥接的人在配置的 permissions.admins 中指定。",
+            command.words().0
+        ),
         Reply::NotAllowed { command, admins } => {
             format!("你无权使用 {}。可使用的管理员：{}", command.words().0, names(admins))
         }
@@ -28,7 +32,7 @@ pub(super) fn text(reply: &Reply) -> String {
                 let _ = writeln!(text, "  {}（{}）– {}", name.usage(), name.words().1, summary(name));
             }
             text.push_str(
-                "文本与 Markdown 双向互通；表情回应、输入状态和通话不互通。help <命令> zh 查看详情。",
+                "文本与 Markdown 双向互通；表情回应、输入状态和通话不互通。help <命令> zh 查看详情，language zh 以后都用中文。",
             );
             text
         }
@@ -70,6 +74,9 @@ pub(super) fn text(reply: &Reply) -> String {
             format!("此房间现已桥接到钉钉会话“{title}”。钉钉只把@机器人的消息发给机器人，请同事发言时@它。")
         }
         Reply::Unbridged { title } => format!("已取消桥接：{title}"),
+        Reply::RoomUnbridged { title } => {
+            format!("此房间不再桥接到钉钉会话“{title}”，这里的消息不再传到钉钉。")
+        }
         Reply::UnbridgeUnknown => "没有桥接使用此房间或会话 ID。groups 列出全部会话。".to_owned(),
         Reply::Webhook { url, token, aes_key } => format!(
             "请在钉钉开发者后台“事件订阅”和机器人“消息接收地址”处填写：\n地址：{}\nToken：{token}\n\
@@ -80,8 +87,8 @@ pub(super) fn text(reply: &Reply) -> String {
             "已使用钉钉后台生成的 Token 与 AES Key。请在后台重新保存地址以看到绿色对勾。".to_owned()
         }
         Reply::WebhookFromFile => "回调的 Token 与 AES Key 来自桥接的配置文件，请在那里修改。".to_owned(),
-        Reply::Retrying(0) => "没有失败的消息需要重发。".to_owned(),
-        Reply::Retrying(count) => format!("正在重发 {count} 条失败的消息，可用 status 查看结果。"),
+        Reply::Retrying(retrying) => retry(*retrying),
+        Reply::LanguageSet => "以后我用中文回答你。".to_owned(),
         Reply::Failed { code } => format!("未能完成：{code}。请重试；status 会显示问题所在。"),
         Reply::NotDelivered { code } => {
             format!("⚠ 此消息未送达钉钉（{}）。管理员可用 retry 重发。", reason(code))
@@ -89,6 +96,9 @@ pub(super) fn text(reply: &Reply) -> String {
         Reply::MaybeSent => {
             "⚠ 此消息可能已送达钉钉，也可能没有：未收到钉钉的答复。系统不会自动重发；管理员可用 retry 重发。"
                 .to_owned()
+        }
+        Reply::NotShown { code } => {
+            format!("⚠ 一条来自钉钉的消息无法在此房间显示（{}）。管理员可用 retry 重发。", reason(code))
         }
         Reply::CannotCross { kind } => format!("⚠ {kind} 类型的消息暂时不能传到钉钉。"),
         Reply::OverQuota => {
@@ -119,7 +129,35 @@ fn wrong(error: &CommandError) -> String {
         CommandError::Room => "房间应为 ID（!…）或别名（#name:server），可在房间设置中找到。".to_owned(),
         CommandError::Chat => "这不是会话 ID。请在钉钉群里@机器人，它会回复会话 ID。".to_owned(),
         CommandError::Token => "Token 应为 3 至 32 位字母和数字，与钉钉后台生成的一致。".to_owned(),
+        CommandError::Failure => {
+            "retry 可以不带参数，也可以带 status 显示的失败消息编号或其事件 ID。例：retry 12".to_owned()
+        }
+        CommandError::Language => "我会英文和中文：language en、language zh。".to_owned(),
+        CommandError::Topic(Some(name)) => {
+            format!("没有这个命令。你是想用 help {} zh 吗？help zh 列出全部命令。", name.words().0)
+        }
+        CommandError::Topic(None) => "没有这个命令。help zh 列出全部命令。".to_owned(),
         CommandError::AesKey => "AES Key 应为 43 位字母和数字，与钉钉后台生成的一致。".to_owned(),
+    }
+}
+
+fn retry(retrying: Retrying) -> String {
+    match retrying {
+        Retrying::Nothing => "没有失败的消息需要重发。".to_owned(),
+        Retrying::Unknown => {
+            "没有此编号或 ID 的失败消息。status 列出最近的失败消息及其编号；单独发送 retry 重发全部。"
+                .to_owned()
+        }
+        Retrying::Some { to_matrix, to_dingtalk, maybe_twice } => {
+            let mut text = format!(
+                "正在重发 {} 条失败的消息：{to_matrix} 条发往 Matrix，{to_dingtalk} 条发往钉钉。可用 status 查看结果。",
+                to_matrix + to_dingtalk
+            );
+            if maybe_twice > 0 {
+                let _ = write!(text, "\n其中 {maybe_twice} 条可能之前已送达，同事可能看到两次。");
+            }
+            text
+        }
     }
 }
 
@@ -169,6 +207,9 @@ fn bridge_problem(problem: &BridgeProblem) -> String {
         BridgeProblem::RoomTaken(title) => {
             format!("此房间已桥接到“{title}”。请先 unbridge，或另选房间。")
         }
+        BridgeProblem::AlreadyBridged(title) => {
+            format!("此房间已桥接到“{title}”，与你的要求一致，无需操作。unbridge 可取消桥接。")
+        }
         BridgeProblem::ChatTaken(room) => format!("此会话已桥接到 {room}。请先 unbridge。"),
         BridgeProblem::Dead => "钉钉已解散此会话，无法桥接。".to_owned(),
         BridgeProblem::ManagementRoom => "这是我们的私聊，请另选一个房间桥接。".to_owned(),
@@ -193,6 +234,10 @@ fn status(figures: &Status) -> String {
         }
         None => text.push_str("钉钉：未绑定 – 请发送 login <AppKey> <AppSecret> <AgentID>\n"),
     }
+    let _ = match &figures.webhook {
+        Some(url) => writeln!(text, "接收方式：回调 {url}"),
+        None => writeln!(text, "接收方式：回调，未配置公网地址"),
+    };
     let _ = writeln!(text, "数据库：{}", state(&figures.database));
     let _ = writeln!(text, "发往 Matrix：{}", queue(&figures.to_matrix));
     let _ = writeln!(text, "发往钉钉：{}", queue(&figures.to_dingtalk));
@@ -210,9 +255,19 @@ fn status(figures: &Status) -> String {
         text.push_str("失败的消息：无");
     } else {
         let _ = write!(text, "失败的消息：{} 条（retry 重发）", figures.failed_total);
-        for (code, since) in &figures.failed {
-            let _ = write!(text, "\n  {} 前：{}", age(*since), reason(code));
+        for failed in &figures.failed {
+            let side = if failed.to_dingtalk { "钉钉" } else { "Matrix" };
+            let _ = write!(
+                text,
+                "\n  #{} 发往{side}，{} 前：{}",
+                failed.number,
+                age(failed.age),
+                reason(&failed.code)
+            );
         }
+    }
+    if figures.unreadable > 0 {
+        let _ = write!(text, "\n无法读取的内容：{} 条（已保留，详见日志）", figures.unreadable);
     }
     text
 }
@@ -253,6 +308,7 @@ fn summary(name: Name) -> &'static str {
         Name::Retry => "重发失败的消息",
         Name::Ping => "应答",
         Name::Version => "显示版本",
+        Name::Language => "选择我回答你的语言",
         Name::Help => "显示本说明",
     }
 }
@@ -277,7 +333,13 @@ fn details(name: Name) -> &'static str {
         Name::Webhook => {
             "不带参数显示桥接生成的地址、Token 和 AES Key；带两个参数则使用钉钉后台生成的；new 重新生成。仅限管理员。"
         }
-        Name::Retry => "可能已送达的消息也会重发，同事可能看到两次。仅限管理员。",
+        Name::Retry => {
+            "不带参数重发全部；也可写 status 显示的编号，或 Matrix 事件、钉钉消息的 ID，只重发那一条。\
+            可能已送达的消息也会重发，同事可能看到两次。仅限管理员。"
+        }
+        Name::Language => {
+            "一直有效，直到你另选。未选择时，我用命令所用的语言回答：status 用英文，状态 用中文。"
+        }
         Name::Logout | Name::Status | Name::Groups => "仅限管理员。",
         Name::Ping | Name::Version | Name::Help => "",
     }
@@ -294,6 +356,11 @@ fn reason(code: &str) -> &str {
         "content_refused" => "钉钉拒绝该内容",
         "not_linked" => "尚未绑定钉钉应用",
         "maybe_sent" => "未收到答复，可能已送达",
+        "session_gone" => "钉钉的回复地址已过期，会话中的下一条消息会带来新的",
+        "user_gone" => "对方已不在组织中",
+        "m_too_large" => "超出 Matrix 服务器的大小限制",
+        "m_forbidden" => "此房间不允许该发送者发言",
+        "unreadable" => "由其他版本的桥接写入",
         other => other,
     }
 }

@@ -35,7 +35,11 @@ impl Client {
         let answer = self.http.call_at(address, Payload::Picture, Effect::Reads).await?;
         if answer.status != 200 {
             let class = if answer.status >= 500 { Class::Retry } else { Class::WrongData };
-            return Err(ApiError::own(&format!("http.{}", answer.status), class, "the picture was not given out"));
+            return Err(ApiError::own(
+                &format!("http.{}", answer.status),
+                class,
+                "the picture was not given out",
+            ));
         }
         let unknown = || ApiError::own(code::ANSWER_UNREADABLE, Class::WrongData, "not a picture");
         let content_type = picture_type(&answer.body).ok_or_else(unknown)?;

@@ -54,6 +54,12 @@ fn every_command_answers_and_every_wrong_input_says_what_to_do() {
             (format!("webhook abc {aes_key}"), vec!["come from the bridge's configuration"]),
             ("webhook new".into(), vec!["come from the bridge's configuration"]),
             ("ping pong".into(), vec!["Please write: ping"]),
+            ("retry everything".into(), vec!["retry takes nothing, the number", "retry 12"]),
+            ("language".into(), vec!["Please write: language en|zh"]),
+            ("language fr".into(), vec!["I speak English and Chinese"]),
+            ("help brige".into(), vec!["Did you mean help bridge?"]),
+            ("help nothing".into(), vec!["There is no such command"]),
+            (format!("bridge {room_id} {chat_id}"), vec!["is bridged to", "already, as you want it"]),
         ];
         for (command, words) in commands {
             direct.expect(&command, &words).await;
@@ -102,6 +108,7 @@ fn bridge_says_what_is_missing_in_the_room() {
         direct.expect(&format!("bridge {plain} {chat_id}"), &["Bridged: 没有房间的群"]).await;
         direct.expect(&format!("bridge {plain} {chat_id}"), &["This room is bridged to", "unbridge"]).await;
         direct.expect(&format!("unbridge {plain}"), &["No longer bridged: 没有房间的群"]).await;
+        stage::wait_message(world, &plain, "This room is no longer bridged").await;
         let unheard = unique("after unbridge");
         admin.send_text(&plain, &unheard).await.unwrap();
 

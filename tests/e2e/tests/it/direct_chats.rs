@@ -50,7 +50,8 @@ async fn one_to_one(world: &World, staff_id: &str) -> String {
     let found = wait_until(LIMIT, "the 1:1 chat", async || {
         let chats: Vec<Value> = world.sandbox().get("chats").await.ok()?;
         let chat = chats.iter().find(|chat| {
-            chat["kind"] != "group" && chat["members"].as_array().is_some_and(|all| all.contains(&json!(staff_id)))
+            chat["kind"] != "group"
+                && chat["members"].as_array().is_some_and(|all| all.contains(&json!(staff_id)))
         })?;
         chat["chat_id"].as_str().map(str::to_owned)
     });

@@ -11,6 +11,7 @@ mod direct_chats;
 mod encrypted;
 mod first_contact;
 mod group;
+mod language;
 mod logout;
 mod lost_answer;
 mod membership;

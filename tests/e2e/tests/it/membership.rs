@@ -66,9 +66,8 @@ fn a_room_follows_its_chats_title_until_somebody_names_it() {
         };
         let wait_name = async |expected: &str| {
             let what = format!("the room to be called {expected}");
-            let named = wait_until(LIMIT, &what, async || {
-                (name().await.as_deref() == Some(expected)).then_some(())
-            });
+            let named =
+                wait_until(LIMIT, &what, async || (name().await.as_deref() == Some(expected)).then_some(()));
             named.await.unwrap();
         };
         let title = |title: &str, shape: &str| json!({"event_type": "chat_update_title", "chat_id": chat.chat_id, "title": title, "shape": shape});

@@ -15,7 +15,12 @@ fn events(staff_id: &str, title: &str) -> [(&'static str, Value, Vec<&'static st
             "bpms_instance_change",
             json!({"title": title, "type": "finish", "result": "agree", "staffId": staff_id,
                 "finishTime": 1_758_800_005_123_i64, "url": "https://aflow.dingtalk.com/approval?id=1"}),
-            vec!["已结束 finished", "同意 agreed", "2025-09-25 19:33 (UTC+8)", "https://aflow.dingtalk.com/approval?id=1"],
+            vec![
+                "已结束 finished",
+                "同意 agreed",
+                "2025-09-25 19:33 (UTC+8)",
+                "https://aflow.dingtalk.com/approval?id=1",
+            ],
         ),
         (
             "bpms_task_change",
@@ -57,16 +62,17 @@ fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
         for (kind, fields, _) in events(&person.staff_id, "unseen") {
             happen(&world, json!({"event_type": kind, "fields": fields})).await;
         }
-        let counted = wait_until(LIMIT, "six ignored events", async || {
-            (ignored().await == before + 6).then_some(())
-        });
+        let counted =
+            wait_until(LIMIT, "six ignored events", async || (ignored().await == before + 6).then_some(()));
         counted.await.unwrap();
 
         let direct = Direct::open(&world, world.admin()).await;
         direct.expect("notices", &["No room shows"]).await;
         direct.expect("notices nowhere", &["must be an id (!…) or an alias"]).await;
         direct.expect("notices !no:demo.localhost", &["I am not in this room"]).await;
-        direct.expect(&format!("notices {}", world.chats()[0].room_id), &["bridged to a DingTalk chat"]).await;
+        direct
+            .expect(&format!("notices {}", world.chats()[0].room_id), &["bridged to a DingTalk chat"])
+            .await;
         let alice = Direct::open(&world, &world.users()[0]).await;
         alice.expect("notices off", &["You may not use notices"]).await;
         let room = room(&world, Some("Notices")).await;
@@ -105,9 +111,8 @@ fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
         let before = ignored().await;
         let (kind, fields, _) = &events(&person.staff_id, "after")[0];
         happen(&world, json!({"event_type": kind, "fields": fields})).await;
-        let counted = wait_until(LIMIT, "an ignored event", async || {
-            (ignored().await == before + 1).then_some(())
-        });
+        let counted =
+            wait_until(LIMIT, "an ignored event", async || (ignored().await == before + 1).then_some(()));
         counted.await.unwrap();
         assert!(stage::messages(&world, &room, "after").await.is_empty());
         world.stop().await.unwrap();

@@ -26,7 +26,12 @@ fn a_refused_message_is_parked_and_sent_again_by_retry() {
         let elsewhere = unique("elsewhere");
         alice.send_text(&other.room_id, &elsewhere).await.unwrap();
         wait_sent(&world, other, &elsewhere).await;
-        direct.expect("status", &["Failed messages: 1", "retry"]).await;
+        let status = direct.expect("status", &["Failed messages: 1", "retry", "to DingTalk"]);
+        let status = status.await;
+        let number =
+            status.split_once("\n  #").and_then(|(_, rest)| rest.split_once(' ')).unwrap().0.to_owned();
+        direct.expect("retry 999999", &["No failed message has this number"]).await;
+        direct.expect("retry soon", &["retry takes nothing, the number"]).await;
         assert_eq!(stage::metric(&world, "failed", &[("network", "dingtalk")]).await, 1);
 
         present(true).await;
@@ -34,11 +39,40 @@ fn a_refused_message_is_parked_and_sent_again_by_retry() {
         alice.send_text(&chat.room_id, &next).await.unwrap();
         wait_sent(&world, chat, &next).await;
         assert!(sent(&world, chat, &parked).await.is_empty());
-        direct.expect("retry", &["Sending 1 failed messages again"]).await;
+        direct.expect(&format!("retry {number}"), &["Sending 1 failed message again", "1 to DingTalk"]).await;
         wait_sent(&world, chat, &parked).await;
         stage::wait_quiet(&world).await;
         assert_eq!(sent(&world, chat, &parked).await.len(), 1);
         direct.expect("status", &["Failed messages: none"]).await;
+        direct.expect("retry", &["Nothing to send again"]).await;
+        world.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn a_message_that_a_room_refuses_is_parked_told_there_and_sent_again_by_its_id() {
+    run(async {
+        let world = stage::stub("refusing", |_| ()).await;
+        let (chat, admin) = (&world.chats()[0], world.admin());
+        let direct = Direct::open(&world, admin).await;
+        let person = &world.info().people[0];
+        let levels = admin.state(&chat.room_id, "m.room.power_levels", "").await.unwrap().unwrap();
+        let mut strict = levels.clone();
+        strict["events_default"] = json!(25);
+        admin.put_state(&chat.room_id, "m.room.power_levels", "", &strict).await.unwrap();
+        let refused = unique("refused");
+        let message = world.sandbox().write(&chat.chat_id, &person.staff_id, &refused).await.unwrap();
+        let notice = stage::wait_message(&world, &chat.room_id, "could not be shown in this room").await;
+        assert_eq!(notice["sender"], world.bot_user_id().as_str());
+        assert!(stage::body(&notice).contains("无法在此房间显示"), "{notice}");
+        direct.expect("status", &["Failed messages: 1", "to Matrix", "does not let the sender speak"]).await;
+
+        admin.put_state(&chat.room_id, "m.room.power_levels", "", &levels).await.unwrap();
+        direct.expect(&format!("retry {message}"), &["Sending 1 failed message again", "1 to Matrix"]).await;
+        let event = stage::wait_message(&world, &chat.room_id, &refused).await;
+        assert_eq!(event["sender"], stage::ghost(&world, 0).as_str());
+        direct.expect("status", &["Failed messages: none"]).await;
+        assert_eq!(stage::messages(&world, &chat.room_id, "could not be shown").await.len(), 1);
         world.stop().await.unwrap();
     });
 }

@@ -1,0 +1,48 @@
+//! How the bridge stands, for people.
+
+use bridge_core::clock::Timestamp;
+use bridge_core::reply::{FailedLine, Status};
+use bridge_store::Network;
+
+use crate::app::App;
+use crate::observe::standing::Standing;
+use crate::relay::step::StepError;
+
+/// The version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Failed messages that are named.
+const NAMED: u32 = 5;
+
+/// Everything `status` tells. `own` rows in the inbox are the asker's question itself.
+pub(crate) async fn status(app: &App, own: u64) -> Result<Status, StepError> {
+    let standing = Standing::read(app).await;
+    let chats = app.store.chat_figures().await?;
+    let failed = app.store.failed(NAMED).await?;
+    let age = |at: Timestamp| standing.now.since(at);
+    let linked = standing.linked.as_ref();
+    let line = |failed: bridge_store::Failed| FailedLine {
+        number: failed.seq.0,
+        to_dingtalk: failed.network == Network::DingTalk,
+        code: failed.code,
+        age: age(failed.at),
+    };
+    Ok(Status {
+        version: VERSION.to_owned(),
+        homeserver: standing.homeserver.clone(),
+        organisation: linked.map(|linked| linked.link.organisation.clone()),
+        dingtalk: standing.dingtalk.clone(),
+        database: standing.depth.err().map(str::to_owned),
+        to_matrix: standing.to_matrix(),
+        to_dingtalk: standing.to_dingtalk(own),
+        webhook: app.config.appservice.webhook_url.as_ref().map(ToString::to_string),
+        last_event: standing.last_event(&chats).map(|(kind, at)| (kind, age(at))),
+        bridged: usize::try_from(chats.bridged).unwrap_or(usize::MAX),
+        seen: usize::try_from(chats.seen).unwrap_or(usize::MAX),
+        held: standing.depth.map_or(0, |depth| depth.from_dingtalk.held),
+        over_quota: app.health.over_quota(),
+        failed: failed.into_iter().map(line).collect(),
+        failed_total: standing.failed(),
+        unreadable: standing.unreadable(),
+    })
+}
