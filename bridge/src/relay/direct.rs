@@ -169,7 +169,7 @@ async fn try_open(app: &App, person: &Person, recipients: &[OwnedUserId]) -> Res
         topic: Some(topic.text(Language::Chinese) + " · " + &topic.text(Language::English)),
         is_direct: true,
         preset: Preset::PrivateChat,
-        initial_state: avatar.map(room_avatar).into_iter().collect(),
+        initial_state: avatar.as_deref().map(room_avatar).into_iter().collect(),
         // The ghost invites, so that the room shows up as a chat with it.
         power_levels: Some(serde_json::json!({ "invite": 0 })),
         ..CreateRoom::default()
@@ -191,7 +191,7 @@ async fn try_open(app: &App, person: &Person, recipients: &[OwnedUserId]) -> Res
     Ok((made.room, newest))
 }
 
-fn room_avatar(avatar: String) -> InitialState {
+fn room_avatar(avatar: &str) -> InitialState {
     InitialState {
         event_type: "m.room.avatar".to_owned(),
         state_key: String::new(),

@@ -1,5 +1,7 @@
 //! What is said about 1:1 chats, in both languages side by side.
 
+use std::fmt::Write as _;
+
 use ruma::OwnedRoomId;
 
 use super::names;
@@ -79,10 +81,10 @@ impl DirectReply {
             Self::Ambiguous { people } => {
                 let mut text = "Several people are called so. Please write the staff id:".to_owned();
                 for (name, staff) in people {
-                    text.push_str(&match staff {
-                        Some(staff) => format!("\n  pm {staff} – {name}"),
-                        None => format!("\n  {name} – from outside the organisation"),
-                    });
+                    let _ = match staff {
+                        Some(staff) => write!(text, "\n  pm {staff} – {name}"),
+                        None => write!(text, "\n  {name} – from outside the organisation"),
+                    };
                 }
                 text
             }
@@ -127,10 +129,10 @@ impl DirectReply {
             Self::Ambiguous { people } => {
                 let mut text = "有多人叫这个名字，请改用 UserID：".to_owned();
                 for (name, staff) in people {
-                    text.push_str(&match staff {
-                        Some(staff) => format!("\n  pm {staff} – {name}"),
-                        None => format!("\n  {name} – 组织外人员"),
-                    });
+                    let _ = match staff {
+                        Some(staff) => write!(text, "\n  pm {staff} – {name}"),
+                        None => write!(text, "\n  {name} – 组织外人员"),
+                    };
                 }
                 text
             }
