@@ -393,7 +393,9 @@ fn nearest(word: &str) -> Option<Name> {
         let shares = word.chars().any(|c| !c.is_ascii() && name.words().1.contains(c));
         if shares && chinese <= 1 { chinese } else { english }
     };
-    Name::ALL.into_iter().min_by_key(distance).filter(|name| distance(name) <= 2)
+    // Another word of the same length is not a slip, however short it is.
+    let near = |name: &Name| distance(name) <= 2.min(name.words().0.len() - 1);
+    Name::ALL.into_iter().min_by_key(distance).filter(near)
 }
 
 #[cfg(test)]
