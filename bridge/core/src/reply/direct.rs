@@ -69,6 +69,11 @@ impl DirectReply {
             Self::Topic { name } => format!("1:1 chat with {name} in DingTalk, through the organisation's bot"),
             Self::Opened { name, room } => format!("Your chat with {name} is open: {room}"),
             Self::Exists { name, room } => format!("There is a chat with {name} already: {room}"),
+            Self::NotForYou { recipients } if recipients.is_empty() => {
+                "Nobody is chosen to see 1:1 chats of this workspace. Who runs the bridge can change that \
+                 (direct.enabled, direct.recipients)."
+                    .to_owned()
+            }
             Self::NotForYou { recipients } => format!(
                 "1:1 chats of this workspace are shown to {} only. Who runs the bridge can change that \
                  (direct.recipients).",
@@ -119,6 +124,9 @@ impl DirectReply {
             Self::Topic { name } => format!("通过组织的机器人与 {name} 的钉钉单聊"),
             Self::Opened { name, room } => format!("与 {name} 的单聊已打开：{room}"),
             Self::Exists { name, room } => format!("已有与 {name} 的单聊：{room}"),
+            Self::NotForYou { recipients } if recipients.is_empty() => {
+                "本工作区没有指定可查看单聊的用户。桥接的维护者可以修改（direct.enabled、direct.recipients）。".to_owned()
+            }
             Self::NotForYou { recipients } => format!(
                 "本工作区的单聊只向以下用户显示：{}。桥接的维护者可以修改（direct.recipients）。",
                 names(recipients)

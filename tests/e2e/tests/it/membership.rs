@@ -146,10 +146,13 @@ fn who_leaves_the_organisation_leaves_its_rooms_and_a_new_name_is_shown_once() {
         for shape in ["http", "stream"] {
             happen(world, renamed(shape)).await;
         }
-        let shown = wait_until(LIMIT, "the new name", async || {
-            (world.admin().display_name(&ghost).await.ok()?.as_deref() == Some(&*new)).then_some(())
-        });
-        shown.await.unwrap();
+        for chat in &chats {
+            let shown = wait_until(LIMIT, "the new name", async || {
+                let members = world.admin().joined_members(&chat.room_id).await.ok()?;
+                (members.get(&ghost)?.display_name.as_deref() == Some(&*new)).then_some(())
+            });
+            shown.await.unwrap();
+        }
         happen(world, json!({"event_type": "user_leave_org", "staff_ids": [staff_id]})).await;
         for chat in &chats {
             wait_member(world, &chat.room_id, &ghost, false).await;

@@ -100,7 +100,10 @@ impl MatrixClient {
             #[serde(default)]
             events: Vec<Value>,
         }
-        let filter = json!({"room": {"timeline": {"limit": 1}, "state": {"types": []}}}).to_string();
+        let nothing = json!({"types": []});
+        let room = json!({"timeline": {"limit": 1, "types": []}, "state": nothing, "ephemeral": nothing,
+            "account_data": nothing});
+        let filter = json!({"room": room, "presence": nothing, "account_data": nothing}).to_string();
         let query = [("timeout", "0"), ("filter", &filter)];
         let mut answer = self.request(Method::GET, &["v3", "sync"], &query, None).await?;
         let invitations = match answer.pointer_mut("/rooms/invite") {
