@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bridge_config::Config;
 use bridge_core::clock::{Clock, Entropy, Timestamp};
+use bridge_core::decide::away::Silence;
 use bridge_core::delivery::attempt::Policy;
 use bridge_core::id::{ChatId, PersonId};
 use bridge_core::portal::Chat;
@@ -15,12 +16,14 @@ use bridge_dingtalk::wire::crypt::EventCrypt;
 use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::observe::metrics::Metrics;
+use crate::receiving::Receiving;
 use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
 use crate::relay::step::After;
+use crate::stream::state::StreamState;
 
 /// The device all of the bridge's users send from; makes repetitions safe across restarts of the homeserver.
 const DEVICE: &str = "DINGTALKBRIDGE";
@@ -44,6 +47,10 @@ pub(crate) struct App {
     pub(crate) settler: Settler,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
+    pub(crate) receiving: Receiving,
+    /// Wakes whoever fetches the pushes that DingTalk gave up.
+    pub(crate) ask_failed: Arc<Notify>,
+    pub(crate) stream: StreamState,
     pub(crate) chats: Cache<ChatId, Option<Chat>>,
     pub(crate) portals: Cache<OwnedRoomId, Option<ChatId>>,
     pub(crate) people: Cache<PersonId, Person>,
@@ -93,6 +100,10 @@ pub(crate) struct Health {
     dingtalk: Mutex<Option<String>>,
     last_event: Mutex<Option<(String, Timestamp)>>,
     over_quota: AtomicBool,
+    /// What the silence of the subscription means, while there is one.
+    silence: Mutex<Option<Silence>>,
+    /// DingTalk says that no address is subscribed.
+    subscription_gone: AtomicBool,
     /// When the main loop last turned, for the liveness probe.
     pub(crate) heartbeat: AtomicI64,
 }
@@ -121,6 +132,10 @@ impl Health {
     }
 
     pub(crate) fn heard(&self, kind: &str, now: Timestamp) {
+        // A message to the bot proves nothing about the subscription to events.
+        if kind != "callback" {
+            self.set_subscription_gone(false);
+        }
         let mut last = self.last_event.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *last {
             Some((known, at)) if known == kind => *at = now,
@@ -130,6 +145,22 @@ impl Health {
 
     pub(crate) fn last_event(&self) -> Option<(String, Timestamp)> {
         self.last_event.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_silence(&self, silence: Option<Silence>) {
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = silence;
+    }
+
+    pub(crate) fn silence(&self) -> Option<Silence> {
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_subscription_gone(&self, gone: bool) {
+        self.subscription_gone.store(gone, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subscription_gone(&self) -> bool {
+        self.subscription_gone.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_over_quota(&self, over: bool) {
@@ -171,6 +202,7 @@ impl App {
             settler,
             wanted,
         } = parts;
+        let receiving = Receiving::new(config.dingtalk.receive);
         Self {
             config,
             own,
@@ -187,6 +219,9 @@ impl App {
             settler,
             metrics: Metrics::new(),
             health: Health::new(),
+            receiving,
+            ask_failed: Arc::default(),
+            stream: StreamState::default(),
             chats: Cache::new(2_048),
             portals: Cache::new(2_048),
             people: Cache::new(4_096),
@@ -227,6 +262,7 @@ impl App {
             Arc::new(Linked { link, crypt })
         });
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = linked;
+        self.receiving.tell();
     }
 
     /// Takes into use what a commit made durable.
@@ -241,6 +277,7 @@ impl App {
                 self.sessions.clear();
             }
             After::Keys(keys) => self.set_webhook_keys(keys),
+            After::Receive(choice) => self.receiving.choose(choice),
         }
     }
 

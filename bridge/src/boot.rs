@@ -9,6 +9,7 @@ use axum::routing::get;
 use bridge_config::{AgentId, Config, SealingKey, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::id::{CorpId, PersonId, RobotCode};
+use bridge_core::receive::Receive;
 use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
 use bridge_matrix::wire::transaction::OwnUsers;
@@ -21,12 +22,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actions::link::{AES_KEY_SETTING, TOKEN_SETTING};
 use crate::app::{App, Parts, WebhookKeys};
+use crate::away;
 use crate::files;
 use crate::http::server::{Bounds, serve};
 use crate::http::{probes, transactions, webhook};
+use crate::receiving::RECEIVE_SETTING;
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
 use crate::relay::{profiles, readback, sweep};
+use crate::stream;
 
 /// How long the end may take; the contract allows 10 s.
 const END: Duration = Duration::from_secs(9);
@@ -68,6 +72,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (wanted, asked) = tokio::sync::mpsc::channel(profiles::MOST_WANTED);
     let app = Arc::new(make_app(config, Arc::clone(&store), settler, wanted)?);
     load_link(&app).await?;
+    let chosen = store.setting(RECEIVE_SETTING).await?;
+    app.receiving.choose(chosen.and_then(|chosen| Receive::parse(chosen.expose())));
 
     let stop_doors = CancellationToken::new();
     let stop_work = CancellationToken::new();
@@ -87,13 +93,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         header_timeout: app.config.http.header_timeout.get(),
     };
     let doors = tokio::spawn(serve(listener, router(Arc::clone(&app)), bounds, stop_doors.clone()));
+    let streaming = tokio::spawn(stream::run(Arc::clone(&app), stop_doors.clone()));
     let work = tokio::spawn(Arc::clone(&lanes).run(feed));
+    let watching = tokio::spawn(away::run(Arc::clone(&app), Arc::clone(&lanes), stop_work.clone()));
     let background = [
         tokio::spawn(sweep::heartbeat(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(sweep::homeserver(Arc::clone(&app), Arc::clone(&ask_readback), stop_work.clone())),
         tokio::spawn(sweep::dingtalk(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(profiles::run(Arc::clone(&app), asked, stop_work.clone())),
         tokio::spawn(sweep::purge(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(away::failed::run(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(readback::run(Arc::clone(&app), Arc::clone(&lanes), ask_readback, stop_work.clone())),
     ];
     tracing::info!(
@@ -107,8 +116,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping: no new requests, what is under way is finished");
     let end = async {
         stop_doors.cancel();
+        let doors = async { tokio::join!(doors, streaming) };
         let _ = tokio::time::timeout(Duration::from_secs(3), doors).await;
         stop_work.cancel();
+        let work = async { tokio::join!(work, watching) };
         let _ = tokio::time::timeout(Duration::from_secs(4), work).await;
         for task in background {
             task.abort();
@@ -263,10 +274,10 @@ async fn load_link(app: &Arc<App>) -> anyhow::Result<()> {
         app_secret: files::secret("dingtalk.credentials.app_secret_file", &given.app_secret_file)?,
         agent_id: agent_id.as_str().parse()?,
         corp: configured.or_else(|| known.as_ref().and_then(|link| link.corp.clone())),
+        linked_at: known.as_ref().map_or_else(|| app.now(), |link| link.linked_at),
         organisation: known.map_or_else(|| app_key.to_string(), |link| link.organisation),
         app_key,
         linked_by: app.own.bot.clone(),
-        linked_at: app.now(),
         room: None,
         source: LinkSource::File,
     };

@@ -5,10 +5,13 @@
 
 mod actions;
 mod app;
+mod away;
 mod boot;
 pub mod cli;
 mod commands;
 mod files;
 mod http;
 mod observe;
+mod receiving;
 mod relay;
+mod stream;

@@ -9,6 +9,19 @@ use crate::homeserver::fixed;
 use crate::units::TimeSpan;
 use crate::value::{AgentId, AllowedHost, BaseUrl};
 
+/// By which way DingTalk's events and messages reach the bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Receive {
+    /// DingTalk posts them to the webhook's address.
+    #[default]
+    Webhook,
+    /// The bridge keeps a connection to DingTalk open (Stream mode); no public address is needed.
+    Stream,
+    /// Both at once, for a change from one to the other.
+    Both,
+}
+
 /// How the bridge reaches DingTalk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +39,19 @@ pub struct DingTalk {
     /// The organisation's `CorpId`. Without it, the bridge learns it from the first message to its bot.
     #[schemars(example = &"ding0123456789abcdef")]
     pub corp_id: Option<String>,
+    /// By which way DingTalk's events and messages come: `webhook` (DingTalk posts them to `appservice.webhook_url`),
+    /// `stream` (the bridge connects to DingTalk, no public address is needed) or `both`. It must fit what is chosen in
+    /// DingTalk's console; the command `stream` changes it at run time.
+    pub receive: Receive,
+    /// How long a Stream connection may be silent before it counts as dead and is replaced. After half of it the bridge
+    /// asks whether DingTalk is there.
+    pub stream_silence: TimeSpan,
+    /// How long the bridge may be unreachable for DingTalk before the bridged rooms are told that messages may be lost.
+    /// What is shorter DingTalk bridges by pushing again.
+    pub gap_after: TimeSpan,
+    /// How long nothing may come from DingTalk before the subscription counts as silent: `status` says so, and the room
+    /// in which the app was linked is told once. A day or more counts without Saturdays and Sundays.
+    pub silence_after: TimeSpan,
     /// How long one request to DingTalk may take before it counts as failed.
     pub request_timeout: TimeSpan,
     /// How long what the address book says of a person (name, picture) is taken to be true before it is asked again, at
@@ -50,6 +76,10 @@ impl Default for DingTalk {
             ],
             ca_file: None,
             corp_id: None,
+            receive: Receive::Webhook,
+            stream_silence: TimeSpan::from_secs(60),
+            gap_after: TimeSpan::from_secs(300),
+            silence_after: TimeSpan::from_secs(2 * 86_400),
             request_timeout: TimeSpan::from_secs(15),
             profile_refresh: TimeSpan::from_secs(86_400),
             credentials: None,

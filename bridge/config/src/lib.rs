@@ -22,7 +22,7 @@ mod value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::dingtalk::{Credentials, DingTalk, Given, WebhookFiles};
+pub use crate::dingtalk::{Credentials, DingTalk, Given, Receive, WebhookFiles};
 pub use crate::direct::Direct;
 pub use crate::document::{example, markdown, schema};
 pub use crate::error::ConfigError;
@@ -32,7 +32,7 @@ pub use crate::queue::Queue;
 pub use crate::registration::{Namespace, Namespaces, Registration, RegistrationNames, Token, Tokens};
 pub use crate::report::{
     CredentialsSource, LEAST_TOKEN_LENGTH, LastEvent, MOST_REPORT_BYTES, Organization, Queued, REPORT_PATH,
-    Report, Time, Waiting,
+    Report, StreamReport, Time, Waiting,
 };
 pub use crate::security::{Database, Permissions, SealingKey, Security};
 pub use crate::units::{ByteSize, TimeSpan};

@@ -54,6 +54,16 @@ pub struct Report {
     /// The last event that came from DingTalk.
     #[serde(default)]
     pub last_event: Option<LastEvent>,
+    /// By which way events and messages come: `webhook`, `stream` or `both`. Empty from a bridge that knows only the
+    /// webhook.
+    #[serde(default, with = "text")]
+    pub receive: String,
+    /// Whether DingTalk's event subscription seems to be paused or gone.
+    #[serde(default)]
+    pub silent: bool,
+    /// The Stream connection; `None` while none is wanted.
+    #[serde(default)]
+    pub stream: Option<StreamReport>,
     /// Chats that are bridged.
     #[serde(default)]
     pub bridged_chats: u64,
@@ -66,13 +76,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// The same without what grows by itself: two reports that differ in the ages of waiting messages only say the
-    /// same. The tag of an answer is made from this.
+    /// The same without what changes by itself: two reports that differ only in the ages of waiting messages and in the
+    /// Stream connection's latest sign of life say the same. The tag of an answer is made from this.
     #[must_use]
     pub fn without_ages(&self) -> Self {
         let mut still = self.clone();
         still.waiting.to_matrix.oldest_seconds = None;
         still.waiting.to_dingtalk.oldest_seconds = None;
+        if let Some(stream) = &mut still.stream {
+            stream.last_frame = None;
+        }
         still
     }
 
@@ -115,6 +128,22 @@ pub struct Organization {
     /// Its `CorpId`, once known.
     #[serde(default, with = "optional_text")]
     pub corp_id: Option<String>,
+}
+
+/// A Stream connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamReport {
+    /// Whether it stands.
+    pub connected: bool,
+    /// Since when it stands, or does not.
+    pub since: Time,
+    /// When something last came on it, be it a sign of life.
+    #[serde(default)]
+    pub last_frame: Option<Time>,
+    /// Why it does not stand.
+    #[serde(default, with = "optional_text")]
+    pub problem: Option<String>,
 }
 
 /// Something that came from DingTalk.

@@ -3,6 +3,7 @@
 use ruma::{OwnedRoomOrAliasId, RoomOrAliasId};
 
 use crate::id::{ChatId, RobotCode};
+use crate::receive::Receive;
 use crate::secret::Secret;
 
 /// The language of an answer.
@@ -55,6 +56,8 @@ pub enum Name {
     Notices,
     /// `webhook`
     Webhook,
+    /// `stream`
+    Stream,
     /// `retry`
     Retry,
     /// `ping`
@@ -69,7 +72,7 @@ pub enum Name {
 
 impl Name {
     /// All, in the order of `help`.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Login,
         Self::Logout,
         Self::Status,
@@ -79,6 +82,7 @@ impl Name {
         Self::Pm,
         Self::Notices,
         Self::Webhook,
+        Self::Stream,
         Self::Retry,
         Self::Ping,
         Self::Version,
@@ -98,6 +102,7 @@ impl Name {
             Self::Pm => ("pm", "私聊"),
             Self::Notices => ("notices", "通知"),
             Self::Webhook => ("webhook", "回调"),
+            Self::Stream => ("stream", "长连接"),
             Self::Retry => ("retry", "重试"),
             Self::Ping => ("ping", "检测"),
             Self::Version => ("version", "版本"),
@@ -115,6 +120,7 @@ impl Name {
             Self::Pm => "pm <name|staff-id>",
             Self::Notices => "notices [<matrix-room> | off]",
             Self::Webhook => "webhook [new | <token> <aes-key>]",
+            Self::Stream => "stream [on | only | off | default]",
             Self::Retry => "retry [number|event-id|message-id]",
             Self::Language => "language en|zh",
             Self::Help => "help [command] [en|zh]",
@@ -176,6 +182,10 @@ pub enum Command {
         /// AES key.
         aes_key: Secret,
     },
+    /// Show by which way DingTalk's messages come.
+    Stream,
+    /// Choose the way; `None` is what the configuration says.
+    StreamSet(Option<Receive>),
     /// Send failed messages again.
     Retry(Failures),
     /// Is the bridge there?
@@ -246,6 +256,7 @@ impl Command {
             Self::Notices(_) => Name::Notices,
             Self::Pm(_) => Name::Pm,
             Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
+            Self::Stream | Self::StreamSet(_) => Name::Stream,
             Self::Retry(_) => Name::Retry,
             Self::Ping => Name::Ping,
             Self::Version => Name::Version,
@@ -358,6 +369,11 @@ fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError>
             }
             Ok(Command::WebhookSet { token: Secret::new(*token), aes_key: Secret::new(*aes_key) })
         }
+        (Name::Stream, []) => Ok(Command::Stream),
+        (Name::Stream, ["on"]) => Ok(Command::StreamSet(Some(Receive::Both))),
+        (Name::Stream, ["only"]) => Ok(Command::StreamSet(Some(Receive::Stream))),
+        (Name::Stream, ["off"]) => Ok(Command::StreamSet(Some(Receive::Webhook))),
+        (Name::Stream, ["default"]) => Ok(Command::StreamSet(None)),
         (Name::Help, words) => {
             let topic = words.iter().find(|word| Language::parse(word).is_none());
             let Some(topic) = topic else { return Ok(Command::Help(None)) };
@@ -488,6 +504,15 @@ mod tests {
         assert_eq!(parse("pm  Li  Lei").command, Ok(Command::Pm("Li Lei".to_owned())));
         assert_eq!(parse("私聊 林小桥").command, Ok(Command::Pm("林小桥".to_owned())));
         assert_eq!(parse("pm").command, Err(CommandError::Arguments(Name::Pm)));
+    }
+
+    #[test]
+    fn stream_takes_one_word_or_none() {
+        assert_eq!(parse("stream").command, Ok(Command::Stream));
+        assert_eq!(parse("stream on").command, Ok(Command::StreamSet(Some(Receive::Both))));
+        assert_eq!(parse("长连接 only").command, Ok(Command::StreamSet(Some(Receive::Stream))));
+        assert_eq!(parse("stream default").command, Ok(Command::StreamSet(None)));
+        assert_eq!(parse("stream of").command, Err(CommandError::Arguments(Name::Stream)));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod op;
 pub mod organisation;
 
 pub mod portal;
+pub mod receive;
 pub mod reply;
 
 pub mod secret;

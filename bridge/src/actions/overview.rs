@@ -1,12 +1,14 @@
 //! How the bridge stands, for people.
 
 use bridge_core::clock::Timestamp;
-use bridge_core::reply::{FailedLine, Status};
+use bridge_core::receive::Receive;
+use bridge_core::reply::{FailedLine, ReceivingLine, Status, StreamLine};
 use bridge_store::Network;
 
 use crate::app::App;
 use crate::observe::standing::Standing;
 use crate::relay::step::StepError;
+use crate::stream::state::StreamFigures;
 
 /// The version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,6 +37,8 @@ pub(crate) async fn status(app: &App, own: u64) -> Result<Status, StepError> {
         database: standing.depth.err().map(str::to_owned),
         to_matrix: standing.to_matrix(),
         to_dingtalk: standing.to_dingtalk(own),
+        receiving: receiving_line(standing.receive, &standing.stream, standing.now),
+        silence: standing.silence.map(|silence| crate::away::silence_line(silence, standing.now)),
         webhook: app.config.appservice.webhook_url.as_ref().map(ToString::to_string),
         last_event: standing.last_event(&chats).map(|(kind, at)| (kind, age(at))),
         bridged: usize::try_from(chats.bridged).unwrap_or(usize::MAX),
@@ -45,4 +49,15 @@ pub(crate) async fn status(app: &App, own: u64) -> Result<Status, StepError> {
         failed_total: standing.failed(),
         unreadable: standing.unreadable(),
     })
+}
+
+/// By which way messages come, and whether it works.
+pub(crate) fn receiving_line(receive: Receive, stream: &StreamFigures, now: Timestamp) -> ReceivingLine {
+    let wanted = (receive.stream() && stream.wanted).then(|| StreamLine {
+        connected: stream.connected(),
+        lasting: now.since(stream.since),
+        last_frame: stream.last_frame.map(|at| now.since(at)),
+        problem: stream.problem.clone(),
+    });
+    ReceivingLine { receive, stream: wanted }
 }

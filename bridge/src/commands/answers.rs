@@ -27,6 +27,7 @@ impl Run<'_> {
                 organisation: linked.organisation,
                 agent_checked: linked.agent_checked,
                 redacted,
+                receive: self.app.receiving.get(),
             },
             Err(LinkRefusal::FromFile) => Reply::CredentialsFromFile,
             Err(LinkRefusal::Problem(why)) => Reply::LoginFailed { why, redacted },
@@ -93,8 +94,8 @@ impl Run<'_> {
     }
 
     pub(super) fn webhook_set(&mut self, token: Secret, aes_key: Secret) {
-        let taken = link::take_keys(self.app, token, aes_key, self.stepped);
-        self.answer(if taken { &Reply::WebhookSet } else { &Reply::WebhookFromFile });
+        let done = link::take_keys(self.app, token, aes_key, self.stepped);
+        self.answer(if done { &Reply::WebhookSet } else { &Reply::WebhookFromFile });
     }
 
     fn show_keys(&mut self, keys: Option<&(Secret, Secret)>) {

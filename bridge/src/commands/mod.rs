@@ -4,6 +4,7 @@
 mod answers;
 mod direct;
 mod notices;
+mod receiving;
 
 use bridge_core::command::{Command, CommandError, Language, Name, Parsed};
 use bridge_core::content::Document;
@@ -139,6 +140,8 @@ pub(crate) async fn run(
         Command::Webhook => run.webhook(),
         Command::WebhookNew => run.webhook_new(),
         Command::WebhookSet { token, aes_key } => run.webhook_set(token, aes_key),
+        Command::Stream => run.receiving(),
+        Command::StreamSet(choice) => run.receive_by(choice),
         Command::Retry(which) => run.retry(&which).await?,
     }
     Ok(())

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use bridge_config::{CredentialsSource, LastEvent, Organization, Queued, Report, Time, Waiting};
+use bridge_config::{
+    CredentialsSource, LastEvent, Organization, Queued, Report, StreamReport, Time, Waiting,
+};
 use bridge_core::clock::Timestamp;
 use bridge_core::reply::Queue;
 use bridge_store::{ChatFigures, LinkSource};
@@ -89,6 +91,14 @@ fn report(app: &App, standing: &Standing, chats: &ChatFigures) -> Report {
             linked.organisation().map(|name| Organization { name: name.to_owned(), corp_id })
         }),
         last_event: standing.last_event(chats).map(|(kind, at)| LastEvent { time: time(at), kind }),
+        receive: standing.receive.as_str().to_owned(),
+        silent: standing.silence.is_some(),
+        stream: standing.stream.wanted.then(|| StreamReport {
+            connected: standing.stream.connected(),
+            since: time(standing.stream.since),
+            last_frame: standing.stream.last_frame.map(time),
+            problem: standing.stream.problem.clone(),
+        }),
         bridged_chats: chats.bridged,
         waiting: Waiting {
             to_matrix: queued(standing.to_matrix()),

@@ -31,6 +31,9 @@ pub(crate) async fn push(State(app): State<Arc<App>>, request: Request<Body>) ->
     let Some(linked) = app.linked() else {
         return refuse(&app, "not_linked", StatusCode::FORBIDDEN);
     };
+    if !app.receiving.get().webhook() {
+        return refuse(&app, "webhook_off", StatusCode::FORBIDDEN);
+    }
     let (head, content) = request.into_parts();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let (timestamp, sign) = (header("timestamp"), header("sign"));
@@ -95,6 +98,8 @@ async fn take(
                 code = error.code(),
                 "a push could not be written and was not acknowledged: {error}"
             );
+            // DingTalk gives it up soon; then it stands in a list.
+            app.ask_failed.notify_one();
             refuse(app, error.code(), StatusCode::SERVICE_UNAVAILABLE)
         }
     }

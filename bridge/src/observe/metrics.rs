@@ -44,6 +44,21 @@ struct CodeLabel {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// Most different codes that become labels; DingTalk's codes come from outside.
 const MOST_CODES: usize = 64;
 
@@ -66,6 +81,13 @@ pub(crate) struct Metrics {
     held: Gauge,
     linked: Gauge,
     ready: Gauge,
+    silent: Gauge,
+    failed_pushes: Counter,
+    stream_connections: Gauge,
+    stream_last_frame: Gauge<f64, AtomicU64>,
+    stream_opened: Family<ResultLabel, Counter>,
+    stream_ended: Family<ReasonLabel, Counter>,
+    stream_frames: Family<KindLabel, Counter>,
 }
 
 fn network(network: Network) -> &'static str {
@@ -101,6 +123,13 @@ impl Metrics {
             held: Gauge::default(),
             linked: Gauge::default(),
             ready: Gauge::default(),
+            silent: Gauge::default(),
+            failed_pushes: Counter::default(),
+            stream_connections: Gauge::default(),
+            stream_last_frame: Gauge::default(),
+            stream_opened: Family::default(),
+            stream_ended: Family::default(),
+            stream_frames: Family::default(),
         };
         metrics.register();
         metrics
@@ -149,6 +178,34 @@ impl Metrics {
         r.register("held", "Messages kept for chats that are not bridged", self.held.clone());
         r.register("linked", "1 while a DingTalk app is linked", self.linked.clone());
         r.register("ready", "1 while the bridge is ready", self.ready.clone());
+        r.register(
+            "silent",
+            "1 while the event subscription of DingTalk seems to be paused or gone",
+            self.silent.clone(),
+        );
+        r.register(
+            "failed_pushes",
+            "Event pushes that DingTalk gave up and that were fetched from its list",
+            self.failed_pushes.clone(),
+        );
+        r.register(
+            "stream_connections",
+            "Stream connections to DingTalk that stand; 2 while one is replaced",
+            self.stream_connections.clone(),
+        );
+        r.register_with_unit(
+            "stream_last_frame_timestamp",
+            "When something last came over Stream, as Unix time; 0 while nothing has",
+            Unit::Seconds,
+            self.stream_last_frame.clone(),
+        );
+        r.register(
+            "stream_opened",
+            "Attempts to make a Stream connection, by result",
+            self.stream_opened.clone(),
+        );
+        r.register("stream_ended", "Stream connections that ended, by reason", self.stream_ended.clone());
+        r.register("stream_frames", "Frames that came over Stream, by kind", self.stream_frames.clone());
     }
 
     pub(crate) fn received(&self, source: Source) {
@@ -179,6 +236,28 @@ impl Metrics {
         };
         drop(known);
         self.refused.get_or_create(&RefusedLabels { door, code }).inc();
+    }
+
+    pub(crate) fn failed_pushes(&self, count: usize) {
+        self.failed_pushes.inc_by(count as u64);
+    }
+
+    pub(crate) fn stream_made(&self) {
+        self.stream_opened.get_or_create(&ResultLabel { result: "made" }).inc();
+    }
+
+    /// An attempt that failed; the code is DingTalk's or the bridge's.
+    pub(crate) fn stream_failed(&self, code: &str) {
+        self.stream_opened.get_or_create(&ResultLabel { result: "failed" }).inc();
+        self.refused("stream_open", code);
+    }
+
+    pub(crate) fn stream_ended(&self, reason: &'static str) {
+        self.stream_ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn stream_frame(&self, kind: &'static str) {
+        self.stream_frames.get_or_create(&KindLabel { kind }).inc();
     }
 
     pub(crate) fn ignored_event(&self, name: &str) {
@@ -221,6 +300,11 @@ impl Metrics {
             }
             self.held.set(count(depth.from_dingtalk.held + depth.from_matrix.held));
         }
+        self.silent.set(i64::from(standing.silence.is_some()));
+        self.stream_connections.set(i64::try_from(standing.stream.open).unwrap_or(i64::MAX));
+        let last = standing.stream.last_frame.map_or(0, |at| at.0 / 1_000);
+        #[allow(clippy::cast_precision_loss, reason = "seconds of this era are exact")]
+        self.stream_last_frame.set(last as f64);
         self.linked.set(i64::from(standing.linked.is_some()));
         self.ready.set(i64::from(standing.problems().is_empty()));
         let mut page = String::new();

@@ -5,13 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
+use bridge_core::decide::away::Silence;
+use bridge_core::receive::Receive;
 use bridge_core::reply::Queue;
 use bridge_store::{ChatFigures, Depth, InboxDepth, OutboxDepth};
 
 use crate::app::{App, Linked};
+use crate::stream::state::StreamFigures;
 
 /// How long the oldest message may wait while the bridge is ready.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// How long a Stream connection may be missing while the bridge is ready.
+const REPLACING: Duration = Duration::from_secs(30);
 
 /// What is known at a moment, without asking a peer.
 pub(crate) struct Standing {
@@ -23,6 +29,11 @@ pub(crate) struct Standing {
     /// Why DingTalk is not usable.
     pub(crate) dingtalk: Option<String>,
     pub(crate) linked: Option<Arc<Linked>>,
+    /// By which way pushes come.
+    pub(crate) receive: Receive,
+    pub(crate) stream: StreamFigures,
+    /// What the silence of the subscription means, while there is one.
+    pub(crate) silence: Option<Silence>,
     last_event: Option<(String, Timestamp)>,
 }
 
@@ -34,6 +45,9 @@ impl Standing {
             homeserver: app.health.homeserver(),
             dingtalk: app.health.dingtalk(),
             linked: app.linked(),
+            receive: app.receiving.get(),
+            stream: app.stream.figures(),
+            silence: app.health.silence(),
             last_event: app.health.last_event(),
         }
     }
@@ -60,8 +74,20 @@ impl Standing {
         problems.extend(self.homeserver.as_ref().map(|problem| format!("homeserver: {problem}")));
         if self.linked.is_some() {
             problems.extend(self.dingtalk.as_ref().map(|problem| format!("dingtalk: {problem}")));
+            problems.extend(self.stream_problem().map(|problem| format!("stream: {problem}")));
         }
         problems
+    }
+
+    /// Why nothing can come over Stream, when it could come by no other way. A connection that is being replaced is
+    /// no problem yet; one that never stood is.
+    fn stream_problem(&self) -> Option<&str> {
+        let stream = &self.stream;
+        if self.receive != Receive::Stream || stream.connected() {
+            return None;
+        }
+        let being_replaced = stream.last_frame.is_some() && self.now.since(stream.since) < REPLACING;
+        (!being_replaced).then(|| stream.problem.as_deref().unwrap_or("connecting"))
     }
 
     /// What is on its way to Matrix.
@@ -122,6 +148,9 @@ pub(crate) mod tests {
             homeserver: None,
             dingtalk: Some("unreachable".to_owned()),
             linked: None,
+            receive: Receive::Webhook,
+            stream: StreamFigures::default(),
+            silence: None,
             last_event: None,
         }
     }
@@ -136,6 +165,24 @@ pub(crate) mod tests {
         assert_eq!(first, ["queue: a message has waited longer than 5 minutes"]);
         let later = Standing { now: Timestamp(2_000_000), ..standing(depth) };
         assert_eq!(later.problems(), first);
+    }
+
+    #[test]
+    fn a_stream_that_is_missing_is_a_problem_where_nothing_else_receives() {
+        let missing = |receive, stream| {
+            let standing = Standing { receive, stream, ..standing(Depth::default()) };
+            standing.stream_problem().map(str::to_owned)
+        };
+        let fresh = StreamFigures { wanted: true, ..StreamFigures::default() };
+        assert_eq!(missing(Receive::Webhook, StreamFigures::default()), None);
+        assert_eq!(missing(Receive::Both, fresh.clone()), None);
+        assert_eq!(missing(Receive::Stream, fresh.clone()).as_deref(), Some("connecting"));
+        let wrong = StreamFigures { problem: Some("authFailed".to_owned()), ..fresh.clone() };
+        assert_eq!(missing(Receive::Stream, wrong.clone()).as_deref(), Some("authFailed"));
+        let lost = |since| StreamFigures { since, last_frame: Some(Timestamp(1)), ..wrong.clone() };
+        assert_eq!(missing(Receive::Stream, lost(Timestamp(990_000))), None);
+        assert_eq!(missing(Receive::Stream, lost(Timestamp(960_000))).as_deref(), Some("authFailed"));
+        assert_eq!(missing(Receive::Stream, StreamFigures { open: 1, ..wrong }), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bridge_core::event::{ChatBody, ChatMessage, Membership, OrgEvent, RoomEvent,
 use bridge_core::id::ChatId;
 use bridge_core::op::{Author, Op};
 use bridge_core::portal::Chat;
+use bridge_core::receive::Receive;
 use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::event::decode_event;
 use bridge_dingtalk::wire::message::decode_callback;
@@ -133,6 +134,8 @@ pub(crate) enum After {
     Unlinked,
     /// The webhook has other keys.
     Keys(WebhookKeys),
+    /// An admin chose by which way pushes come; none is what the configuration says.
+    Receive(Option<Receive>),
 }
 
 /// What a step leads to.

@@ -12,9 +12,10 @@ use crate::{
     control::ControlError,
     crypt::Envelope,
     faults::{FaultKind, delay},
-    model::{Chat, Event, Webhook},
+    model::{App, Chat, Event, Webhook},
     push,
     state::{Entry, State},
+    stream::{self, NO_CONNECTION, REPEAT_SECONDS, Receiving},
     world::World,
 };
 
@@ -80,10 +81,13 @@ impl World {
             let app_key = app_key.or_else(|| state.apps.keys().next().cloned()).unwrap_or_default();
             let app = state.apps.get(&app_key).ok_or_else(|| ControlError::unknown("app", &app_key))?;
             let (corp_id, over_quota) = (app.corp_id.clone(), app.over_quota);
+            // Over Stream there is one shape only.
+            let stream = app.receiving == Receiving::Stream;
+            let shaped = NewEvent { shape: if stream { Shape::Stream } else { new.shape }, ..new.clone() };
             let event_id = new.event_id.clone().unwrap_or_else(|| state.ids.hex32());
             let time = crate::now_ms();
             let facts = Facts { event_id: &event_id, corp_id: &corp_id, over_quota, time };
-            let body = body(&state, new, chat.as_ref(), &facts);
+            let body = body(&state, &shaped, chat.as_ref(), &facts);
             if let Some(chat) = chat {
                 follow(&mut state, new, chat);
             }
@@ -151,47 +155,77 @@ impl World {
 }
 
 async fn deliver(world: &World, event_id: &str) {
-    for wait in [0].into_iter().chain(RETRY_SECONDS) {
+    let mut wait = 0;
+    loop {
         tokio::time::sleep(world.options.scaled(Duration::from_secs(wait))).await;
-        let (mut event, webhook) = {
+        let (event, app) = {
             let state = world.state();
             let Some(event) = state.event(event_id).cloned() else { return };
-            let webhook = state.apps.get(&event.app_key).and_then(|app| app.webhook.clone());
-            (event, webhook)
+            let app = state.apps.get(&event.app_key).cloned();
+            (event, app)
         };
-        let Some(webhook) = webhook else {
-            // Without a subscription nothing is pushed and nothing is kept.
-            event.progress.answered = true;
-            event.progress.error = Some("the app has no event subscription".to_owned());
-            world.state().record(Entry::Event(event.clone()));
-            world.announce(|| json!({"event": "push", "push": event}));
-            return;
+        let Some(app) = app else { return };
+        let next = if app.receiving == Receiving::Stream {
+            by_stream(world, event, &app).await
+        } else {
+            by_http(world, event, app.webhook).await
         };
-        let fault = world.faults.strike(|target| target == "webhook");
-        let begun = Instant::now();
-        let outcome = match Envelope::new(&webhook.token, &webhook.aes_key, &webhook.receive_id) {
-            Ok(envelope) => {
-                exchange(world, &webhook.url, &envelope, &event.body.to_string(), fault.as_ref()).await
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        event.progress.attempts += 1;
-        event.progress.answer_us = u64::try_from(begun.elapsed().as_micros()).ok();
-        event.progress.last_status = outcome.as_ref().ok().copied();
-        event.progress.answered = outcome == Ok(200);
-        event.progress.error = match outcome {
-            Ok(200) => None,
-            Ok(status) => Some(format!("answered {status}")),
-            Err(error) => Some(error),
-        };
-        event.failed = !event.progress.answered && event.progress.attempts as usize > RETRY_SECONDS.len();
-        let done = event.progress.answered || event.failed;
-        world.state().record(Entry::Event(event.clone()));
-        world.announce(|| json!({"event": "push", "push": event}));
-        if done {
-            return;
+        match next {
+            Some(seconds) => wait = seconds,
+            None => return,
         }
     }
+}
+
+/// Pushes once over Stream; the wait before the next time, if there is one.
+async fn by_stream(world: &World, mut event: Event, app: &App) -> Option<u64> {
+    let begun = Instant::now();
+    let push = World::event_push(&event, &app.app_key, &app.corp_id);
+    let outcome = stream::push(world, push).await;
+    let lost =
+        world.options.stream_loses && outcome.as_ref().err().is_some_and(|error| error == NO_CONNECTION);
+    settle(world, &mut event, outcome, begun, false);
+    (!event.progress.answered && !lost).then_some(REPEAT_SECONDS)
+}
+
+/// Pushes once over HTTP; the wait before the next time, if there is one. After the last one the event is on the
+/// failed list.
+async fn by_http(world: &World, mut event: Event, webhook: Option<Webhook>) -> Option<u64> {
+    let Some(webhook) = webhook else {
+        // Without a subscription nothing is pushed and nothing is kept.
+        event.progress.answered = true;
+        event.progress.error = Some("the app has no event subscription".to_owned());
+        world.state().record(Entry::Event(event.clone()));
+        world.announce(|| json!({"event": "push", "push": event}));
+        return None;
+    };
+    let fault = world.faults.strike(|target| target == "webhook");
+    let begun = Instant::now();
+    let outcome = match Envelope::new(&webhook.token, &webhook.aes_key, &webhook.receive_id) {
+        Ok(envelope) => {
+            exchange(world, &webhook.url, &envelope, &event.body.to_string(), fault.as_ref()).await
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    let waited = event.progress.attempts as usize;
+    settle(world, &mut event, outcome, begun, waited >= RETRY_SECONDS.len());
+    (!event.progress.answered).then(|| RETRY_SECONDS.get(waited).copied()).flatten()
+}
+
+/// Notes the outcome of a push.
+fn settle(world: &World, event: &mut Event, outcome: Result<u16, String>, begun: Instant, last: bool) {
+    event.progress.attempts += 1;
+    event.progress.answer_us = u64::try_from(begun.elapsed().as_micros()).ok();
+    event.progress.last_status = outcome.as_ref().ok().copied();
+    event.progress.answered = outcome == Ok(200);
+    event.progress.error = match outcome {
+        Ok(200) => None,
+        Ok(status) => Some(format!("answered {status}")),
+        Err(error) => Some(error),
+    };
+    event.failed = !event.progress.answered && last;
+    world.state().record(Entry::Event(event.clone()));
+    world.announce(|| json!({"event": "push", "push": event}));
 }
 
 /// One encrypted push. The status, with 200 only when the answer is the encrypted and signed `success`.

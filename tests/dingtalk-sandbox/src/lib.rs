@@ -19,6 +19,7 @@ mod sandbox;
 mod serve;
 mod sign;
 mod state;
+mod stream;
 mod world;
 
 use std::{
@@ -46,6 +47,7 @@ pub use crate::{
     options::Options,
     sandbox::Sandbox,
     sign::{FRESH_MS, SignError, sign, verify as verify_sign},
+    stream::{Receiving, StreamAct, StreamInfo, StreamOrder},
     world::{ChatInfo, PersonInfo, WorldInfo},
 };
 

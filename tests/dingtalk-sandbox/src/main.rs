@@ -41,6 +41,9 @@ struct Cli {
     /// Do not deliver unanswered bot callbacks again
     #[arg(long)]
     no_redeliver: bool,
+    /// What is to be pushed over Stream is lost while no connection is open
+    #[arg(long)]
+    stream_loses: bool,
     /// Callbacks of one chat may be under way at the same time
     #[arg(long)]
     parallel: bool,
@@ -90,6 +93,7 @@ async fn main() -> anyhow::Result<()> {
         people: cli.people,
         groups: cli.groups,
         redeliver: !cli.no_redeliver,
+        stream_loses: cli.stream_loses,
         parallel: cli.parallel,
         in_flight: cli.in_flight,
         answer_limit: Duration::from_millis(cli.answer_limit_ms),

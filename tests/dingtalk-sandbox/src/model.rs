@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::stream::Receiving;
+
 /// Every scope a new app is granted.
 pub(crate) const SCOPES: [&str; 7] = [
     "Contact.Org.Read",
@@ -92,6 +94,9 @@ pub struct App {
     /// People whom 1:1 messages do not reach for now.
     #[serde(default)]
     pub flow_controlled: Vec<String>,
+    /// How its bot and its events are received.
+    #[serde(default)]
+    pub receiving: Receiving,
     /// Event subscription.
     pub webhook: Option<Webhook>,
     /// Receiving address of the bot.

@@ -24,6 +24,8 @@ pub struct Options {
     pub groups: usize,
     /// Whether unanswered bot callbacks are delivered again.
     pub redeliver: bool,
+    /// Whether what is to be pushed over Stream is lost while no connection is open; else it is pushed again later.
+    pub stream_loses: bool,
     /// Whether callbacks of one chat may be under way at the same time.
     pub parallel: bool,
     /// Callbacks under way at the same time over all chats.
@@ -50,6 +52,7 @@ impl Default for Options {
             people: 4,
             groups: 2,
             redeliver: true,
+            stream_loses: false,
             parallel: false,
             in_flight: 64,
             answer_limit: Duration::from_millis(2500),

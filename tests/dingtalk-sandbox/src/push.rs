@@ -1,6 +1,5 @@
-//! Bot callbacks on their way: one lane per chat, a bounded number at a time, again until answered.
-//!
-//! Stream mode would be a second way out of [`attempt`]; lanes, progress and redelivery stay the same.
+//! Bot callbacks on their way: one lane per chat, a bounded number at a time, again until answered, over HTTP or over
+//! Stream as the app has it at that moment.
 
 use std::{
     sync::Arc,
@@ -15,6 +14,7 @@ use crate::{
     model::{Channel, Progress},
     sign,
     state::Entry,
+    stream::{self, BOT_TOPIC, NO_CONNECTION, Push, Receiving},
     world::World,
 };
 
@@ -79,7 +79,8 @@ struct Job {
     msg_id: String,
     app_key: String,
     app_secret: String,
-    url: String,
+    /// None where it goes over Stream.
+    url: Option<String>,
     body: String,
     chat_id: String,
     progress: Progress,
@@ -94,8 +95,10 @@ async fn deliver(world: &Arc<World>, position: usize) {
         drop(permit);
         job.progress.attempts += 1;
         job.progress.answer_us = u64::try_from(begun.elapsed().as_micros()).ok();
+        let lost =
+            world.options.stream_loses && outcome.as_ref().err().is_some_and(|error| error == NO_CONNECTION);
         let answered = settle(world, &mut job, outcome);
-        if answered || !world.options.redeliver {
+        if lost || answered || !world.options.redeliver {
             return;
         }
         let wait = world.options.scaled(Duration::from_secs(REDELIVER_SECONDS << round.min(3)));
@@ -110,7 +113,9 @@ fn job(world: &World, position: usize) -> Option<Job> {
     let mut state = world.state();
     let message = state.messages.get(position)?;
     let app = state.apps.get(message.app_key.as_ref()?)?;
-    let Some(url) = app.bot_url.clone() else {
+    let stream = app.receiving == Receiving::Stream;
+    let url = app.bot_url.clone().filter(|_| !stream);
+    if url.is_none() && !stream {
         let mut progress = message.progress.clone();
         progress.error = Some(NO_ADDRESS.to_owned());
         let msg_id = message.msg_id.clone();
@@ -118,7 +123,7 @@ fn job(world: &World, position: usize) -> Option<Job> {
         drop(state);
         world.announce(|| json!({"event": "lost", "msg_id": msg_id, "error": NO_ADDRESS}));
         return None;
-    };
+    }
     Some(Job {
         msg_id: message.msg_id.clone(),
         app_key: app.app_key.clone(),
@@ -190,6 +195,11 @@ pub(crate) struct Answer {
 }
 
 async fn attempt(world: &World, job: &Job) -> Result<Answer, String> {
+    let Some(url) = &job.url else {
+        let (headers, data) = (serde_json::Map::new(), job.body.clone());
+        let push = Push { app_key: &job.app_key, kind: "CALLBACK", topic: BOT_TOPIC, headers, data };
+        return Ok(Answer { status: stream::push(world, push).await?, body: Vec::new() });
+    };
     let fault = world.faults.strike(|target| target == "webhook");
     let kind = fault.as_ref().map(|fault| fault.kind);
     let mut body = job.body.clone();
@@ -214,7 +224,7 @@ async fn attempt(world: &World, job: &Job) -> Result<Answer, String> {
     let secret = if kind == Some(FaultKind::WrongSign) { "not-the-secret" } else { &job.app_secret };
     let request = world
         .client
-        .post(&job.url)
+        .post(url)
         .header("content-type", "application/json; charset=utf-8")
         .header("sign", sign::sign(secret, &timestamp))
         .header("timestamp", timestamp)

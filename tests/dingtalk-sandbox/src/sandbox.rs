@@ -18,6 +18,7 @@ use crate::{
     messages::{NewMessage, Posted},
     model::{App, Chat, Company, Event, Person, Progress, Sent},
     state::Entry,
+    stream::{StreamInfo, StreamOrder},
     world::{World, WorldInfo},
 };
 
@@ -170,6 +171,16 @@ impl Sandbox {
     /// Lets waiting redeliveries go out now.
     pub fn redeliver_now(&self) {
         self.world.wake.notify_waiters();
+    }
+
+    /// Open Stream connections.
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        self.world.stream.list()
+    }
+
+    /// Orders something of Stream connections; gives how many it met.
+    pub fn order_stream(&self, order: &StreamOrder) -> usize {
+        self.world.stream.order(order)
     }
 
     /// Makes an organisation.

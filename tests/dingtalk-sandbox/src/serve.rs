@@ -56,7 +56,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, world: Arc<Worl
                 .header_read_timeout(None)
                 // What arrived whole is carried out, also when its caller has died meanwhile.
                 .half_close(true)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }

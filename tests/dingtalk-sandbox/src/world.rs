@@ -15,6 +15,7 @@ use crate::{
     ids::Ids,
     model::{App, Channel, Chat, ChatKind, Company, CustomBot, Person, SCOPES, Sent},
     state::{Entry, State},
+    stream::Streams,
 };
 
 /// Everything the handlers and the pushing tasks share.
@@ -30,6 +31,7 @@ pub(crate) struct World {
     /// Wakes redeliveries that wait.
     pub(crate) wake: Notify,
     pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stream: Streams,
     state: Mutex<State>,
 }
 
@@ -105,6 +107,7 @@ impl World {
             permits: Semaphore::new(options.in_flight.max(1)),
             wake: Notify::new(),
             stop: watch::channel(false).0,
+            stream: Streams::default(),
             state: Mutex::new(state),
             options,
         }))
@@ -222,6 +225,7 @@ pub(crate) fn new_app(ids: &mut Ids, app_key: String, name: &str, corp_id: &str)
         over_quota: false,
         mention_ids: true,
         flow_controlled: Vec::new(),
+        receiving: crate::stream::Receiving::default(),
         webhook: None,
         bot_url: None,
     }

@@ -23,6 +23,8 @@ pub(crate) struct Names<'a> {
     pub(crate) log_filter: &'a str,
     /// Whether the webhook's token and key are files.
     pub(crate) webhook: bool,
+    /// Whether the bridge receives over Stream and has no webhook.
+    pub(crate) stream: bool,
     /// More settings, as TOML; they win.
     pub(crate) more: &'a str,
 }
@@ -53,7 +55,14 @@ impl Files {
             let webhook = table([("token_file", text(&token)), ("aes_key_file", text(&aes_key))]);
             dingtalk.insert("webhook".to_owned(), webhook.into());
         }
+        let mut appservice = table([("url", format!("http://127.0.0.1:{}", names.port).into())]);
+        if names.stream {
+            dingtalk.insert("receive".to_owned(), "stream".into());
+        } else {
+            appservice.insert("webhook_url".to_owned(), webhook_url.into());
+        }
         let listen = |port: u16| Value::from(format!("127.0.0.1:{port}"));
+        appservice.insert("listen".to_owned(), listen(names.port));
         let sections = [
             ("workspace", table([("id", "demo".into()), ("name", "Demo".into())])),
             (
@@ -64,14 +73,7 @@ impl Files {
                     ("registration", text(&files.registration)),
                 ]),
             ),
-            (
-                "appservice",
-                table([
-                    ("listen", listen(names.port)),
-                    ("url", format!("http://127.0.0.1:{}", names.port).into()),
-                    ("webhook_url", webhook_url.into()),
-                ]),
-            ),
+            ("appservice", appservice),
             ("dingtalk", dingtalk),
             ("database", table([("url", files.database.as_str().into())])),
             ("security", table([("sealing_key_file", text(&sealing_key))])),
@@ -165,6 +167,7 @@ mod tests {
             admin: "@admin:demo.localhost",
             log_filter: "info",
             webhook: true,
+            stream: false,
             more: "[queue]\nfirst_pause = \"50ms\"\n[log]\nformat = \"json\"",
         };
         let files = Files::write(dir.path(), &names).unwrap();

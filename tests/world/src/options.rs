@@ -25,6 +25,8 @@ pub struct WorldOptions {
     pub sandbox_flags: Vec<String>,
     /// The webhook's token and key come from files instead of the bridge.
     pub webhook_from_files: bool,
+    /// The bridge receives over Stream alone and has no address for a webhook.
+    pub stream: bool,
     /// More of the bridge's configuration, as TOML; the values here win.
     pub bridge_settings: String,
     /// `log.filter` of the bridge.
@@ -48,6 +50,7 @@ impl WorldOptions {
             time_scale: 60.0,
             sandbox_flags: Vec::new(),
             webhook_from_files: false,
+            stream: false,
             bridge_settings: String::new(),
             log_filter: "info".to_owned(),
             programs: None,

@@ -70,6 +70,7 @@ impl World {
                 admin: &format!("@{}:{server_name}", options.admin),
                 log_filter: &options.log_filter,
                 webhook: options.webhook_from_files,
+                stream: options.stream,
                 more: &options.bridge_settings,
             },
         )?;
@@ -98,7 +99,7 @@ impl World {
         let cast = Cast { server_name: &server_name, admin: &options.admin, users: &options.users };
         let hint = format!("log of the bridge: {}", bridge.log().display());
         let mut sides = Sides::gather(homeserver, sandbox, &cast, hint).await?;
-        sides.set_up(options.bare, progress).await?;
+        sides.set_up(options.bare, options.stream, progress).await?;
         Ok(Self { bridge, sides, dir, files })
     }
 

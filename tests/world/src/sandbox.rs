@@ -206,6 +206,26 @@ impl Sandbox {
         .await
     }
 
+    /// Open Stream connections.
+    pub async fn streams(&self) -> anyhow::Result<Vec<dingtalk_sandbox::StreamInfo>> {
+        self.get("stream").await
+    }
+
+    /// Chooses in the console by which way an app receives: `http` or `stream`.
+    pub async fn receive_by(&self, app_key: &str, way: &str) -> anyhow::Result<()> {
+        self.post::<Value>(&format!("apps/{app_key}/settings"), &json!({"receiving": way})).await.map(drop)
+    }
+
+    /// Chooses Stream mode in the console and waits until the bridge has a connection.
+    pub(crate) async fn choose_stream(&self, app_key: &str) -> anyhow::Result<()> {
+        self.receive_by(app_key, "stream").await?;
+        wait_until(LIMIT, "a Stream connection of the bridge", async || {
+            let open = self.streams().await.ok()?;
+            open.iter().any(|stream| stream.app_key == app_key).then_some(())
+        })
+        .await
+    }
+
     /// Types the webhook's address into the console, which checks it.
     pub(crate) async fn save_webhook(
         &self,

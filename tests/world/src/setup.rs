@@ -17,6 +17,8 @@ const SECOND_SENTENCE: Duration = Duration::from_secs(5);
 /// The admin at work.
 pub(crate) struct Setup<'a> {
     pub(crate) sides: &'a Sides,
+    /// Messages come over Stream.
+    pub(crate) stream: bool,
     pub(crate) progress: Progress<'a>,
 }
 
@@ -54,10 +56,17 @@ impl Setup<'_> {
     pub(crate) async fn run(&self) -> anyhow::Result<Linked> {
         let info = self.sides.info();
         let direct = self.log_in().await.context("logging in failed")?;
-        (self.progress)("Saving the webhook that the bot shows in DingTalk's console.");
-        let shown = self.ask_webhook(&direct).await?;
-        let Shown { url, token, aes_key } = &shown;
-        self.sides.sandbox().save_webhook(&info.app_key, url, token, aes_key).await?;
+        let shown = if self.stream {
+            (self.progress)("Choosing Stream mode in DingTalk's console.");
+            self.sides.sandbox().choose_stream(&info.app_key).await?;
+            Shown::default()
+        } else {
+            (self.progress)("Saving the webhook that the bot shows in DingTalk's console.");
+            let shown = self.ask_webhook(&direct).await?;
+            let Shown { url, token, aes_key } = &shown;
+            self.sides.sandbox().save_webhook(&info.app_key, url, token, aes_key).await?;
+            shown
+        };
         let mut chats = Vec::new();
         for chat in info.chats.iter().filter(|chat| chat.kind == ChatKind::Group) {
             (self.progress)(&format!("Bridging {}.", chat.title));

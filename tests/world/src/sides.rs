@@ -74,9 +74,18 @@ impl Sides {
         })
     }
 
-    /// The admin does what the documentation says, as far as a bare world goes or to the end.
-    pub(crate) async fn set_up(&mut self, bare: bool, progress: Progress<'_>) -> anyhow::Result<()> {
-        let setup = Setup { sides: self, progress };
+    /// The admin does what the documentation says, as far as a bare world goes or to the end. Over Stream there is no
+    /// webhook to be saved.
+    pub(crate) async fn set_up(
+        &mut self,
+        bare: bool,
+        stream: bool,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<()> {
+        let setup = Setup { sides: self, stream, progress };
+        if bare && stream {
+            return Ok(());
+        }
         if bare {
             self.shown = setup.look_at_webhook().await.with_context(|| self.hint.clone())?;
             return Ok(());

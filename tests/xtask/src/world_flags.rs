@@ -27,6 +27,9 @@ pub(crate) struct WorldFlags {
     /// Plain processes and SQLite instead of a Kubernetes cluster
     #[arg(long)]
     pub(crate) no_cluster: bool,
+    /// DingTalk sends over a connection that the bridge opens, and no webhook is set up
+    #[arg(long, requires = "no_cluster")]
+    stream: bool,
     /// The homeserver; with --context always the stub
     #[arg(long, value_enum, default_value_t = HomeserverName::Synapse)]
     homeserver: HomeserverName,
@@ -112,7 +115,7 @@ impl WorldFlags {
     async fn start_plain(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
         let programs = self.programs.as_deref().map(Programs::in_folder);
         let new = WorldOptions::new(dir, self.homeserver());
-        let options = WorldOptions { bare, profile: self.profile(), programs, ..new };
+        let options = WorldOptions { bare, stream: self.stream, profile: self.profile(), programs, ..new };
         Ok(Running::Plain(Box::new(World::start(options, &say).await?)))
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::receiving;
 use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, names};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
@@ -48,7 +49,7 @@ pub(super) fn text(reply: &Reply) -> String {
         }
         Reply::Pong => "Pong.".to_owned(),
         Reply::Version(version) => format!("dingtalk-bridge {version}"),
-        Reply::LoggedIn { organisation, agent_checked, redacted } => {
+        Reply::LoggedIn { organisation, agent_checked, redacted, receive } => {
             let mut text = format!("Logged in: {organisation}");
             if !agent_checked {
                 text.push_str(
@@ -57,7 +58,7 @@ pub(super) fn text(reply: &Reply) -> String {
                 );
             }
             text.push_str(after_secret(*redacted));
-            text.push_str("\nNext: send webhook and paste what it shows into DingTalk's console.");
+            text.push_str(receiving::next_en(*receive));
             text
         }
         Reply::LoginFailed { why, redacted } => format!("{}{}", login_problem(why), after_secret(*redacted)),
@@ -112,6 +113,7 @@ pub(super) fn text(reply: &Reply) -> String {
             "The webhook's token and AES key come from the bridge's configuration. Change them there."
                 .to_owned()
         }
+        Reply::Receiving(line) => receiving::answer_en(line),
         Reply::Retrying(retrying) => retry(*retrying),
         Reply::LanguageSet => "I answer you in English from now on.".to_owned(),
         Reply::Failed { code } => {
@@ -146,6 +148,8 @@ pub(super) fn text(reply: &Reply) -> String {
         Reply::Direct(reply) => reply.english(),
         Reply::Notices(reply) => reply.english(),
         Reply::Happened(happening) => happening.english(),
+        Reply::Outage { lasting } => receiving::outage_en(*lasting),
+        Reply::Silent(line) => receiving::silent_en(*line),
         Reply::UnsupportedKind { kind, summary: None } => format!("[{kind}: open DingTalk to see it]"),
         Reply::UnsupportedKind { kind, summary: Some(summary) } => format!("[{kind}: {summary}]"),
     }
@@ -311,10 +315,8 @@ fn status(figures: &Status) -> String {
         }
         None => text.push_str("DingTalk: not linked – send login <AppKey> <AppSecret> <AgentID>\n"),
     }
-    let _ = match &figures.webhook {
-        Some(url) => writeln!(text, "Receiving: webhook {url}"),
-        None => writeln!(text, "Receiving: webhook, public address not configured"),
-    };
+    let webhook = figures.webhook.as_deref();
+    let _ = writeln!(text, "Receiving: {}", receiving::status_en(&figures.receiving, webhook));
     let _ = writeln!(text, "Database: {}", state(&figures.database));
     let _ = writeln!(text, "To Matrix: {}", queue(&figures.to_matrix));
     let _ = writeln!(text, "To DingTalk: {}", queue(&figures.to_dingtalk));
@@ -322,9 +324,13 @@ fn status(figures: &Status) -> String {
         Some((kind, since)) => writeln!(text, "Last event from DingTalk: {kind}, {} ago", age(*since)),
         None => writeln!(
             text,
-            "Last event from DingTalk: none yet – is the webhook address saved in its console?"
+            "Last event from DingTalk: {}",
+            receiving::nothing_yet_en(figures.receiving.receive)
         ),
     };
+    if let Some(line) = figures.silence {
+        let _ = writeln!(text, "{}", receiving::silent_en(line));
+    }
     let _ = writeln!(
         text,
         "Chats: {} bridged, {} seen and not bridged ({} messages held)",
@@ -385,6 +391,7 @@ fn summary(name: Name) -> &'static str {
         Name::Pm => "opens the 1:1 chat with a person",
         Name::Notices => "chooses the room that shows approvals, attendance and calendar changes",
         Name::Webhook => "shows what to paste into DingTalk's console",
+        Name::Stream => "shows or chooses by which way messages come from DingTalk",
         Name::Retry => "sends failed messages again",
         Name::Ping => "answers",
         Name::Version => "tells the version",
@@ -417,6 +424,11 @@ fn details(name: Name) -> &'static str {
         Name::Webhook => {
             "Without arguments it shows address, token and AES key, made by the bridge. With two \
             arguments it takes the ones DingTalk's console made. new makes fresh ones. Admins only."
+        }
+        Name::Stream => {
+            "on opens a connection to DingTalk beside the webhook (Stream mode; no public address is needed), only \
+            closes the webhook then, off goes back to the webhook alone, default does what the configuration says. \
+            Admins only."
         }
         Name::Retry => {
             "Without an argument it sends all of them, else the one with the number that status shows, or with the id \

@@ -8,6 +8,7 @@ mod direct;
 mod en;
 mod happening;
 mod notices;
+mod receiving;
 mod zh;
 
 use std::time::Duration;
@@ -17,6 +18,9 @@ use ruma::OwnedRoomId;
 use crate::command::{CommandError, Language, Name};
 use crate::id::ChatId;
 use crate::portal::ChatState;
+use crate::receive::Receive;
+
+pub use receiving::{ReceivingLine, SilenceLine, StreamLine};
 
 pub use card::card;
 pub use direct::DirectReply;
@@ -55,6 +59,8 @@ pub enum Reply {
         agent_checked: bool,
         /// Whether the message with the secret is gone.
         redacted: bool,
+        /// By which way DingTalk's messages are to come.
+        receive: Receive,
     },
     /// `login` did not work.
     LoginFailed {
@@ -114,6 +120,8 @@ pub enum Reply {
     WebhookSet,
     /// The values come from files.
     WebhookFromFile,
+    /// The answer of `stream`.
+    Receiving(ReceivingLine),
     /// The answer of `retry`.
     Retrying(Retrying),
     /// `language` worked: answers come in this one from now on.
@@ -150,6 +158,13 @@ pub enum Reply {
     Notices(NoticesReply),
     /// In the room: something happened to a message, or to the chat.
     Happened(Happening),
+    /// In the room: for so long nothing could be received from DingTalk.
+    Outage {
+        /// How long.
+        lasting: Duration,
+    },
+    /// To the admin: DingTalk's subscription seems to be paused or gone.
+    Silent(SilenceLine),
     /// In the room, by a ghost: something of a kind that does not cross.
     UnsupportedKind {
         /// DingTalk's name of the kind.
@@ -219,6 +234,8 @@ pub struct Status {
     pub organisation: Option<String>,
     /// Whether DingTalk answers; else why not.
     pub dingtalk: Option<String>,
+    /// By which way messages come from DingTalk.
+    pub receiving: ReceivingLine,
     /// Whether the database answers; else why not.
     pub database: Option<String>,
     /// Waiting towards Matrix.
@@ -229,6 +246,8 @@ pub struct Status {
     pub webhook: Option<String>,
     /// What came last from DingTalk, and how long ago.
     pub last_event: Option<(String, Duration)>,
+    /// DingTalk's subscription seems to be paused or gone.
+    pub silence: Option<SilenceLine>,
     /// Bridged chats.
     pub bridged: usize,
     /// Chats seen and not bridged.
@@ -367,8 +386,18 @@ mod tests {
             Reply::Help(None),
             Reply::Pong,
             Reply::Version("0.1.0".into()),
-            Reply::LoggedIn { organisation: "Acme".into(), agent_checked: false, redacted: false },
-            Reply::LoggedIn { organisation: "Acme".into(), agent_checked: true, redacted: true },
+            Reply::LoggedIn {
+                organisation: "Acme".into(),
+                agent_checked: false,
+                redacted: false,
+                receive: Receive::Webhook,
+            },
+            Reply::LoggedIn {
+                organisation: "Acme".into(),
+                agent_checked: true,
+                redacted: true,
+                receive: Receive::Stream,
+            },
             Reply::CredentialsFromFile,
             Reply::LoggedOut,
             Reply::NotLinked,
@@ -407,6 +436,25 @@ mod tests {
             },
             Reply::WebhookSet,
             Reply::WebhookFromFile,
+            Reply::Receiving(ReceivingLine::default()),
+            Reply::Receiving(ReceivingLine {
+                receive: Receive::Both,
+                stream: Some(StreamLine {
+                    connected: true,
+                    lasting: Duration::from_hours(2),
+                    last_frame: Some(Duration::from_secs(3)),
+                    problem: None,
+                }),
+            }),
+            Reply::Receiving(ReceivingLine {
+                receive: Receive::Stream,
+                stream: Some(StreamLine {
+                    connected: false,
+                    lasting: Duration::from_mins(4),
+                    last_frame: None,
+                    problem: Some("authFailed".into()),
+                }),
+            }),
             Reply::Retrying(Retrying::Nothing),
             Reply::Retrying(Retrying::Unknown),
             Reply::Retrying(Retrying::Some { to_matrix: 1, to_dingtalk: 2, maybe_twice: 0 }),
@@ -419,6 +467,10 @@ mod tests {
             Reply::CannotCross { kind: "m.image".into() },
             Reply::OverQuota,
             Reply::Gap,
+            Reply::Outage { lasting: Duration::from_mins(23) },
+            Reply::Silent(SilenceLine::Quiet(Duration::from_hours(60))),
+            Reply::Silent(SilenceLine::Never(Duration::from_hours(60))),
+            Reply::Silent(SilenceLine::Gone),
             Reply::UnsupportedKind { kind: "picture".into(), summary: None },
         ];
         all.extend(direct::samples().map(Reply::Direct));

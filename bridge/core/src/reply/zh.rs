@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::receiving;
 use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, names};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
@@ -41,7 +42,7 @@ pub(super) fn text(reply: &Reply) -> String {
         }
         Reply::Pong => "在的。".to_owned(),
         Reply::Version(version) => format!("dingtalk-bridge {version}"),
-        Reply::LoggedIn { organisation, agent_checked, redacted } => {
+        Reply::LoggedIn { organisation, agent_checked, redacted, receive } => {
             let mut text = format!("登录成功：{organisation}");
             if !agent_checked {
                 text.push_str(
@@ -49,7 +50,7 @@ pub(super) fn text(reply: &Reply) -> String {
                 );
             }
             text.push_str(after_secret(*redacted));
-            text.push_str("\n下一步：发送 webhook，把显示的内容填入钉钉开发者后台。");
+            text.push_str(receiving::next_zh(*receive));
             text
         }
         Reply::LoginFailed { why, redacted } => format!("{}{}", login_problem(why), after_secret(*redacted)),
@@ -87,6 +88,7 @@ pub(super) fn text(reply: &Reply) -> String {
             "已使用钉钉后台生成的 Token 与 AES Key。请在后台重新保存地址以看到绿色对勾。".to_owned()
         }
         Reply::WebhookFromFile => "回调的 Token 与 AES Key 来自桥接的配置文件，请在那里修改。".to_owned(),
+        Reply::Receiving(line) => receiving::answer_zh(line),
         Reply::Retrying(retrying) => retry(*retrying),
         Reply::LanguageSet => "以后我用中文回答你。".to_owned(),
         Reply::Failed { code } => format!("未能完成：{code}。请重试；status 会显示问题所在。"),
@@ -108,6 +110,8 @@ pub(super) fn text(reply: &Reply) -> String {
         Reply::Direct(reply) => reply.chinese(),
         Reply::Notices(reply) => reply.chinese(),
         Reply::Happened(happening) => happening.chinese(),
+        Reply::Outage { lasting } => receiving::outage_zh(*lasting),
+        Reply::Silent(line) => receiving::silent_zh(*line),
         Reply::UnsupportedKind { kind, summary: None } => format!("[{kind}：请在钉钉中查看]"),
         Reply::UnsupportedKind { kind, summary: Some(summary) } => format!("[{kind}：{summary}]"),
     }
@@ -234,17 +238,20 @@ fn status(figures: &Status) -> String {
         }
         None => text.push_str("钉钉：未绑定 – 请发送 login <AppKey> <AppSecret> <AgentID>\n"),
     }
-    let _ = match &figures.webhook {
-        Some(url) => writeln!(text, "接收方式：回调 {url}"),
-        None => writeln!(text, "接收方式：回调，未配置公网地址"),
-    };
+    let webhook = figures.webhook.as_deref();
+    let _ = writeln!(text, "接收方式：{}", receiving::status_zh(&figures.receiving, webhook));
     let _ = writeln!(text, "数据库：{}", state(&figures.database));
     let _ = writeln!(text, "发往 Matrix：{}", queue(&figures.to_matrix));
     let _ = writeln!(text, "发往钉钉：{}", queue(&figures.to_dingtalk));
     let _ = match &figures.last_event {
         Some((kind, since)) => writeln!(text, "最近的钉钉事件：{kind}，{} 前", age(*since)),
-        None => writeln!(text, "最近的钉钉事件：尚无 – 是否已在钉钉后台保存回调地址？"),
+        None => {
+            writeln!(text, "最近的钉钉事件：{}", receiving::nothing_yet_zh(figures.receiving.receive))
+        }
     };
+    if let Some(line) = figures.silence {
+        let _ = writeln!(text, "{}", receiving::silent_zh(line));
+    }
     let _ = writeln!(
         text,
         "会话：{} 个已桥接，{} 个见过但未桥接（暂存 {} 条消息）",
@@ -305,6 +312,7 @@ fn summary(name: Name) -> &'static str {
         Name::Pm => "打开与某人的单聊",
         Name::Notices => "选择显示审批、考勤和日程变更的房间",
         Name::Webhook => "显示要填入钉钉后台的内容",
+        Name::Stream => "查看或选择钉钉消息的接收方式",
         Name::Retry => "重发失败的消息",
         Name::Ping => "应答",
         Name::Version => "显示版本",
@@ -332,6 +340,10 @@ fn details(name: Name) -> &'static str {
         }
         Name::Webhook => {
             "不带参数显示桥接生成的地址、Token 和 AES Key；带两个参数则使用钉钉后台生成的；new 重新生成。仅限管理员。"
+        }
+        Name::Stream => {
+            "on 在回调之外另建到钉钉的长连接（Stream 模式，无需公网地址）；only 随后关闭回调；off 只用回调；default 按配置文件。\
+             仅限管理员。"
         }
         Name::Retry => {
             "不带参数重发全部；也可写 status 显示的编号，或 Matrix 事件、钉钉消息的 ID，只重发那一条。\

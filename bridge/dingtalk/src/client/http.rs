@@ -10,8 +10,8 @@ use url::{Host, Url};
 use super::gate::Gate;
 use crate::error::{ApiError, Class, Effect, code};
 
-/// Largest answer that is read, in bytes.
-pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// Largest answer that is read, in bytes: a list of 200 failed events is not to be had a second time.
+pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where and how to reach DingTalk (API.md sections 0 and 10, point 15).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,6 +221,20 @@ impl HttpClient {
             ));
         }
         self.exchange(address, None, payload, effect).await
+    }
+
+    /// A request of its own kind to an address that was looked at.
+    pub(super) fn get(&self, address: Url) -> reqwest::RequestBuilder {
+        self.inner.get(address)
+    }
+
+    /// Sends such a request; the body of the answer is left to the caller.
+    pub(super) async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        effect: Effect,
+    ) -> Result<Response, ApiError> {
+        request.send().await.map_err(|error| transport(&error, effect))
     }
 
     async fn exchange(

@@ -1,10 +1,12 @@
 //! Calls to DingTalk (API.md sections 1 and 5 to 7). One client serves one app.
 
+mod failed;
 mod gate;
 mod http;
 mod login;
 mod recall;
 mod send;
+mod stream;
 mod token;
 mod users;
 
@@ -23,6 +25,7 @@ pub use http::{Allowed, ClientOptions, HttpClient, MAX_ANSWER_BYTES, OptionsErro
 pub use login::{LoginError, LoginInfo};
 pub use recall::{MOST_RECALLED, Recalled};
 pub use send::DirectSent;
+pub use stream::{Received, Stream};
 pub use token::EARLY;
 pub use users::{Picture, User};
 

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub mod crypt;
 pub mod event;
+pub mod failed;
 pub(crate) mod json;
 pub mod markdown;
 pub mod message;
@@ -10,5 +11,6 @@ pub mod push;
 mod refusal;
 pub mod render;
 pub mod sign;
+pub mod stream;
 
 pub use refusal::Refusal;

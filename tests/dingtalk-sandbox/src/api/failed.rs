@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{Arguments, authorize},
     model::Event,
-    refusal::{Api, Reply},
+    refusal::{Api, Refusal, Reply},
     state::Entry,
     world::World,
 };
@@ -36,6 +36,9 @@ const FRAME: [&str; 10] = [
 pub(crate) async fn list(State(world): State<Arc<World>>, uri: Uri, headers: HeaderMap) -> Reply {
     let arguments = Arguments::read(&uri, &headers, b"");
     let app = authorize(&world, Api::Old, arguments.token(), None)?;
+    if app.webhook.is_none() {
+        return Err(Refusal::flat(71007, "回调不存在"));
+    }
     let mut state = world.state();
     let open = |event: &&Event| event.failed && !event.fetched && event.app_key == app.app_key;
     let mut waiting = state.events.iter().filter(open);

@@ -5,6 +5,7 @@ pub(crate) mod groups;
 pub(crate) mod media;
 pub(crate) mod org;
 pub(crate) mod robot;
+pub(crate) mod stream;
 pub(crate) mod token;
 pub(crate) mod users;
 pub(crate) mod webhook;
@@ -42,6 +43,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/topapi/user/listsimple", post(users::list_simple))
         .route("/topapi/message/corpconversation/asyncsend_v2", post(work::send).get(work::send))
         .route("/topapi/message/corpconversation/getsendprogress", post(work::progress))
+        .route("/v1.0/gateway/connections/open", post(stream::open))
+        .route("/connect", get(stream::connect))
         .route("/v1.0/robot/groupMessages/send", post(robot::to_group))
         .route("/v1.0/robot/oToMessages/batchSend", post(robot::to_people))
         .route("/v1.0/robot/groupMessages/recall", post(robot::recall_group))

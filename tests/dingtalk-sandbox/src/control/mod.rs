@@ -2,6 +2,7 @@
 
 pub(crate) mod live;
 pub(crate) mod setup;
+mod stream;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -85,6 +86,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/pictures/{name}", get(picture))
         .route("/live", get(live::live))
         .merge(setup::router())
+        .merge(stream::router())
         .fallback(|uri: Uri| async move { ControlError::unknown("control path", uri.path()).into_response() })
         .layer(DefaultBodyLimit::max(256 << 20));
     Router::new()

@@ -14,6 +14,7 @@ use super::{Body, ControlError, Outcome, Shared, body};
 use crate::{
     model::{App, Chat, ChatKind, Company, CustomBot, Person, Webhook},
     state::Entry,
+    stream::Receiving,
     world::{self, World},
 };
 
@@ -158,6 +159,8 @@ pub struct AppSettings {
     pub over_quota: Option<bool>,
     /// `atUsers` with ids of people.
     pub mention_ids: Option<bool>,
+    /// How its bot and its events are received.
+    pub receiving: Option<Receiving>,
     /// People who get into `flowControlledStaffIdList`.
     pub flow_controlled: Option<Vec<String>>,
 }
@@ -316,7 +319,7 @@ impl World {
     }
 
     pub(crate) fn set_app(&self, app_key: &str, new: &AppSettings) -> Result<App, ControlError> {
-        self.change_app(app_key, |app| {
+        let app = self.change_app(app_key, |app| {
             let set = |field: &mut bool, value: Option<bool>| *field = value.unwrap_or(*field);
             set(&mut app.published, new.published);
             set(&mut app.stopped, new.stopped);
@@ -326,7 +329,13 @@ impl World {
             if let Some(people) = &new.flow_controlled {
                 app.flow_controlled.clone_from(people);
             }
-        })
+            app.receiving = new.receiving.unwrap_or(app.receiving);
+        })?;
+        if new.receiving.is_some() {
+            // What waits takes the new way.
+            self.wake.notify_waiters();
+        }
+        Ok(app)
     }
 }
 

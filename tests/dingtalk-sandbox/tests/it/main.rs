@@ -12,6 +12,8 @@ mod receiver;
 mod restart;
 #[cfg(test)]
 mod sending;
+#[cfg(test)]
+mod stream;
 
 #[cfg(test)]
 mod client {

@@ -29,22 +29,34 @@ const PEOPLE: usize = 5;
 const OTHERS: usize = 8;
 
 /// What one of the two runs has to get through; together they are what the promise says.
-fn kills() -> usize {
-    if world::quick() { 10 } else { 105 }
+#[derive(Clone, Copy)]
+struct Size {
+    kills: usize,
+    messages: usize,
 }
 
-fn messages() -> usize {
-    if world::quick() { 150 } else { 1_200 }
+fn size() -> Size {
+    if world::quick() { Size { kills: 10, messages: 150 } } else { Size { kills: 105, messages: 1_200 } }
+}
+
+/// What the run over Stream has to get through: only the way in is another one.
+fn size_of_stream() -> Size {
+    if world::quick() { Size { kills: 6, messages: 90 } } else { Size { kills: 30, messages: 400 } }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_again() {
-    run("kill-synapse", StubMode::Synapse).await.unwrap();
+    run("kill-synapse", StubMode::Synapse, size(), false).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_once() {
-    run("kill-palpo", StubMode::Palpo).await.unwrap();
+    run("kill-palpo", StubMode::Palpo, size(), false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_over_stream() {
+    run("kill-stream", StubMode::Synapse, size_of_stream(), true).await.unwrap();
 }
 
 /// The seed of this run; `SEED` repeats one.
@@ -55,13 +67,13 @@ fn seed() -> anyhow::Result<u64> {
     }
 }
 
-async fn run(name: &str, mode: StubMode) -> anyhow::Result<()> {
+async fn run(name: &str, mode: StubMode, size: Size, stream: bool) -> anyhow::Result<()> {
     let seed = seed()?;
-    let said = scenario(name, mode, seed).await;
+    let said = scenario(name, mode, size, stream, seed).await;
     said.with_context(|| format!("{name}: repeat this run with SEED={seed}"))
 }
 
-async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
+async fn scenario(name: &str, mode: StubMode, size: Size, stream: bool, seed: u64) -> anyhow::Result<()> {
     let began = Instant::now();
     println!("{name}: SEED={seed}");
     let mut chance = Chance::new(seed);
@@ -81,6 +93,7 @@ async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
     options.sandbox_flags =
         ["--session-seconds", "5400", "--groups", "10", "--people", "5"].map(str::to_owned).to_vec();
     options.time_scale = 600.0;
+    options.stream = stream;
     options.programs = Some(programs.clone());
     let world = World::start(options, &|_| {}).await?;
     anyhow::ensure!(world.chats().len() == CHATS && world.info().people.len() == PEOPLE, "another world");
@@ -88,15 +101,16 @@ async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
     let mut victim = Victim::replace(&world, &programs.bridge).await?;
     gate.decide(fates(chance.fork()));
     trouble(&world).await?;
-    let plan =
-        |way, writers, chance: &mut Chance| traffic::plan(way, messages(), kills(), CHATS, writers, chance);
+    let plan = |way, writers, chance: &mut Chance| {
+        traffic::plan(way, size.messages, size.kills, CHATS, writers, chance)
+    };
     let to_matrix = plan(Way::ToMatrix, PEOPLE, &mut chance);
     let to_dingtalk = plan(Way::ToDingTalk, world.users().len(), &mut chance);
     let (round, rounds) = watch::channel(0);
     let (dingtalk, always) = (RwLock::default(), RwLock::default());
     let (mut first, mut second, mut third) = (chance.fork(), chance.fork(), chance.fork());
     let (killed, _, event_ids) = tokio::try_join!(
-        kill(&world, &mut victim, round, &dingtalk, &mut first),
+        kill(&world, &mut victim, round, size.kills, &dingtalk, &mut first),
         traffic::write(&world, &to_matrix, Way::ToMatrix, &rounds, &dingtalk, &mut second),
         traffic::write(&world, &to_dingtalk, Way::ToDingTalk, &rounds, &always, &mut third),
     )?;
@@ -139,7 +153,7 @@ async fn scenario(name: &str, mode: StubMode, seed: u64) -> anyhow::Result<()> {
         "{} may have been sent, which is more than the one per chat and kill ({most}); {logs}",
         verdict.to_dingtalk.doubtful
     );
-    anyhow::ensure!(victim.kills > kills(), "too few kills");
+    anyhow::ensure!(victim.kills > size.kills, "too few kills");
     Ok(())
 }
 
@@ -164,6 +178,9 @@ async fn trouble(world: &World) -> anyhow::Result<()> {
         json!({"target": "webhook", "kind": "invalid_json", "probability": 0.01}),
         json!({"target": "webhook", "kind": "wrong_sign", "probability": 0.01}),
         json!({"target": "webhook", "kind": "stale_timestamp", "probability": 0.01}),
+        json!({"target": "stream", "kind": "lose_answer", "probability": 0.03}),
+        json!({"target": "stream", "kind": "invalid_json", "probability": 0.01}),
+        json!({"target": "stream", "kind": "cut", "probability": 0.01}),
     ] {
         let _: Value = world.sandbox().post("faults", &fault).await?;
     }
@@ -196,11 +213,12 @@ async fn kill(
     world: &World,
     victim: &mut Victim,
     round: watch::Sender<usize>,
+    kills: usize,
     dingtalk: &RwLock<()>,
     chance: &mut Chance,
 ) -> anyhow::Result<usize> {
     let mut others = 0;
-    for number in 0..kills() {
+    for number in 0..kills {
         round.send_replace(number);
         // Most lives are short; some are long enough for the reading back.
         let life = if chance.percent(15) { chance.span(2_500, 4_000) } else { chance.span(50, 1_200) };

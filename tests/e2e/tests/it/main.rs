@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
 mod avatars;
+mod away;
 mod commands;
 mod crossing;
 mod database;
@@ -22,4 +23,5 @@ mod recall;
 mod restart;
 mod stage;
 mod status_report;
+mod stream;
 mod upgrade;

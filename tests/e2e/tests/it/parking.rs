@@ -115,7 +115,8 @@ fn what_cannot_be_read_is_kept_aside_and_does_not_stop_its_chat() {
         let after = unique("after");
         world.sandbox().write(&chat.chat_id, &world.info().people[0].staff_id, &after).await.unwrap();
         stage::wait_message(&world, &chat.room_id, &after).await;
-        let aside = async || stage::metric(&world, "unreadable_total", &[("code", "undecodable_event")]).await;
+        let aside =
+            async || stage::metric(&world, "unreadable_total", &[("code", "undecodable_event")]).await;
         let kept = test_support::wait_until(stage::LIMIT, "the event to be kept aside", async || {
             (aside().await == 1).then_some(())
         });

@@ -90,7 +90,7 @@ impl<'a> Start<'a> {
 
     pub(crate) async fn run(self) -> anyhow::Result<ClusterWorld> {
         let (site, kubectl, made) = match &self.options.context {
-            None => self.start_local().await?,
+            None => Box::pin(self.start_local()).await?,
             Some(context) => self.find_context(context).await?,
         };
         let furnished = match self.furnish(&site, &kubectl, &made).await {
@@ -226,7 +226,7 @@ impl<'a> Start<'a> {
         };
         let people = async {
             let mut sides = Sides::gather(homeserver, sandbox, &cast, hint).await?;
-            sides.set_up(self.options.bare, steps.progress()).await?;
+            sides.set_up(self.options.bare, false, steps.progress()).await?;
             let (shown, webhook) = (sides.webhook_url(), status.text("/webhookURL")?);
             anyhow::ensure!(shown == webhook, "the bot shows {shown}, the object's status {webhook}");
             Ok(sides)
