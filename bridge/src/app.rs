@@ -18,6 +18,8 @@ use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 use tokio::sync::{Notify, mpsc};
 
+use crate::media::Media;
+use crate::media::link::Links;
 use crate::observe::metrics::Metrics;
 use crate::receiving::Receiving;
 use crate::relay::cache::Cache;
@@ -33,6 +35,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
     pub(crate) hs_token: Secret,
+    /// Makes and opens links to files.
+    pub(crate) links: Links,
     /// What opens the report; without it there is none.
     pub(crate) status_token: Option<Secret>,
     pub(crate) started_at: Timestamp,
@@ -45,6 +49,7 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settler: Settler,
+    pub(crate) media: Media,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) receiving: Receiving,
@@ -177,6 +182,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
     pub(crate) hs_token: Secret,
+    pub(crate) links: Links,
     pub(crate) status_token: Option<Secret>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) matrix: bridge_matrix::client::Client,
@@ -193,6 +199,7 @@ impl App {
             config,
             own,
             hs_token,
+            links,
             status_token,
             store,
             matrix,
@@ -204,9 +211,11 @@ impl App {
         } = parts;
         let receiving = Receiving::new(config.dingtalk.receive);
         Self {
+            media: Media::new(config.media.transfers),
             config,
             own,
             hs_token,
+            links,
             status_token,
             started_at: clock.now(),
             device: OwnedDeviceId::from(DEVICE),

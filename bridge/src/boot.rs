@@ -26,6 +26,7 @@ use crate::away;
 use crate::files;
 use crate::http::server::{Bounds, serve};
 use crate::http::{probes, transactions, webhook};
+use crate::media::link::Links;
 use crate::receiving::RECEIVE_SETTING;
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
@@ -161,7 +162,8 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+/// The sealing key and those before it.
+fn sealing_keys(config: &Config) -> anyhow::Result<([u8; 32], Vec<[u8; 32]>)> {
     let key = |setting: &str, path: &Path| -> anyhow::Result<[u8; 32]> {
         let key = SealingKey::parse(&files::content(setting, path)?)
             .map_err(|fault| anyhow::anyhow!("{setting}: {} {fault}", path.display()))?;
@@ -171,6 +173,11 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     let current = key("security.sealing_key_file", &security.sealing_key_file)?;
     let old = security.old_sealing_key_files.iter();
     let old = old.map(|path| key("security.old_sealing_key_files", path)).collect::<Result<_, _>>()?;
+    Ok((current, old))
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let (current, old) = sealing_keys(config)?;
     let mut options = sqlite::Options::new(config.database.url.sqlite_path(), config.workspace.id.as_str());
     options.feed_budget_bytes = config.queue.feed_memory.as_usize();
     options.read_connections = config.database.read_connections;
@@ -225,6 +232,7 @@ fn make_app(
                 .iter()
                 .map(|host| host.as_str().to_owned())
                 .collect(),
+            file_hosts: config.media.hosts.iter().map(|host| host.as_str().to_owned()).collect(),
             total_timeout: config.dingtalk.request_timeout.get(),
             ca: ca("dingtalk.ca_file", &config.dingtalk.ca_file)?,
             ..defaults
@@ -232,11 +240,19 @@ fn make_app(
         Arc::clone(&clock),
     )?;
     let hs_token = Secret::new(tokens.hs_token.expose());
+    let (current, old) = sealing_keys(&config)?;
+    let links = Links::new(
+        std::iter::once(current).chain(old),
+        config.workspace.id.as_str(),
+        config.appservice.webhook_url.as_ref().map(ToString::to_string),
+        config.media.link_lifetime.get(),
+    );
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     Ok(App::new(Parts {
         config,
         own,
         hs_token,
+        links,
         status_token,
         store,
         matrix,

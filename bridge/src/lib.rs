@@ -11,6 +11,7 @@ pub mod cli;
 mod commands;
 mod files;
 mod http;
+mod media;
 mod observe;
 mod receiving;
 mod relay;

@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod homeserver;
 mod http;
+mod media;
 mod queue;
 mod registration;
 mod report;
@@ -28,6 +29,7 @@ pub use crate::document::{example, markdown, schema};
 pub use crate::error::ConfigError;
 pub use crate::homeserver::{Appservice, Bot, Homeserver, Workspace};
 pub use crate::http::{Health, Http, Log, LogFormat};
+pub use crate::media::Media;
 pub use crate::queue::Queue;
 pub use crate::registration::{Namespace, Namespaces, Registration, RegistrationNames, Token, Tokens};
 pub use crate::report::{
@@ -75,6 +77,9 @@ pub struct Config {
     /// How messages wait, how often they are tried and how long they are kept.
     #[serde(default)]
     pub queue: Queue,
+    /// How files are moved. The size limits are those of the two sides.
+    #[serde(default)]
+    pub media: Media,
     /// Bounds of what callers may send.
     #[serde(default)]
     pub http: Http,

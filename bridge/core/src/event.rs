@@ -1,6 +1,9 @@
 //! What happened, decoded: the input of [`crate::decide`].
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use std::time::Duration;
+
+use ruma::{OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::content::Document;
@@ -55,6 +58,8 @@ pub struct ChatMessage {
 pub enum ChatBody {
     /// Text with or without structure.
     Document(Document),
+    /// Texts and files in order.
+    Parts(Vec<ChatPart>),
     /// A kind that cannot cross: its name (`msgtype`) and whatever text describes it. Shown as a notice.
     Unsupported {
         /// DingTalk's name of the kind.
@@ -64,6 +69,69 @@ pub enum ChatBody {
     },
     /// DingTalk withheld the content because the month's quota is used up (API.md section 2.6).
     OverQuota,
+}
+
+/// A piece of a [`ChatBody`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatPart {
+    /// A text.
+    Text(Document),
+    /// A file.
+    File(ChatFile),
+}
+
+/// A file of a DingTalk message (API.md sections 2.3 and 6).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatFile {
+    /// What it is.
+    pub kind: FileKind,
+    /// What it can be fetched by, for a while. Whoever has it and a token of the bot can read the file.
+    pub code: String,
+    /// Its name, where DingTalk tells it.
+    pub name: Option<String>,
+    /// How long it plays.
+    pub duration: Option<Duration>,
+}
+
+impl std::fmt::Debug for ChatFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChatFile")
+            .field("kind", &self.kind)
+            .field("code", &format_args!("{} bytes", self.code.len()))
+            .field("name", &self.name)
+            .field("duration", &self.duration)
+            .finish()
+    }
+}
+
+/// What a file is to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FileKind {
+    /// A picture, or a sticker.
+    Picture,
+    /// Something somebody said.
+    Voice,
+    /// Another sound.
+    Audio,
+    /// A video.
+    Video,
+    /// Anything else.
+    File,
+}
+
+impl ChatBody {
+    /// The texts in order.
+    pub fn documents(&self) -> impl Iterator<Item = &Document> {
+        let (whole, parts) = match self {
+            Self::Document(document) => (Some(document), &[][..]),
+            Self::Parts(parts) => (None, parts.as_slice()),
+            Self::Unsupported { .. } | Self::OverQuota => (None, &[][..]),
+        };
+        whole.into_iter().chain(parts.iter().filter_map(|part| match part {
+            ChatPart::Text(document) => Some(document),
+            ChatPart::File(_) => None,
+        }))
+    }
 }
 
 /// The message that a message answers (API.md section 2.4). At least one field is set.
@@ -140,6 +208,8 @@ pub struct RoomEvent {
 pub enum RoomEventKind {
     /// Somebody wrote something.
     Message(RoomMessage),
+    /// Somebody sent a file.
+    File(Box<RoomFile>),
     /// Something the bridge cannot carry over; the room is told.
     Unsupported {
         /// Its `msgtype` or event type.
@@ -196,6 +266,33 @@ pub struct RoomMessage {
     pub reply_to: Option<OwnedEventId>,
     /// The event it corrects.
     pub replaces: Option<OwnedEventId>,
+}
+
+/// A file in a Matrix room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomFile {
+    /// What it is.
+    pub kind: FileKind,
+    /// Where it is.
+    pub uri: OwnedMxcUri,
+    /// Its name; may be empty.
+    pub name: String,
+    /// Its MIME type, as the sender claims.
+    pub content_type: Option<String>,
+    /// Its size in bytes, as the sender claims.
+    pub size: Option<u64>,
+    /// How long it plays.
+    pub duration: Option<Duration>,
+    /// Width and height in pixels.
+    pub dimensions: Option<(u32, u32)>,
+    /// A picture that stands for it.
+    pub thumbnail: Option<OwnedMxcUri>,
+    /// What the sender says about it.
+    #[serde(skip)]
+    pub caption: Option<Document>,
+    /// The event it answers.
+    #[serde(skip)]
+    pub reply_to: Option<OwnedEventId>,
 }
 
 /// How something is said (`m.text`, `m.notice`, `m.emote`).

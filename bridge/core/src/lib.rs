@@ -11,6 +11,7 @@
 //! - [`delivery::key`] is the only maker of idempotency keys;
 //! - [`reply`] holds every sentence that people read, in both languages;
 //! - a [`secret::Secret`] never prints.
+pub mod capability;
 pub mod clock;
 pub mod command;
 pub mod content;

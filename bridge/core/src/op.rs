@@ -6,16 +6,20 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::content::Document;
 use crate::delivery::key::KeySeed;
-use crate::event::Manner;
-use crate::id::{ChatId, PersonId, QueryKey, StaffId};
+use crate::event::{ChatFile, Manner, RoomFile};
+use crate::id::{ChatId, PersonId, QueryKey, RobotCode, StaffId};
 
 /// One operation on a network. The key makes it the same operation however often it is tried.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// Say something in a Matrix room.
     Say(Say),
+    /// Show a file of DingTalk in a Matrix room.
+    Show(Show),
     /// Post something in a DingTalk chat.
     Post(Post),
+    /// Hand a file of Matrix to a DingTalk chat.
+    Hand(Hand),
     /// The bot enters a room.
     Join {
         /// The room.
@@ -46,6 +50,38 @@ pub struct Say {
     pub reply_to: Option<OwnedEventId>,
     /// The time it carries, when that is not the time of sending.
     pub at: Option<Timestamp>,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// A file of DingTalk for a Matrix room. What cannot be shown becomes a notice under the same key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Show {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Whose ghost shows it.
+    pub author: PersonId,
+    /// The file.
+    pub file: ChatFile,
+    /// The bot that heard of it: its download code works for no other.
+    pub robot: Option<RobotCode>,
+    /// The event it answers.
+    pub reply_to: Option<OwnedEventId>,
+    /// The time it carries, when that is not the time of sending.
+    pub at: Option<Timestamp>,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// A file of Matrix for a DingTalk chat. Who sent it and what they say about it is a [`Post`] before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hand {
+    /// The chat.
+    pub chat: ChatId,
+    /// The file.
+    pub file: RoomFile,
+    /// The Matrix event it comes from.
+    pub cause: OwnedEventId,
     /// What its keys are made from.
     pub key: KeySeed,
 }

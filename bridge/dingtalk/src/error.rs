@@ -93,6 +93,10 @@ pub mod code {
     pub const NO_CREDENTIALS: &str = "bridge.noCredentials";
     /// The reply address is not DingTalk's.
     pub const ADDRESS_NOT_ALLOWED: &str = "bridge.addressNotAllowed";
+    /// The address of a file is not one that the settings allow, or leads into a private network.
+    pub const FILE_NOT_ALLOWED: &str = "bridge.fileAddressNotAllowed";
+    /// A file is no longer where DingTalk said it was.
+    pub const FILE_GONE: &str = "bridge.fileGone";
     /// No connection could be made.
     pub const NOT_CONNECTED: &str = "bridge.notConnected";
     /// The connection broke, or time ran out, before the answer was there.
@@ -107,6 +111,16 @@ impl ApiError {
     /// A failure of the bridge's own.
     pub(crate) fn own(code: &str, class: Class, message: &str) -> Self {
         Self { code: code.to_owned(), class, message: message.to_owned(), scope: None }
+    }
+
+    /// Whether a download code is wrong or has expired (API.md section 6). Another attempt finds it so again.
+    pub fn is_code_gone(&self) -> bool {
+        matches!(self.code.as_str(), "invalidParameter.robotCode.downloadCode" | code::FILE_GONE)
+    }
+
+    /// Whether DingTalk does not take such a file: its kind, type or size (API.md section 6).
+    pub fn is_file_refused(&self) -> bool {
+        matches!(self.code.as_str(), "40004" | "40005" | "40006" | "44001" | "45001")
     }
 
     /// Whether the caller's network address is not on the app's list (API.md section 1.2).

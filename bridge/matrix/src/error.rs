@@ -125,6 +125,11 @@ impl MatrixError {
     pub fn is_unrecognized(&self) -> bool {
         self.errcode.as_deref() == Some("M_UNRECOGNIZED")
     }
+
+    /// Whether a file was named and is not there (`M_NOT_YET_UPLOADED`).
+    pub fn is_not_yet_uploaded(&self) -> bool {
+        self.errcode.as_deref() == Some("M_NOT_YET_UPLOADED")
+    }
 }
 
 /// The table of codes; a code decides before the status does.

@@ -41,7 +41,7 @@ pub(crate) fn tell(stepped: &mut Stepped, room: OwnedRoomId, text: &str, key: Ke
         at: None,
         key,
     };
-    stepped.ops.extend(render(Op::Say(say), None, None, &From::Nowhere));
+    stepped.ops.extend(render(vec![Op::Say(say)], None, None, &From::Nowhere));
 }
 
 /// The key of what an action tells a room.

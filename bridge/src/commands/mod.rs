@@ -50,7 +50,7 @@ impl<'a> Run<'a> {
             at: None,
             key: KeySeed::new(Purpose::Reply, &cause),
         };
-        self.stepped.ops.extend(render(Op::Say(say), None, None, &From::Nowhere));
+        self.stepped.ops.extend(render(vec![Op::Say(say)], None, None, &From::Nowhere));
     }
 
     /// Takes the message with the secret out of the room, if the bot may.

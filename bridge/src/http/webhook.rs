@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{Request, Response, StatusCode};
 use bridge_core::envelope::Envelope;
 use bridge_dingtalk::wire::Refusal;
@@ -13,13 +13,18 @@ use bridge_dingtalk::wire::sign::verify_callback;
 
 use crate::app::App;
 use crate::http::body::{self, Crowd};
+use crate::media::serve;
 use crate::relay::intake;
 
 /// DingTalk waits 1.5 s at the least (API.md section 3.3).
 const PATIENCE: Duration = Duration::from_millis(1_200);
 
-/// `GET`: proves from outside that the address is reachable.
-pub(crate) async fn look() -> Response<Body> {
+/// `GET`: proves from outside that the address is reachable. With a token in the query it gives out the file that the
+/// token is for: no other path is passed on from outside.
+pub(crate) async fn look(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response<Body> {
+    if let Some(token) = query.as_deref().and_then(serve::token) {
+        return serve::serve(&app, token).await;
+    }
     body::text(StatusCode::OK, "The DingTalk bridge is here. Paste this address into DingTalk's console.\n")
 }
 

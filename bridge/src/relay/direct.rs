@@ -338,9 +338,9 @@ pub(crate) async fn invited(
     let known = app.store.person_by_mxid(ghost).await?;
     if portal.is_some() {
         let op = say(event, Author::Bot, &DirectReply::InvitedIntoPortal);
-        stepped.ops.extend(render(op, None, None, &From::Nowhere));
+        stepped.ops.extend(render(vec![op], None, None, &From::Nowhere));
         if let Some(person) = known {
-            stepped.ops.extend(render(leave(event, &person.id), None, None, &From::Nowhere));
+            stepped.ops.extend(render(vec![leave(event, &person.id)], None, None, &From::Nowhere));
         }
         return Ok(());
     }
@@ -381,7 +381,7 @@ pub(crate) async fn invited(
     };
     if matches!(reply, DirectReply::Opened { .. }) {
         let topic = DirectReply::Topic { name: person.name.clone() };
-        stepped.ops.extend(render(say(event, Author::Bot, &topic), None, None, &From::Nowhere));
+        stepped.ops.extend(render(vec![say(event, Author::Bot, &topic)], None, None, &From::Nowhere));
         let alias = portal::direct_id(&person.id).and_then(|id| app.portal_alias(&id));
         if let Some(alias) = alias
             && let Err(error) = app.matrix.claim_alias(&alias, &event.room).await
@@ -430,7 +430,7 @@ async fn settle(
 /// The ghost says why not, and leaves.
 fn refuse(event: &RoomEvent, person: &PersonId, reply: &DirectReply, stepped: &mut Stepped) {
     for op in [say(event, Author::Ghost(person.clone()), reply), leave(event, person)] {
-        stepped.ops.extend(render(op, None, None, &From::Nowhere));
+        stepped.ops.extend(render(vec![op], None, None, &From::Nowhere));
     }
 }
 

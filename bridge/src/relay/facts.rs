@@ -5,6 +5,7 @@ use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::event::{ChatKind, ChatMessage, RoomEvent, RoomEventKind};
 use bridge_core::id::{ChatId, PersonId};
 use bridge_core::portal::{Chat, ChatState};
+use bridge_core::reply::file_word;
 use bridge_matrix::error::{Class, MatrixError};
 use bridge_store::Remote;
 use ruma::{OwnedRoomId, OwnedUserId};
@@ -42,7 +43,7 @@ pub(crate) async fn for_chat_message(
         }
     }
     let mut ghosts = Vec::new();
-    if let bridge_core::event::ChatBody::Document(document) = &message.body {
+    for document in message.body.documents() {
         for person in mentioned_people(document) {
             if let Some(known) = app.store.person(&person).await? {
                 ghosts.push((person, known.mxid));
@@ -96,6 +97,15 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
             }
             facts.people = mentioned_ghosts(app, &message.body).await?;
         }
+        RoomEventKind::File(file) if facts.portal.is_some() => {
+            facts.sender_name = display_name(app, &event.room, &event.sender).await?;
+            if let Some(replied) = &file.reply_to {
+                facts.replied = replied_message(app, event, replied).await?;
+            }
+            if let Some(caption) = &file.caption {
+                facts.people = mentioned_ghosts(app, caption).await?;
+            }
+        }
         RoomEventKind::Message(_) => facts.direct = is_direct(app, &event.room).await?,
         RoomEventKind::Membership { user, .. } => {
             app.names.remove(&(event.room.clone(), user.clone()));
@@ -111,7 +121,10 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
             let other = other.filter(|other| facts.portal.as_ref().is_some_and(|own| own.id != other.id));
             facts.taken = other.map(|other| other.title.unwrap_or_else(|| other.id.to_string()));
         }
-        RoomEventKind::Unsupported { .. } | RoomEventKind::Redaction { .. } | RoomEventKind::Ignored => {}
+        RoomEventKind::File(_)
+        | RoomEventKind::Unsupported { .. }
+        | RoomEventKind::Redaction { .. }
+        | RoomEventKind::Ignored => {}
     }
     Ok(facts)
 }
@@ -159,12 +172,19 @@ async fn replied_message(
 ) -> Result<Option<(String, String)>, StepError> {
     let Some(raw) = or_default(app.matrix.event(&event.room, replied).await)? else { return Ok(None) };
     let Ok(parent) = bridge_matrix::wire::event::decode(&raw) else { return Ok(None) };
-    let RoomEventKind::Message(message) = parent.what else { return Ok(None) };
+    let text = match parent.what {
+        RoomEventKind::Message(message) => message.body.to_plain_text(),
+        RoomEventKind::File(file) => match &file.caption {
+            Some(caption) => format!("[{}] {}", file_word(file.kind), caption.to_plain_text()),
+            None => format!("[{}] {}", file_word(file.kind), file.name),
+        },
+        _ => return Ok(None),
+    };
     let author = match app.store.person_by_mxid(&parent.sender).await? {
         Some(person) => person.name,
         None => display_name(app, &event.room, &parent.sender).await?,
     };
-    Ok(Some((author, message.body.to_plain_text())))
+    Ok(Some((author, text)))
 }
 
 async fn mentioned_ghosts(app: &App, document: &Document) -> Result<Vec<(OwnedUserId, PersonId)>, StepError> {

@@ -10,18 +10,19 @@ use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
 use bridge_core::portal::PortalChange;
-use bridge_core::reply::{Happening, RecallProblem, Reply};
+use bridge_core::reply::{FileNote, FileProblem, Happening, RecallProblem, Reply};
 use bridge_dingtalk::client::Gate;
 use bridge_store::{
-    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRow, OutboxSeq, OutboxState,
-    Settlement, StoreError,
+    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq,
+    OutboxState, Settlement, StoreError,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::media::{self, Moved};
 use crate::relay::lanes::{Lanes, Next};
-use crate::relay::op::{Rendered, bot_says};
+use crate::relay::op::{Rendered, RoomOrigin, bot_says};
 use crate::relay::step::{self, Decoded};
 use crate::relay::{outcome, send};
 
@@ -316,7 +317,7 @@ impl Worker {
                 return Err(Stopped);
             }
             flight.attempts += 1;
-            let sent = self.attempt(&flight, &mut settled).await?;
+            let sent = self.attempt(&mut flight, &mut settled, &mut queue).await?;
             let now = self.app.now();
             self.app.metrics.sent(&flight.op, &sent.outcome, now);
             let (chance, policy) = (self.app.chance(), self.app.policy());
@@ -328,7 +329,7 @@ impl Worker {
                 }
                 attempt::Next::Done => {
                     settled.push((flight.seq, settlement, sent.mapping));
-                    if let Some(notice) = sent.notice.and_then(|reply| self.notice(&flight, &reply)) {
+                    if let Some(notice) = sent.notice.and_then(|reply| self.told_after(&flight, &reply)) {
                         self.write(&mut settled, self.insist_row(&notice)).await?;
                         queue.push_front(notice);
                     }
@@ -355,7 +356,17 @@ impl Worker {
 
     /// One attempt. A message for DingTalk is marked as being sent when its request stands and before its body
     /// leaves; the same commit writes what became of the messages before it.
-    async fn attempt(&self, flight: &InFlight, settled: &mut Settled) -> Result<send::Sent, Stopped> {
+    async fn attempt(
+        &self,
+        flight: &mut InFlight,
+        settled: &mut Settled,
+        queue: &mut VecDeque<InFlight>,
+    ) -> Result<send::Sent, Stopped> {
+        if media::is_file(&flight.op)
+            && let Err(outcome) = self.move_on(flight, settled, queue).await?
+        {
+            return Ok(send::Sent::without_mapping(outcome));
+        }
         let _permit = self.permit().await?;
         if flight.op.is_repeatable() {
             return Ok(send::attempt(&self.app, &flight.key, &flight.op, &Gate::open()).await);
@@ -368,6 +379,47 @@ impl Worker {
         Ok(sent)
     }
 
+    /// Carries a file over, which may take long: it has a place of its own, keeps nobody's result from being written,
+    /// and is given up when the bridge stops. What was done is in its row.
+    async fn move_on(
+        &self,
+        flight: &mut InFlight,
+        settled: &mut Settled,
+        queue: &mut VecDeque<InFlight>,
+    ) -> Result<Result<(), Outcome>, Stopped> {
+        self.write(settled, Vec::new()).await?;
+        let work = async {
+            let _place = self.app.media.place().await;
+            let row = media::Row { seq: flight.seq, key: &flight.key };
+            media::move_on(&self.app, row, &mut flight.op).await
+        };
+        let moved = tokio::select! {
+            moved = work => moved,
+            () = self.stop.cancelled() => return Err(Stopped),
+        };
+        let Moved { next, beside } = match moved {
+            Ok(moved) => moved,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
+        flight.op = next;
+        let beside = beside.map(|op| self.notice(flight, 1, op));
+        let (Ok(row), Ok(enqueue)) =
+            (self.row(flight), beside.iter().map(|notice| self.row(notice)).collect::<Result<Vec<_>, _>>())
+        else {
+            return Ok(Err(Outcome::Refused { code: "unrenderable".to_owned() }));
+        };
+        self.commit(|| Commit {
+            rewrite: vec![OutboxRewrite { seq: row.seq, key: row.key.clone(), op: row.op.clone() }],
+            enqueue: enqueue.clone(),
+            ..Commit::default()
+        })
+        .await?;
+        if let Some(notice) = beside {
+            queue.push_front(notice);
+        }
+        Ok(Ok(()))
+    }
+
     fn insist_row(&self, flight: &InFlight) -> Vec<OutboxItem> {
         self.row(flight).into_iter().collect()
     }
@@ -375,31 +427,47 @@ impl Worker {
     /// What the room is told about a message that did not arrive.
     fn failure_notice(&self, flight: &InFlight, next: &attempt::Next, outcome: &Outcome) -> Option<InFlight> {
         let code = outcome::code(outcome).to_owned();
-        let reply = match (&flight.op, next) {
-            (Rendered::Recall(_), _) => Reply::Happened(Happening::NotRecalled(RecallProblem::Refused(code))),
+        let told = |origin: &RoomOrigin, code| {
+            let reply = match next {
+                attempt::Next::MaybeSent => Reply::MaybeSent,
+                _ => Reply::NotDelivered { code },
+            };
+            bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event))
+        };
+        let op = match &flight.op {
+            Rendered::DingTalk(post) => told(post.origin.as_ref()?, code),
+            Rendered::Hand(file) => told(file.origin.as_ref()?, code),
+            Rendered::Recall(recall) => {
+                let reply = Reply::Happened(Happening::NotRecalled(RecallProblem::Refused(code)));
+                bot_says(recall.origin.room.clone(), &reply.bilingual(), Some(&recall.origin.event))
+            }
             // What a ghost could not say. The bot's own sentences have no origin: a room that refuses the bot is not
             // told about it again and again.
-            (Rendered::Matrix(send), _) => {
+            Rendered::Matrix(send) => {
                 send.origin.as_ref()?;
-                let op = bot_says(send.room.clone(), &Reply::NotShown { code }.bilingual(), None);
-                return Some(self.notice_flight(flight, op));
+                bot_says(send.room.clone(), &Reply::NotShown { code }.bilingual(), None)
             }
-            (_, attempt::Next::MaybeSent) => Reply::MaybeSent,
-            _ => Reply::NotDelivered { code },
+            Rendered::Show(file) => {
+                let (kind, name) = (file.file.kind, file.file.name.clone());
+                let note = FileNote { kind, name, size: None, why: FileProblem::Other(code) };
+                bot_says(file.room.clone(), &Reply::FileNotShown(note).bilingual(), file.reply_to.as_ref())
+            }
+            Rendered::Join { .. } | Rendered::Ghost { .. } | Rendered::Rename { .. } => return None,
         };
-        self.notice(flight, &reply)
+        Some(self.notice(flight, 0, op))
     }
 
-    /// What the room is told about a message of its own.
-    fn notice(&self, flight: &InFlight, reply: &Reply) -> Option<InFlight> {
+    /// What the room is told about something that was sent and did not do all that it should.
+    fn told_after(&self, flight: &InFlight, reply: &Reply) -> Option<InFlight> {
         let origin = flight.op.room_origin()?;
         let op = bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event));
-        Some(self.notice_flight(flight, op))
+        Some(self.notice(flight, 0, op))
     }
 
-    fn notice_flight(&self, flight: &InFlight, op: Rendered) -> InFlight {
+    /// A notice about a message: part 0 when it failed, part 1 when it goes on in another form.
+    fn notice(&self, flight: &InFlight, part: usize, op: Rendered) -> InFlight {
         let cause = format!("{}/{}", flight.key, flight.seq);
-        self.flight(KeySeed::new(Purpose::Notice, &cause).part(0), op, self.app.now())
+        self.flight(KeySeed::new(Purpose::Notice, &cause).part(part), op, self.app.now())
     }
 
     /// Commits what became of messages, and new rows.

@@ -114,7 +114,7 @@ async fn recalled(
         None => None,
     };
     let op = organisation::recalled(&mapping.room, mapping.event, by, cause);
-    stepped.ops.extend(render(op, None, None, &From::Nowhere));
+    stepped.ops.extend(render(vec![op], None, None, &From::Nowhere));
     Ok(())
 }
 
@@ -171,12 +171,12 @@ async fn rename_direct(
         name: shown.render(name),
         key: KeySeed::new(Purpose::Title, &format!("{cause}/{}", person.id.to_key())),
     };
-    Ok(render(Op::Rename(rename), None, None, &From::Nowhere))
+    Ok(render(vec![Op::Rename(rename)], None, None, &From::Nowhere))
 }
 
 fn carry_out(decision: Decision, stepped: &mut Stepped) {
     for op in decision.ops {
-        stepped.ops.extend(render(op, None, None, &From::Nowhere));
+        stepped.ops.extend(render(vec![op], None, None, &From::Nowhere));
     }
     stepped.commit.chats.extend(decision.chat);
     stepped.commit.portals.extend(decision.portal);

@@ -50,7 +50,7 @@ pub(crate) async fn show(
             at: None,
             key: KeySeed::new(Purpose::Notice, &format!("{cause}/{number}")),
         };
-        stepped.ops.extend(render(Op::Say(say), None, None, &From::Nowhere));
+        stepped.ops.extend(render(vec![Op::Say(say)], None, None, &From::Nowhere));
     }
     Ok(())
 }

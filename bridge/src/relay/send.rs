@@ -47,6 +47,10 @@ pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered, gate: &Gate) 
         Rendered::Rename { room, former, name } => {
             Sent::without_mapping(members::rename(app, room, former.as_deref(), name).await)
         }
+        // A file is moved on first, so this is one that could not be: it is tried again.
+        Rendered::Show(_) | Rendered::Hand(_) => {
+            Sent::without_mapping(Outcome::Failed { code: "not_moved".to_owned() })
+        }
         Rendered::DingTalk(post) => post_to_chat(app, post, gate).await,
         Rendered::Recall(recall) => recall::attempt(app, recall).await,
     }

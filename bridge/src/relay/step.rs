@@ -85,6 +85,9 @@ impl Decoded {
                 RoomEventKind::Message(message) => {
                     message.reply_to.is_some() || !matches!(app.portals.get(&event.room), Some(Some(_)))
                 }
+                RoomEventKind::File(file) => {
+                    file.reply_to.is_some() || !matches!(app.portals.get(&event.room), Some(Some(_)))
+                }
                 RoomEventKind::Ignored | RoomEventKind::Unsupported { .. } => false,
                 RoomEventKind::Encrypted
                 | RoomEventKind::Membership { .. }
@@ -159,6 +162,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         park_inbox,
         hold,
         enqueue,
+        rewrite,
         sending,
         settle,
         map,
@@ -178,6 +182,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.park_inbox.extend(park_inbox);
     into.hold.extend(hold);
     into.enqueue.extend(enqueue);
+    into.rewrite.extend(rewrite);
     into.sending.extend(sending);
     into.settle.extend(settle);
     into.map.extend(map);
@@ -247,11 +252,10 @@ async fn chat_message(
     let robot = linked.as_ref().map(|linked| &linked.link.app_key);
     let from =
         From::Chat { chat: &message.chat, message: &message.id, received_at: item.envelope.received_at };
-    let speaks =
-        decision.ops.iter().any(|op| matches!(op, Op::Say(say) if matches!(say.author, Author::Ghost(_))));
-    for op in decision.ops {
-        stepped.ops.extend(render(op, chat, robot, &from));
-    }
+    let speaks = decision.ops.iter().any(|op| {
+        matches!(op, Op::Say(say) if matches!(say.author, Author::Ghost(_))) || matches!(op, Op::Show(_))
+    });
+    stepped.ops.extend(render(decision.ops, chat, robot, &from));
     if speaks {
         stepped.commit.people.extend(changed_person(app, message, now).await?);
     }
@@ -366,9 +370,7 @@ async fn room_event(
         received_at: item.envelope.received_at,
     };
     let portal: Option<&Chat> = facts.portal.as_ref();
-    for op in decision.ops {
-        stepped.ops.extend(render(op, portal, robot, &from));
-    }
+    stepped.ops.extend(render(decision.ops, portal, robot, &from));
     stepped.commit.portals.extend(decision.portal);
     if let Some(what) = decision.remember {
         stepped

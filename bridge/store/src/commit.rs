@@ -12,7 +12,7 @@ use crate::ghosts::{Person, Profile};
 use crate::inbox::InboxSeq;
 use crate::link::Link;
 use crate::messages::MessageMapping;
-use crate::outbox::{OutboxItem, OutboxSeq, Settlement};
+use crate::outbox::{OutboxItem, OutboxRewrite, OutboxSeq, Settlement};
 
 /// Everything one step changes, in one transaction: after a crash all of it is there or nothing.
 ///
@@ -30,6 +30,8 @@ pub struct Commit {
     pub hold: Vec<InboxSeq>,
     /// New outbox rows.
     pub enqueue: Vec<OutboxItem>,
+    /// Operations that got further: each takes the place of the one its row had. A row that is gone stays gone.
+    pub rewrite: Vec<OutboxRewrite>,
     /// Rows about to be sent to a network without idempotency.
     pub sending: Vec<OutboxSeq>,
     /// What became of rows that were sent.

@@ -38,6 +38,6 @@ pub use ghosts::{Person, Profile};
 pub use inbox::{InboxItem, InboxSeq, ParkedInbox};
 pub use link::{Link, LinkSource};
 pub use messages::{Direction, MessageMapping, Remote};
-pub use outbox::{Failed, Network, OutboxItem, OutboxRow, OutboxSeq, OutboxState, Settlement};
+pub use outbox::{Failed, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState, Settlement};
 pub use seal::{Keyring, SealError};
 pub use store::{Answer, Store};

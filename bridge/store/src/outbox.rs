@@ -66,6 +66,26 @@ impl fmt::Debug for OutboxItem {
     }
 }
 
+/// What an outbox row is to do from now on. `Debug` does not show the operation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OutboxRewrite {
+    /// The row.
+    pub seq: OutboxSeq,
+    /// The row's key, which its operation is sealed to.
+    pub key: String,
+    /// The rendered operation. Sealed in the database.
+    pub op: Vec<u8>,
+}
+
+impl fmt::Debug for OutboxRewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboxRewrite")
+            .field("seq", &self.seq)
+            .field("bytes", &self.op.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What became of a row. Settling a row that is gone changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {

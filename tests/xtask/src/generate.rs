@@ -31,6 +31,7 @@ const FILES: &[Generated] = &[
     Generated { path: "docs/configuration.md", text: || Ok(bridge_config::markdown()) },
     Generated { path: "docs/configuration.schema.json", text: configuration_schema },
     Generated { path: "docs/bridge.example.toml", text: || Ok(bridge_config::example()) },
+    Generated { path: "docs/capabilities.md", text: || Ok(bridge_core::capability::markdown()) },
     Generated { path: "docs/conditions.md", text: || Ok(dingtalk_crds::conditions_markdown()) },
     Generated { path: "crds/bridges.meldry.com_dingtalkbridges.yaml", text: definition },
     Generated {

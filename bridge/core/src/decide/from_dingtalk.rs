@@ -7,6 +7,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use crate::clock::Timestamp;
 use crate::content::{Block, Document, Inline, Target};
 use crate::decide::organisation::rename;
+use crate::decide::parts;
 use crate::delivery::key::{KeySeed, Purpose};
 use crate::event::{ChatBody, ChatKind, ChatMessage, Manner};
 use crate::id::{ChatId, PersonId};
@@ -172,22 +173,37 @@ fn announce(chat: &Chat) -> Op {
     })
 }
 
-fn relay(facts: &Facts, message: &ChatMessage, chat: &Chat, cause: &str, now: Timestamp) -> Option<Op> {
-    let room = chat.room.clone()?;
+fn relay(facts: &Facts, message: &ChatMessage, chat: &Chat, cause: &str, now: Timestamp) -> Vec<Op> {
+    let Some(room) = chat.room.clone() else { return Vec::new() };
+    let at = Some(message.sent_at.min(now)).filter(|at| at.0 > 0);
     let (author, manner, mut body) = match &message.body {
         ChatBody::Document(document) => {
             (Author::Ghost(message.sender.clone()), Manner::Text, document.clone())
         }
+        ChatBody::Parts(parts) => return parts::show(facts, message, chat, parts, &room, cause, at),
         ChatBody::Unsupported { kind, summary } => {
             let text = Reply::UnsupportedKind { kind: kind.clone(), summary: summary.clone() };
-            (
-                Author::Ghost(message.sender.clone()),
-                Manner::Notice,
-                Document::plain(&text.text(crate::command::Language::English)),
-            )
+            (Author::Ghost(message.sender.clone()), Manner::Notice, Document::plain(&text.bilingual()))
         }
         ChatBody::OverQuota => (Author::Bot, Manner::Notice, Document::plain(&Reply::OverQuota.bilingual())),
     };
+    address(facts, &mut body);
+    if let Some(quote) = quoted(facts, message) {
+        body.blocks.insert(0, quote);
+    }
+    vec![Op::Say(Say {
+        room,
+        author,
+        manner,
+        body,
+        reply_to: facts.quoted_event.clone(),
+        at,
+        key: KeySeed::new(Purpose::Relay, cause),
+    })]
+}
+
+/// Lets mentions of known people call their ghosts.
+pub(super) fn address(facts: &Facts, body: &mut Document) {
     body.map_mentions(&mut |mention| {
         if let Target::Person(person) = &mention.target
             && let Some((_, ghost)) = facts.ghosts.iter().find(|(known, _)| known == person)
@@ -195,20 +211,13 @@ fn relay(facts: &Facts, message: &ChatMessage, chat: &Chat, cause: &str, now: Ti
             mention.target = Target::User(ghost.clone());
         }
     });
-    if facts.quoted_event.is_none()
-        && let Some(text) = message.quote.as_ref().and_then(|quote| quote.text.as_deref())
-    {
-        body.blocks.insert(0, Block::Quote(vec![Block::Paragraph(vec![Inline::Text(excerpt(text))])]));
-    }
-    Some(Op::Say(Say {
-        room,
-        author,
-        manner,
-        body,
-        reply_to: facts.quoted_event.clone(),
-        at: Some(message.sent_at.min(now)).filter(|at| at.0 > 0),
-        key: KeySeed::new(Purpose::Relay, cause),
-    }))
+}
+
+/// A line of what is answered, where the event that it is cannot be named.
+pub(super) fn quoted(facts: &Facts, message: &ChatMessage) -> Option<Block> {
+    let quote = message.quote.as_ref().filter(|_| facts.quoted_event.is_none())?;
+    let line = excerpt(quote.text.as_deref()?);
+    Some(Block::Quote(vec![Block::Paragraph(vec![Inline::Text(line)])]))
 }
 
 /// The first line of a text, shortened between characters.

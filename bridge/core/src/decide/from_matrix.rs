@@ -4,10 +4,11 @@ use ruma::{OwnedRoomId, OwnedUserId};
 
 use crate::command::{Language, Parsed, parse};
 use crate::content::{Block, Document, Inline, Target};
+use crate::decide::file;
 use crate::decide::from_dingtalk::excerpt;
 use crate::delivery::key::{KeySeed, Purpose};
 use crate::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomMessage};
-use crate::id::{ChatId, PersonId};
+use crate::id::{ChatId, PersonId, StaffId};
 use crate::op::{Author, Op, Post, Say};
 use crate::portal::{Chat, PortalChange};
 use crate::reply::{EDITED, Happening, Reply, via_matrix};
@@ -77,7 +78,10 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
         }
         (RoomEventKind::Message(message), Some(chat)) => portal_message(facts, event, message, chat),
         (RoomEventKind::Message(message), None) if facts.dead => dead_room_message(facts, event, message),
-        (RoomEventKind::Unsupported { .. }, None) if facts.dead => refuse_dead(event),
+        (RoomEventKind::Unsupported { .. } | RoomEventKind::File(_), None) if facts.dead => {
+            refuse_dead(event)
+        }
+        (RoomEventKind::File(sent), Some(chat)) => file::hand(facts, event, sent, chat),
         (RoomEventKind::Message(message), None) => plain_room_message(facts, message),
         (RoomEventKind::Unsupported { kind }, Some(_)) => {
             let text = Reply::CannotCross { kind: kind.clone() }.bilingual();
@@ -162,23 +166,11 @@ fn refuse_dead(event: &RoomEvent) -> Decision {
 
 fn portal_message(facts: &Facts, event: &RoomEvent, message: &RoomMessage, chat: &Chat) -> Decision {
     let mut body = message.body.clone();
-    body.map_mentions(&mut |mention| {
-        if let Target::User(user) = &mention.target
-            && let Some((_, person)) = facts.people.iter().find(|(ghost, _)| ghost == user)
-        {
-            mention.target = Target::Person(person.clone());
-        }
-    });
-    let mentions = body.mentioned_staff();
     if message.manner == Manner::Emote {
         prepend(&mut body, "* ");
     }
     let mark = if message.replaces.is_some() { EDITED } else { "" };
-    prepend(&mut body, &format!("{}{mark}", via_matrix(&prefix_name(facts, event))));
-    if let Some((author, text)) = &facts.replied {
-        let line = format!("{}: {}", one_line(author), excerpt(text));
-        body.blocks.insert(0, Block::Quote(vec![Block::Paragraph(vec![Inline::Text(line)])]));
-    }
+    let (body, mentions) = introduce(facts, event, body, mark);
     Decision {
         ops: vec![Op::Post(Post {
             chat: chat.id.clone(),
@@ -189,6 +181,29 @@ fn portal_message(facts: &Facts, event: &RoomEvent, message: &RoomMessage, chat:
         })],
         ..Decision::default()
     }
+}
+
+/// What somebody says, with their name before it and a line of what it answers, and whom it mentions.
+pub(super) fn introduce(
+    facts: &Facts,
+    event: &RoomEvent,
+    mut body: Document,
+    mark: &str,
+) -> (Document, Vec<StaffId>) {
+    body.map_mentions(&mut |mention| {
+        if let Target::User(user) = &mention.target
+            && let Some((_, person)) = facts.people.iter().find(|(ghost, _)| ghost == user)
+        {
+            mention.target = Target::Person(person.clone());
+        }
+    });
+    let mentions = body.mentioned_staff();
+    prepend(&mut body, &format!("{}{mark}", via_matrix(&prefix_name(facts, event))));
+    if let Some((author, text)) = &facts.replied {
+        let line = format!("{}: {}", one_line(author), excerpt(text));
+        body.blocks.insert(0, Block::Quote(vec![Block::Paragraph(vec![Inline::Text(line)])]));
+    }
+    (body, mentions)
 }
 
 /// The sender's name on one line: it must not pass for a line of its own in the chat.
@@ -231,6 +246,14 @@ fn join(room: &OwnedRoomId, event: &RoomEvent) -> Op {
     Op::Join { room: room.clone(), key: KeySeed::new(Purpose::Join, event.id.as_str()) }
 }
 
+/// Tells the room something about an event, as an answer to it.
+pub(super) fn tell(event: &RoomEvent, text: &str) -> Op {
+    match say(event, Purpose::Notice, text) {
+        Op::Say(say) => Op::Say(Say { reply_to: Some(event.id.clone()), ..say }),
+        other => other,
+    }
+}
+
 fn say(event: &RoomEvent, purpose: Purpose, text: &str) -> Op {
     Op::Say(Say {
         room: event.room.clone(),
@@ -249,7 +272,6 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::content::Mention;
     use crate::event::ChatKind;
-    use crate::id::StaffId;
     use crate::portal::ChatState;
 
     fn facts(portal: bool) -> Facts {
@@ -325,6 +347,43 @@ mod tests {
         let with_reply = Facts { replied: Some(("Bob".into(), "what?\nmore".into())), ..facts(true) };
         let decision = decide(&with_reply, &event(RoomEventKind::Message(edit)));
         assert_eq!(posted(&decision), format!("> Bob: what?\n[@Alice via Matrix] {EDITED}better"));
+    }
+
+    fn sent(kind: crate::event::FileKind, name: &str, caption: Option<&str>) -> RoomEvent {
+        event(RoomEventKind::File(Box::new(crate::event::RoomFile {
+            kind,
+            uri: "mxc://acme.example/abc".into(),
+            name: name.into(),
+            content_type: None,
+            size: None,
+            duration: None,
+            dimensions: None,
+            thumbnail: None,
+            caption: caption.map(Document::plain),
+            reply_to: None,
+        })))
+    }
+
+    #[test]
+    fn a_file_follows_the_name_of_its_sender_under_one_seed() {
+        use crate::event::FileKind;
+        let introduced = |event: &RoomEvent| match decide(&facts(true), event).ops.as_slice() {
+            [Op::Post(post), Op::Hand(hand)] if post.key == hand.key && hand.file.caption.is_none() => {
+                post.body.to_plain_text()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(introduced(&sent(FileKind::File, "a.pdf", None)), "[@Alice via Matrix] a.pdf");
+        assert_eq!(introduced(&sent(FileKind::Picture, "a.png", Some("look"))), "[@Alice via Matrix] look");
+        assert_eq!(introduced(&sent(FileKind::Video, "", None)), "[@Alice via Matrix] 视频 Video");
+        assert_eq!(decide(&facts(false), &sent(FileKind::File, "a.pdf", None)), Decision::default());
+    }
+
+    #[test]
+    fn a_voice_stays_and_the_room_is_told() {
+        let decision = decide(&facts(true), &sent(crate::event::FileKind::Voice, "voice.ogg", None));
+        assert!(matches!(decision.ops.as_slice(), [Op::Say(say)]
+            if say.reply_to.is_some() && say.body.to_plain_text().contains("语音") && say.manner == Manner::Notice));
     }
 
     #[test]

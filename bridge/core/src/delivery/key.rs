@@ -39,7 +39,7 @@ pub struct OpKey(String);
 
 /// What the keys of one operation's parts have in common. An operation that is split when it is rendered becomes
 /// several, numbered from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeySeed(String);
 
 impl KeySeed {

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::receiving;
-use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, names};
+use super::{
+    BridgeProblem, FileProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, file, names,
+};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
 
@@ -39,8 +41,8 @@ pub(super) fn text(reply: &Reply) -> String {
                 let _ = writeln!(text, "  {} – {}", name.usage(), summary(name));
             }
             text.push_str(
-                "Text and Markdown cross both ways. Reactions, typing and calls do not. help <command> tells more, \
-                 help zh is Chinese, language zh keeps it so.",
+                "Text, Markdown, pictures, files and videos cross both ways, voice messages from DingTalk only. Reactions, \
+                 typing and calls do not cross. help <command> tells more, help zh is Chinese, language zh keeps it so.",
             );
             text
         }
@@ -135,6 +137,23 @@ pub(super) fn text(reply: &Reply) -> String {
             reason(code)
         ),
         Reply::CannotCross { kind } => format!("⚠ Messages of kind {kind} do not cross to DingTalk yet."),
+        Reply::FileNotShown(note) => {
+            format!("⚠ [{}: {}. Open DingTalk to see it.]", file::named(note, file::EN), problem(&note.why))
+        }
+        Reply::FileNotHanded(note) => {
+            format!("⚠ {} does not reach DingTalk: {}.", file::named(note, file::EN), problem(&note.why))
+        }
+        Reply::FileMissing(note) => {
+            format!(
+                "[{} was sent in Matrix and does not come here: {}.]",
+                file::named(note, file::EN),
+                problem(&note.why)
+            )
+        }
+        Reply::VoiceOneWay => {
+            "⚠ Voice messages cross from DingTalk to Matrix only: this one does not reach DingTalk."
+                .to_owned()
+        }
         Reply::OverQuota => {
             "⚠ DingTalk withheld a message: the organisation's monthly quota is used up. Messages \
             from DingTalk come again when it is raised or the month ends."
@@ -441,6 +460,18 @@ fn details(name: Name) -> &'static str {
             English, 状态 in Chinese."
         }
         Name::Ping | Name::Version | Name::Help => "",
+    }
+}
+
+/// Why a file does not cross.
+fn problem(why: &FileProblem) -> String {
+    match why {
+        FileProblem::TooLarge { limit: Some(limit) } => format!("it is larger than {}", file::size(*limit)),
+        FileProblem::TooLarge { limit: None } => "it is too large".to_owned(),
+        FileProblem::Gone => "it can no longer be fetched".to_owned(),
+        FileProblem::Elsewhere => "it lies at an address that is not allowed".to_owned(),
+        FileProblem::Type => "files of this type are not taken".to_owned(),
+        FileProblem::Other(code) => reason(code).to_owned(),
     }
 }
 

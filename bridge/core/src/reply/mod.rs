@@ -6,6 +6,7 @@
 mod card;
 mod direct;
 mod en;
+mod file;
 mod happening;
 mod notices;
 mod receiving;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use ruma::OwnedRoomId;
 
 use crate::command::{CommandError, Language, Name};
+use crate::event::FileKind;
 use crate::id::ChatId;
 use crate::portal::ChatState;
 use crate::receive::Receive;
@@ -148,6 +150,14 @@ pub enum Reply {
         /// Its kind.
         kind: String,
     },
+    /// In the room, by a ghost: a file of DingTalk that cannot be shown.
+    FileNotShown(FileNote),
+    /// In the room: a file that does not reach DingTalk.
+    FileNotHanded(FileNote),
+    /// In the chat: a file of Matrix that does not come.
+    FileMissing(FileNote),
+    /// In the room: voice messages do not cross to DingTalk.
+    VoiceOneWay,
     /// In the room: DingTalk withheld a message.
     OverQuota,
     /// In the room: messages before this point may be missing.
@@ -172,6 +182,37 @@ pub enum Reply {
         /// What is known about it.
         summary: Option<String>,
     },
+}
+
+/// What people are told about a file that does not cross.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileNote {
+    /// What it is.
+    pub kind: FileKind,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// Its size in bytes, where it is known.
+    pub size: Option<u64>,
+    /// Why it does not cross.
+    pub why: FileProblem,
+}
+
+/// Why a file does not cross.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileProblem {
+    /// It is larger than the other side takes: the most that is taken, in bytes.
+    TooLarge {
+        /// The most that is taken, where it is known.
+        limit: Option<u64>,
+    },
+    /// It cannot be fetched any more.
+    Gone,
+    /// It lies where the bridge may not fetch from.
+    Elsewhere,
+    /// The other side takes no files of its type.
+    Type,
+    /// Something else, as a stable code.
+    Other(String),
 }
 
 /// Why `login` did not work.
@@ -346,6 +387,35 @@ pub fn via_matrix(name: &str) -> String {
     format!("[@{name} via Matrix] ")
 }
 
+/// A word for a file without a name, in both languages.
+pub fn file_word(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Picture => "图片 Picture",
+        FileKind::Voice => "语音 Voice",
+        FileKind::Audio => "音频 Sound",
+        FileKind::Video => "视频 Video",
+        FileKind::File => "文件 File",
+    }
+}
+
+/// The label of a link to a file that DingTalk does not take.
+pub fn file_label(name: &str, size: Option<u64>) -> String {
+    match size {
+        Some(bytes) => format!("{name} ({})", file::size(bytes)),
+        None => name.to_owned(),
+    }
+}
+
+/// How long a link to a file works, in both languages.
+pub fn link_until(lifetime: Duration) -> String {
+    let hours = lifetime.as_secs().div_ceil(3600);
+    if hours >= 48 {
+        format!("（链接 {0} 天内有效 · link works for {0} days）", hours / 24)
+    } else {
+        format!("（链接 {hours} 小时内有效 · link works for {hours} h）")
+    }
+}
+
 /// The mark of a correction, which DingTalk cannot show as one.
 pub const EDITED: &str = "(已编辑 edited) ";
 
@@ -373,6 +443,10 @@ fn names(users: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn note(name: Option<&str>, size: Option<u64>, why: FileProblem) -> FileNote {
+        FileNote { kind: FileKind::File, name: name.map(str::to_owned), size, why }
+    }
 
     fn samples() -> Vec<Reply> {
         let room = OwnedRoomId::try_from("!abc:acme.example").unwrap();
@@ -465,6 +539,16 @@ mod tests {
             Reply::MaybeSent,
             Reply::NotShown { code: "m_too_large".into() },
             Reply::CannotCross { kind: "m.image".into() },
+            Reply::VoiceOneWay,
+            Reply::FileNotShown(note(
+                Some("plan.pdf"),
+                Some(314_572_800),
+                FileProblem::TooLarge { limit: Some(52_428_800) },
+            )),
+            Reply::FileNotShown(note(None, None, FileProblem::Gone)),
+            Reply::FileNotShown(note(None, None, FileProblem::Elsewhere)),
+            Reply::FileNotHanded(note(Some("a.exe"), Some(1_234), FileProblem::Type)),
+            Reply::FileMissing(note(Some("a.zip"), Some(1_234_567), FileProblem::Other("denied".into()))),
             Reply::OverQuota,
             Reply::Gap,
             Reply::Outage { lasting: Duration::from_mins(23) },

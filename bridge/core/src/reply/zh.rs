@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::receiving;
-use super::{BridgeProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, names};
+use super::{
+    BridgeProblem, FileProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, file, names,
+};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
 
@@ -33,7 +35,7 @@ pub(super) fn text(reply: &Reply) -> String {
                 let _ = writeln!(text, "  {}（{}）– {}", name.usage(), name.words().1, summary(name));
             }
             text.push_str(
-                "文本与 Markdown 双向互通；表情回应、输入状态和通话不互通。help <命令> zh 查看详情，language zh 以后都用中文。",
+                "文本、Markdown、图片、文件和视频双向互通，语音仅从钉钉到 Matrix；表情回应、输入状态和通话不互通。help <命令> zh 查看详情，language zh 以后都用中文。",
             );
             text
         }
@@ -103,6 +105,16 @@ pub(super) fn text(reply: &Reply) -> String {
             format!("⚠ 一条来自钉钉的消息无法在此房间显示（{}）。管理员可用 retry 重发。", reason(code))
         }
         Reply::CannotCross { kind } => format!("⚠ {kind} 类型的消息暂时不能传到钉钉。"),
+        Reply::FileNotShown(note) => {
+            format!("⚠ [{}：{}，请在钉钉中查看。]", file::named(note, file::ZH), problem(&note.why))
+        }
+        Reply::FileNotHanded(note) => {
+            format!("⚠ {}未能传到钉钉：{}。", file::named(note, file::ZH), problem(&note.why))
+        }
+        Reply::FileMissing(note) => {
+            format!("[Matrix 中发送的{}未能传到这里：{}。]", file::named(note, file::ZH), problem(&note.why))
+        }
+        Reply::VoiceOneWay => "⚠ 语音消息只能从钉钉传到 Matrix，此条语音不会传到钉钉。".to_owned(),
         Reply::OverQuota => {
             "⚠ 钉钉未提供一条消息的内容：本组织当月额度已用完。提升额度或到下月后恢复。".to_owned()
         }
@@ -354,6 +366,18 @@ fn details(name: Name) -> &'static str {
         }
         Name::Logout | Name::Status | Name::Groups => "仅限管理员。",
         Name::Ping | Name::Version | Name::Help => "",
+    }
+}
+
+/// Why a file does not cross.
+fn problem(why: &FileProblem) -> String {
+    match why {
+        FileProblem::TooLarge { limit: Some(limit) } => format!("超过 {} 的上限", file::size(*limit)),
+        FileProblem::TooLarge { limit: None } => "文件过大".to_owned(),
+        FileProblem::Gone => "已无法下载".to_owned(),
+        FileProblem::Elsewhere => "文件地址不被允许".to_owned(),
+        FileProblem::Type => "不支持此类型的文件".to_owned(),
+        FileProblem::Other(code) => reason(code).to_owned(),
     }
 }
 

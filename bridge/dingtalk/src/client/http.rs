@@ -7,6 +7,7 @@ use bytes::Bytes;
 use reqwest::{Method, Response};
 use url::{Host, Url};
 
+use super::files::PublicOnly;
 use super::gate::Gate;
 use crate::error::{ApiError, Class, Effect, code};
 
@@ -22,6 +23,8 @@ pub struct ClientOptions {
     pub new_base: String,
     /// Host names, with all below them, that addresses in messages may point to. The bases always may.
     pub allowed_hosts: Vec<String>,
+    /// Host names, with all below them, that files may be fetched from. The bases always may.
+    pub file_hosts: Vec<String>,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long a call may take in all.
@@ -36,6 +39,7 @@ impl Default for ClientOptions {
             old_base: "https://oapi.dingtalk.com".to_owned(),
             new_base: "https://api.dingtalk.com".to_owned(),
             allowed_hosts: vec!["dingtalk.com".to_owned(), "dingtalk.io".to_owned()],
+            file_hosts: ["dingtalk.com", "dingtalk.io", "aliyuncs.com"].map(str::to_owned).to_vec(),
             connect_timeout: Duration::from_secs(3),
             total_timeout: Duration::from_secs(10),
             ca: None,
@@ -62,6 +66,7 @@ pub enum OptionsError {
 pub struct Allowed {
     bases: Vec<Origin>,
     suffixes: Vec<String>,
+    file_suffixes: Vec<String>,
 }
 
 /// Scheme, host and port.
@@ -78,30 +83,62 @@ impl Allowed {
             let url = base_url(base)?;
             origin(&url).ok_or_else(|| OptionsError::Base(base.clone()))
         });
-        let suffixes = options.allowed_hosts.iter().map(|host| match Host::parse(host) {
+        let domain = |host: &String| match Host::parse(host) {
             Ok(Host::Domain(domain)) if !domain.ends_with('.') && domain.contains('.') => Ok(domain),
             _ => Err(OptionsError::Host(host.clone())),
-        });
-        Ok(Self { bases: bases.collect::<Result<_, _>>()?, suffixes: suffixes.collect::<Result<_, _>>()? })
+        };
+        Ok(Self {
+            bases: bases.collect::<Result<_, _>>()?,
+            suffixes: options.allowed_hosts.iter().map(domain).collect::<Result<_, _>>()?,
+            file_suffixes: options.file_hosts.iter().map(domain).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Whether an address may be called: exactly at a base, or `https` on the usual port at or below an allowed
     /// host. Never with a user name, and never an IP address that is not a base.
     pub fn permits(&self, address: &str) -> bool {
-        let Ok(url) = Url::parse(address) else { return false };
-        let Some(origin) = origin(&url) else { return false };
+        match self.place(address) {
+            Some(Place::Base) => true,
+            Some(Place::Outside(url)) => url.scheme() == "https" && is_below(&url, &self.suffixes),
+            None => false,
+        }
+    }
+
+    /// Whether a file may be fetched: exactly at a base (`Some(false)`), or on the usual port at or below a host for
+    /// files (`Some(true)`), where it may be plain `http` (API.md section 6).
+    fn permits_file(&self, address: &str) -> Option<bool> {
+        match self.place(address)? {
+            Place::Base => Some(false),
+            Place::Outside(url) => is_below(&url, &self.file_suffixes).then_some(true),
+        }
+    }
+
+    /// An address without a user name, at a base or on the usual port elsewhere.
+    fn place(&self, address: &str) -> Option<Place> {
+        let url = Url::parse(address).ok()?;
+        let origin = origin(&url)?;
         if !url.username().is_empty() || url.password().is_some() {
-            return false;
+            return None;
         }
         if self.bases.contains(&origin) {
-            return true;
+            return Some(Place::Base);
         }
-        let Host::Domain(host) = &origin.1 else { return false };
-        let below = |suffix: &String| {
-            host.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        url.scheme() == "https" && url.port().is_none() && self.suffixes.iter().any(below)
+        (matches!(url.scheme(), "http" | "https") && url.port().is_none()).then_some(Place::Outside(url))
     }
+}
+
+/// Where an address leads.
+enum Place {
+    Base,
+    Outside(Url),
+}
+
+/// Whether the host is a name at or below one of these.
+fn is_below(url: &Url, suffixes: &[String]) -> bool {
+    let Some(Host::Domain(host)) = url.host() else { return false };
+    suffixes.iter().any(|suffix| {
+        host.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
 }
 
 fn base_url(base: &str) -> Result<Url, OptionsError> {
@@ -116,6 +153,8 @@ fn base_url(base: &str) -> Result<Url, OptionsError> {
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     inner: reqwest::Client,
+    /// For files that are not at a base: names lead to public addresses only.
+    outside: reqwest::Client,
     allowed: Allowed,
     old_base: String,
     new_base: String,
@@ -150,24 +189,27 @@ impl HttpClient {
         let unusable = |error: reqwest::Error| OptionsError::Tls(error.to_string());
         let extra =
             options.ca.as_deref().map(reqwest::Certificate::from_pem_bundle).transpose().map_err(unusable)?;
-        let inner = reqwest::Client::builder()
-            .tls_certs_merge(extra.unwrap_or_default())
-            .user_agent(concat!("dingtalk-bridge/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_timeout)
-            .timeout(options.total_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            // What may be repeated is decided here, not below. HTTP/1.1, because there a request that was taken
-            // back unsent cannot be mistaken for one that was lost; idle connections are given up before a server
-            // does, for the same reason.
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .pool_idle_timeout(IDLE)
-            .referer(false)
-            .build()
-            .map_err(unusable)?;
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_certs_merge(extra.clone().unwrap_or_default())
+                .user_agent(concat!("dingtalk-bridge/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(options.connect_timeout)
+                .timeout(options.total_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                // What may be repeated is decided here, not below. HTTP/1.1, because there a request that was taken
+                // back unsent cannot be mistaken for one that was lost; idle connections are given up before a server
+                // does, for the same reason.
+                .retry(reqwest::retry::never())
+                .http1_only()
+                .pool_idle_timeout(IDLE)
+                .referer(false)
+        };
+        let inner = builder().build().map_err(unusable)?;
+        let outside = builder().dns_resolver(PublicOnly).build().map_err(unusable)?;
         let trimmed = |base: &str| base.trim_end_matches('/').to_owned();
         Ok(Self {
             inner,
+            outside,
             allowed,
             old_base: trimmed(&options.old_base),
             new_base: trimmed(&options.new_base),
@@ -177,6 +219,17 @@ impl HttpClient {
     /// Whether an address that came in a message may be called.
     pub fn allowed(&self, address: &str) -> bool {
         self.allowed.permits(address)
+    }
+
+    /// What fetches the file at an address that came with a message; none may when it is not DingTalk's.
+    pub(super) fn file_client(&self, address: &str) -> Option<&reqwest::Client> {
+        self.allowed.permits_file(address).map(|outside| if outside { &self.outside } else { &self.inner })
+    }
+
+    /// An upload of a kind, without its body.
+    pub(super) fn upload_request(&self, kind: &str, token: &str) -> reqwest::RequestBuilder {
+        let token = percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC);
+        self.inner.post(format!("{}/media/upload?access_token={token}&type={kind}", self.old_base))
     }
 
     /// A call of the old API; the token goes into the query.
@@ -280,7 +333,7 @@ impl HttpClient {
     }
 }
 
-async fn read(mut response: Response, effect: Effect) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn read(mut response: Response, effect: Effect) -> Result<Vec<u8>, ApiError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error, effect))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -293,7 +346,7 @@ async fn read(mut response: Response, effect: Effect) -> Result<Vec<u8>, ApiErro
 
 /// A request without an answer. Only a request that could not be built or a connection that never stood proves that
 /// nothing was sent: a time limit, a reset or an early end may all come after DingTalk has read the request.
-fn transport(error: &reqwest::Error, effect: Effect) -> ApiError {
+pub(super) fn transport(error: &reqwest::Error, effect: Effect) -> ApiError {
     if error.is_builder() || error.is_connect() {
         ApiError::own(code::NOT_CONNECTED, Class::Retry, reason(error))
     } else {
@@ -313,30 +366,57 @@ fn reason(error: &reqwest::Error) -> &'static str {
     if error.is_dns() {
         return "host name not found";
     }
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            match io.kind() {
-                std::io::ErrorKind::ConnectionRefused => return "connection refused",
-                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe => {
-                    return "connection reset";
-                }
-                std::io::ErrorKind::TimedOut => return "timed out",
-                std::io::ErrorKind::InvalidData => return "TLS failed",
-                std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable => {
-                    return "unreachable";
-                }
-                _ => {}
+    for io in causes::<std::io::Error>(error) {
+        match io.kind() {
+            std::io::ErrorKind::ConnectionRefused => return "connection refused",
+            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe => {
+                return "connection reset";
             }
+            std::io::ErrorKind::TimedOut => return "timed out",
+            std::io::ErrorKind::InvalidData => return "TLS failed",
+            std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable => {
+                return "unreachable";
+            }
+            _ => {}
         }
-        source = cause.source();
     }
     if error.is_connect() { "connection failed" } else { "connection closed" }
+}
+
+/// The causes of this type, the nearest first.
+pub(super) fn causes<T: std::error::Error + 'static>(error: &reqwest::Error) -> impl Iterator<Item = &T> {
+    std::iter::successors(error.source(), |cause| (*cause).source()).filter_map(|cause| cause.downcast_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_come_from_their_hosts_only() {
+        let options = ClientOptions { old_base: "http://127.0.0.1:8080".into(), ..ClientOptions::default() };
+        let allowed = Allowed::new(&options).unwrap();
+        let table = [
+            ("http://127.0.0.1:8080/_files/a.file?Expires=1", Some(false)),
+            ("https://down.oss-cn-hangzhou.aliyuncs.com/res/a.file?Expires=1", Some(true)),
+            ("http://down.oss-cn-hangzhou.aliyuncs.com/res/a.file", Some(true)),
+            ("https://static.dingtalk.com/media/a", Some(true)),
+            ("http://127.0.0.1:9090/metrics", None),
+            ("http://169.254.169.254/latest", None),
+            ("http://2130706433/", None),
+            ("http://[::ffff:10.0.0.1]/", None),
+            ("https://aliyuncs.com.evil.example/a", None),
+            ("https://evilaliyuncs.com/a", None),
+            ("https://down.aliyuncs.com:8443/a", None),
+            ("https://u:p@down.aliyuncs.com/a", None),
+            ("ftp://down.aliyuncs.com/a", None),
+            ("http://localhost/a", None),
+            ("", None),
+        ];
+        for (address, expected) in table {
+            assert_eq!(allowed.permits_file(address), expected, "{address}");
+        }
+    }
 
     #[test]
     fn only_dingtalk_may_be_called() {

@@ -1,6 +1,7 @@
 //! Calls to DingTalk (API.md sections 1 and 5 to 7). One client serves one app.
 
 mod failed;
+mod files;
 mod gate;
 mod http;
 mod login;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use crate::error::{ApiError, Class, Effect, code, judge};
 use crate::wire::json;
 
+pub use files::{Fetched, FileStream, Upload};
 pub use gate::Gate;
 pub use http::{Allowed, ClientOptions, HttpClient, MAX_ANSWER_BYTES, OptionsError};
 pub use login::{LoginError, LoginInfo};

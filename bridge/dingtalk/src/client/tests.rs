@@ -358,3 +358,89 @@ async fn a_gate_asks_once_for_all_tries() {
     client.send_group(b"{\"a\":1}", &gate).await.unwrap();
     assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
+
+fn robot() -> RobotCode {
+    RobotCode::parse("dingqx7made0up1key2z").unwrap()
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_where_its_code_says() {
+    use futures_util::TryStreamExt;
+    let base = Arc::new(std::sync::OnceLock::<String>::new());
+    let here = Arc::clone(&base);
+    let gone = include_str!("../../samples/api-messagefiles-download.400.json");
+    let (server, client, _) = with_tokens(move |seen| match () {
+        () if seen.line.contains("/_files/there") => ok("bytes"),
+        () if seen.line.contains("/_files/") => Reply::Json(403, String::new()),
+        () if seen.body.contains("\"there\"") => {
+            ok(&format!("{{\"downloadUrl\":\"{}/_files/there?Expires=1\"}}", here.get().unwrap()))
+        }
+        () => Reply::Json(400, gone.to_owned()),
+    })
+    .await;
+    base.set(server.base.clone()).unwrap();
+    let address = client.download_address(&robot(), "there").await.unwrap();
+    let asked = &server.seen("messageFiles/download")[0];
+    assert_eq!(asked.body, r#"{"downloadCode":"there","robotCode":"dingqx7made0up1key2z"}"#);
+    let fetched = client.fetch(&address).await.unwrap();
+    assert_eq!(fetched.length, Some(5));
+    assert_eq!(fetched.body.try_collect::<Vec<_>>().await.unwrap().concat(), b"bytes");
+    assert!(!server.seen("/_files/")[0].headers.contains("token"), "the address needs no token");
+
+    assert!(client.download_address(&robot(), "gone").await.unwrap_err().is_code_gone());
+    let expired = Secret::new(format!("{}/_files/expired", server.base));
+    assert!(client.fetch(&expired).await.unwrap_err().is_code_gone());
+}
+
+#[tokio::test]
+async fn no_file_is_fetched_from_elsewhere() {
+    let (client, _) = client_at("http://127.0.0.1:9");
+    for address in ["http://127.0.0.1:10/a", "https://evil.example/a", "http://169.254.169.254/latest"] {
+        let error = client.fetch(&Secret::new(address)).await.unwrap_err();
+        assert_eq!(error.code, code::FILE_NOT_ALLOWED, "{address}");
+    }
+    // A name below an allowed domain that leads inside.
+    let mut options = options("http://127.0.0.1:9");
+    options.file_hosts = vec!["localhost.localdomain".to_owned(), "ip6-localhost.localdomain".to_owned()];
+    let clock: Arc<dyn Clock> = Arc::new(TestClock(AtomicI64::new(0)));
+    let client = Client::new(&options, clock).unwrap();
+    let error = client.fetch(&Secret::new("http://localhost.localdomain/a")).await.unwrap_err();
+    assert!(error.code == code::FILE_NOT_ALLOWED || error.message == "host name not found", "{error}");
+}
+
+#[tokio::test]
+async fn an_upload_is_a_form_with_one_file() {
+    use futures_util::{StreamExt, stream};
+    let answers = Arc::new(AtomicUsize::new(0));
+    let ours = include_str!("../../samples/api-media-upload.ok.json");
+    let big = include_str!("../../samples/api-media-upload.too-big.json");
+    let stale = include_str!("../../samples/api-old-bad-token-flat.json");
+    let (server, client, _) =
+        with_tokens(move |_| ok([ours, big, stale][answers.fetch_add(1, Ordering::SeqCst).min(2)])).await;
+    let upload = || {
+        let chunks = ["by", "tes"].map(|chunk| Ok(bytes::Bytes::from_static(chunk.as_bytes())));
+        client.upload(Upload {
+            kind: crate::wire::upload::UploadKind::File,
+            name: "报告\".pdf",
+            content_type: "application/pdf",
+            length: Some(5),
+            body: stream::iter(chunks).boxed(),
+            boundary: "b0undary",
+        })
+    };
+    assert_eq!(upload().await.unwrap(), "@lADPDmadeUpMediaId0001");
+    let seen = &server.seen("media/upload")[0];
+    assert!(
+        seen.line.starts_with("POST /media/upload?access_token=fedcmade9876up54321fedcba9876543&type=file ")
+    );
+    assert!(seen.headers.contains("content-type: multipart/form-data; boundary=b0undary"));
+    let body = "--b0undary\r\nContent-Disposition: form-data; name=\"media\"; filename=\"报告_.pdf\"\r\n\
+        Content-Type: application/pdf\r\n\r\nbytes\r\n--b0undary--\r\n";
+    assert_eq!(seen.body, body);
+    assert!(seen.headers.contains(&format!("content-length: {}", body.len())));
+
+    assert!(upload().await.unwrap_err().is_file_refused());
+    assert_eq!(upload().await.unwrap_err().class, Class::TokenExpired);
+    upload().await.unwrap_err();
+    assert_eq!(server.seen("accessToken").len(), 2, "the refused token is forgotten");
+}

@@ -12,5 +12,6 @@ mod refusal;
 pub mod render;
 pub mod sign;
 pub mod stream;
+pub mod upload;
 
 pub use refusal::Refusal;

@@ -4,6 +4,7 @@
 //! Answers are bounded in bytes and time; redirects are not followed. Room ids are opaque: those of room version 12
 //! name no server.
 mod ghosts;
+mod media;
 mod path;
 mod power;
 mod rooms;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 pub use self::ghosts::Profile;
+pub use self::media::{Download, FileStream, Upload};
 pub use self::power::PowerLevels;
 pub use self::rooms::{
     CreateRoom, CreatedRoom, InitialState, JoinedMember, Member, Page, Preset, TimelineEvent,

@@ -371,3 +371,69 @@ fn options_that_cannot_work_are_refused() {
     assert!(matches!(Client::new(options("ftp://a", "t")), Err(ClientError::Scheme)));
     assert!(matches!(Client::new(options("http://a", "t\n")), Err(ClientError::Token)));
 }
+
+fn file(text: &'static str) -> Upload {
+    Upload::of_bytes("image/png", Some("a b.png".to_owned()), Bytes::from_static(text.as_bytes()))
+}
+
+#[tokio::test]
+async fn files_are_uploaded_in_two_steps_or_one() {
+    let uri = json!({"content_uri": "mxc://acme.example/abc"});
+    let answers = [
+        ok(&uri),
+        ok(&json!({})),
+        refuse(409, "M_CANNOT_OVERWRITE_MEDIA"),
+        refuse(404, "M_NOT_FOUND"),
+        ok(&uri),
+        refuse(413, "M_TOO_LARGE"),
+    ];
+    let (client, server) = homeserver(answers).await;
+    let user = user_id!("@dingtalk_u:acme.example");
+    let named = client.create_media(user).await.unwrap();
+    client.fill_media(user, &named, file("bytes")).await.unwrap();
+    client.fill_media(user, &named, file("bytes")).await.unwrap();
+    assert_eq!(client.fill_media(user, &named, file("bytes")).await.unwrap_err().class, Class::NotFound);
+    assert_eq!(client.upload(user, file("bytes")).await.unwrap(), named);
+    assert_eq!(client.upload(user, file("bytes")).await.unwrap_err().class, Class::TooLarge);
+    let seen = server.await.unwrap();
+    let acting = "user_id=%40dingtalk_u%3Aacme.example";
+    assert_eq!(seen[0].line, format!("POST /prefix/_matrix/media/v1/create?{acting}"));
+    let put = "PUT /prefix/_matrix/media/v3/upload/acme.example/abc?filename=a%20b.png";
+    assert_eq!(seen[1].line, format!("{put}&{acting}"));
+    assert_eq!(seen[1].body, "bytes");
+    let head = seen[1].head.to_ascii_lowercase();
+    assert!(head.contains("content-type: image/png") && head.contains("content-length: 5"), "{head}");
+    assert_eq!(seen[4].line, format!("POST /prefix/_matrix/media/v3/upload?filename=a%20b.png&{acting}"));
+}
+
+#[tokio::test]
+async fn files_are_downloaded_with_the_token_and_redirects_without() {
+    use futures_util::TryStreamExt;
+    let elsewhere = Answer::Say(307, "location: /cdn/abc?signed=1\r\n", String::new());
+    let answers = [elsewhere, Answer::Say(200, "content-type: text/plain\r\n", "bytes".to_owned())];
+    let (client, server) = homeserver(answers).await;
+    let uri = ruma::mxc_uri!("mxc://acme.example/abc");
+    let found = client.download(uri, Duration::from_secs(2)).await.unwrap();
+    assert_eq!((found.content_type.as_deref(), found.length), (Some("text/plain"), Some(5)));
+    assert_eq!(found.body.try_collect::<Vec<_>>().await.unwrap().concat(), b"bytes");
+    let seen = server.await.unwrap();
+    let bot = "user_id=%40dingtalkbot%3Aacme.example";
+    let first = "GET /prefix/_matrix/client/v1/media/download/acme.example/abc?timeout_ms=2000";
+    assert_eq!(seen[0].line, format!("{first}&{bot}"));
+    assert!(seen[0].head.to_ascii_lowercase().contains("authorization: bearer"));
+    assert_eq!(seen[1].line, "GET /cdn/abc?signed=1");
+    assert!(!seen[1].head.to_ascii_lowercase().contains("authorization"), "the token is for the homeserver");
+}
+
+#[tokio::test]
+async fn an_old_homeserver_gives_files_out_at_the_old_place() {
+    let late = refuse(504, "M_NOT_YET_UPLOADED");
+    let answers = [refuse(404, "M_UNRECOGNIZED"), Answer::Say(200, "", "x".to_owned()), late];
+    let (client, server) = homeserver(answers).await;
+    let uri = ruma::mxc_uri!("mxc://acme.example/abc");
+    client.download(uri, Duration::ZERO).await.unwrap();
+    assert!(client.download(uri, Duration::ZERO).await.unwrap_err().is_not_yet_uploaded());
+    let seen = server.await.unwrap();
+    let old = "GET /prefix/_matrix/media/v3/download/acme.example/abc?timeout_ms=0&allow_remote=true";
+    assert_eq!(seen[1].line, old);
+}

@@ -3,11 +3,13 @@
 //! Only what is needed is looked at, so a strange member elsewhere in the event does no harm. A redacted event has no
 //! content and is [`RoomEventKind::Ignored`], like everything the bridge does not know.
 
+mod file;
+
 use std::borrow::Cow;
 
 use bridge_core::clock::Timestamp;
 use bridge_core::content::{Block, Document, Inline};
-use bridge_core::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomMessage};
+use bridge_core::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomFile, RoomMessage};
 use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use serde_json::value::RawValue;
 
@@ -96,8 +98,20 @@ fn timeline(kind: &str, content: &str) -> Option<RoomEventKind> {
             let [algorithm] = members(content, ["algorithm"]).ok()?;
             algorithm.map(|_| RoomEventKind::Encrypted)
         }
-        "m.sticker" | "m.poll.start" | "org.matrix.msc3381.poll.start" => {
-            (!is_empty(content)).then(|| RoomEventKind::Unsupported { kind: kind.to_owned() })
+        "m.sticker" => {
+            let sticker = file::read(bridge_core::event::FileKind::Picture, content);
+            let is_redacted = is_empty(content);
+            match sticker {
+                Some(sticker) => Some(RoomEventKind::File(Box::new(RoomFile {
+                    reply_to: relations(content).reply_to,
+                    ..sticker
+                }))),
+                None => (!is_redacted).then(|| RoomEventKind::Unsupported { kind: kind.to_owned() }),
+            }
+        }
+        "m.poll.start" | "org.matrix.msc3381.poll.start" => {
+            let is_redacted = is_empty(content);
+            (!is_redacted).then(|| RoomEventKind::Unsupported { kind: kind.to_owned() })
         }
         _ => None,
     }
@@ -159,7 +173,10 @@ fn message(content: &str) -> Option<RoomEventKind> {
         "m.emote" => Manner::Emote,
         // Meant for clients.
         "m.key.verification.request" => return None,
-        other => return Some(unsupported(other)),
+        other => {
+            let found = file::kind(other).and_then(|kind| file::read(kind, said));
+            return Some(found.map_or_else(|| unsupported(other), |found| sent_file(found, relations)));
+        }
     };
     let addressees = addressees(mentions);
     let body = text(body);
@@ -178,6 +195,20 @@ fn message(content: &str) -> Option<RoomEventKind> {
     };
     let Relations { reply_to, replaces } = relations;
     Some(RoomEventKind::Message(RoomMessage { manner, body: document, reply_to, replaces }))
+}
+
+/// A file; where it corrects an earlier one, what is said about it now.
+fn sent_file(file: RoomFile, relations: Relations) -> RoomEventKind {
+    let Relations { reply_to, replaces } = relations;
+    match replaces {
+        None => RoomEventKind::File(Box::new(RoomFile { reply_to, ..file })),
+        replaces => RoomEventKind::Message(RoomMessage {
+            manner: Manner::Text,
+            body: file.caption.unwrap_or_else(|| Document::plain(&file.name)),
+            reply_to,
+            replaces,
+        }),
+    }
 }
 
 fn unsupported(kind: &str) -> RoomEventKind {

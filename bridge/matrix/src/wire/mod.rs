@@ -1,5 +1,6 @@
 //! Bytes of the Matrix side, without I/O.
 pub mod event;
+pub mod file;
 pub mod html;
 mod json;
 pub mod render;

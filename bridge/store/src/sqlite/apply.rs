@@ -54,6 +54,7 @@ pub(super) async fn apply(
             park_inbox: _,
             hold: held,
             enqueue: new,
+            rewrite: _,
             sending: marked,
             settle: settled,
             map: mapped,
@@ -84,6 +85,12 @@ pub(super) async fn apply(
     }
     for_numbers(conn, "UPDATE inbox SET state = 1 WHERE seq IN", &keep, "").await?;
     insert_outbox(conn, sealer, &enqueue).await?;
+    for rewrite in commits.iter().flat_map(|commit| &commit.rewrite) {
+        let place = Place { column: "outbox.op", row: &rewrite.key };
+        let op = sealer.seal(place, &rewrite.op).map_err(sealing("outbox.op"))?;
+        let statement = sqlx::query("UPDATE outbox SET op = ? WHERE seq = ? AND key = ?");
+        statement.bind(op).bind(rewrite.seq.0).bind(&rewrite.key).execute(&mut *conn).await?;
+    }
     let head = format!("UPDATE outbox SET state = {} WHERE seq IN", OutboxState::Sending as u8);
     for_numbers(conn, &head, &sending, "").await?;
     settle_rows(conn, &settle).await?;

@@ -105,6 +105,7 @@ macro_rules! for_each_promise {
                 rows_are_sent_in_the_order_of_their_numbers
                 every_settlement_is_found_again
                 a_row_marked_as_sending_is_found_after_a_crash
+                an_operation_that_got_further_is_found_after_a_crash
                 failed_rows_are_listed_and_released
                 handling_and_queueing_are_one_transaction
                 a_commit_that_contradicts_harms_no_neighbour

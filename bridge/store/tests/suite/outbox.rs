@@ -2,7 +2,7 @@
 
 use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Lane;
-use bridge_store::{Commit, OutboxItem, OutboxSeq, OutboxState, Settlement};
+use bridge_store::{Commit, OutboxItem, OutboxRewrite, OutboxSeq, OutboxState, Settlement};
 
 use super::*;
 
@@ -63,6 +63,28 @@ pub async fn a_row_marked_as_sending_is_found_after_a_crash(database: impl Datab
         [OutboxState::Sending, OutboxState::Queued]
     );
     assert_eq!(rows[0].item, marked);
+}
+
+pub async fn an_operation_that_got_further_is_found_after_a_crash(database: impl Database) {
+    let store = open(&database).await;
+    let [changed, other, gone] = ["k1", "k2", "k3"].map(|key| outbox_item(&*store, "a", key));
+    enqueue(&*store, vec![changed.clone(), other.clone(), gone.clone()]).await;
+    settle(&*store, gone.seq, Settlement::Done).await;
+    let rewrite = |item: &OutboxItem, op: &[u8]| OutboxRewrite {
+        seq: item.seq,
+        key: item.key.clone(),
+        op: op.to_vec(),
+    };
+    let rewrites = vec![rewrite(&changed, b"half"), rewrite(&changed, b"further"), rewrite(&gone, b"late")];
+    store.commit(Commit { rewrite: rewrites, ..Commit::default() }).await.unwrap();
+    // Sealed to another row's key it would not open; nothing is changed.
+    let forged = OutboxRewrite { key: "k1".to_owned(), ..rewrite(&other, b"forged") };
+    store.commit(Commit { rewrite: vec![forged], ..Commit::default() }).await.unwrap();
+
+    let reopened = open(&database.after_crash().await).await;
+    let rows = reopened.unfinished_outbox(&Lane::from_chat("a"), 10).await.unwrap();
+    let items: Vec<_> = rows.into_iter().map(|row| row.item).collect();
+    assert_eq!(items, [OutboxItem { op: b"further".to_vec(), ..changed }, other]);
 }
 
 pub async fn failed_rows_are_listed_and_released(database: impl Database) {

@@ -236,11 +236,12 @@ fn a_kind_that_does_not_cross_is_visible() {
         let event = world.admin().wait_for_event(&chat.room_id, LIMIT, notice).await.unwrap();
         assert!(body(&event).contains("holographicCard"), "{event}");
 
-        let content = json!({"msgtype": "m.audio", "body": "voice.ogg", "url": "mxc://demo.localhost/voice"});
+        let content = json!({"msgtype": "com.example.hologram", "body": "x"});
         world.users()[0].send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
         let notice = wait_message(world, &chat.room_id, "do not cross to DingTalk yet").await;
         assert!(
-            body(&notice).contains("m.audio") && notice["sender"] == world.bot_user_id().as_str(),
+            body(&notice).contains("com.example.hologram")
+                && notice["sender"] == world.bot_user_id().as_str(),
             "{notice}"
         );
     });

@@ -15,6 +15,7 @@ mod group;
 mod language;
 mod logout;
 mod lost_answer;
+mod media;
 mod membership;
 mod notices;
 mod parking;

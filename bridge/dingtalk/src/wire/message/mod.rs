@@ -184,8 +184,10 @@ pub(crate) fn decode_text(body: &str) -> Result<ChatMessage, DecodeError> {
 fn body_of(parts: &Parts<'_>) -> ChatBody {
     match &*parts.kind {
         "richText" => rich::read(parts),
+        "picture" => media::picture(parts),
         "audio" => media::audio(parts),
-        "file" => media::file(parts),
+        "video" => media::video(parts),
+        "file" => media::document(parts),
         "actionCard" => card::action_card(parts),
         "markdown" => card::markdown(parts),
         "interactiveCard" => card::interactive(parts),

@@ -1,9 +1,15 @@
 //! `chatRecord`: forwarded messages. The inner fields are not documented (API.md section 2.3).
 
+use bridge_core::content::{Block, Document, Inline};
 use bridge_core::event::ChatBody;
 use serde_json::value::RawValue;
 
-use super::{MAX_SUMMARY_BYTES, Parts, json, unknown};
+use super::{MAX_SUMMARY_BYTES, Parts, json, rich, unknown};
+
+/// Marks forwarded messages.
+const RECORD: &str = "💬 ";
+/// What forwarded messages without a title are called.
+const FORWARDED: &str = "聊天记录 Chat history";
 
 /// Most messages of a record that are shown.
 const MAX_MESSAGES: usize = 100;
@@ -11,18 +17,21 @@ const MAX_MESSAGES: usize = 100;
 pub(super) fn read(parts: &Parts<'_>) -> ChatBody {
     let [title, summary, record, records, messages] =
         json::pick_any(&parts.content, &["title", "summary", "chatRecord", "records", "messages"]);
-    let mut text = json::filled(title).map(|title| title.trim().to_owned()).unwrap_or_default();
     let told = record.or(records).or(messages).map(lines).filter(|told| !told.is_empty());
-    if let Some(rest) = told.or_else(|| json::filled(summary).map(std::borrow::Cow::into_owned)) {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text.push_str(rest.trim());
-    }
-    if text.is_empty() {
+    let told = told.or_else(|| json::filled(summary).map(std::borrow::Cow::into_owned));
+    let title = json::filled(title).map(|title| title.trim().to_owned());
+    if told.is_none() && title.is_none() {
         return unknown::read(parts);
     }
-    unknown::unsupported(&parts.kind, Some(json::clip(&text, MAX_SUMMARY_BYTES)))
+    let paragraph = |text: &str| {
+        let mut line = Vec::new();
+        rich::push_lines(&mut line, &json::clip(text.trim(), MAX_SUMMARY_BYTES));
+        line
+    };
+    let title = paragraph(title.as_deref().unwrap_or(FORWARDED));
+    let mut blocks = vec![Block::Paragraph(vec![Inline::Text(RECORD.to_owned()), Inline::Strong(title)])];
+    blocks.extend(told.map(|told| Block::Quote(vec![Block::Paragraph(paragraph(&told))])));
+    ChatBody::Document(Document { blocks })
 }
 
 /// One line per message: who, and what as far as it is text. Empty when the record cannot be read.

@@ -1,15 +1,17 @@
 //! `richText`: texts, pictures and mentions in order.
 
 use bridge_core::content::{Block, Document, Inline, Mention, Target};
-use bridge_core::event::ChatBody;
+use bridge_core::event::{ChatBody, ChatPart, FileKind};
 use bridge_core::id::{PersonId, SenderId, StaffId};
 
-use super::{MAX_NAME_BYTES, Parts, json, text, unknown};
+use super::{MAX_NAME_BYTES, Parts, json, media, text, unknown};
 
 /// What stands for a picture, in the manner of DingTalk's own bracketed words.
 const PICTURE: &str = "图片";
 /// Most elements taken; more are cut off.
 const MAX_ELEMENTS: usize = 1000;
+/// Most texts and pictures that become messages of their own; further pictures are shown as a word.
+const MAX_PIECES: usize = 60;
 
 pub(super) fn read(parts: &Parts<'_>) -> ChatBody {
     let [list] = json::pick_any(&parts.content, &["richText"]);
@@ -17,11 +19,21 @@ pub(super) fn read(parts: &Parts<'_>) -> ChatBody {
     if elements.is_empty() {
         return unknown::read(parts);
     }
+    let mut pieces: Vec<ChatPart> = Vec::new();
     let mut line = Vec::with_capacity(elements.len());
     for element in elements.into_iter().take(MAX_ELEMENTS) {
         let [kind, text, name, user] = json::pick_any(element.get(), &["type", "text", "atName", "atUserId"]);
         match json::text(kind).as_deref() {
-            Some("picture") => line.push(Inline::Image(PICTURE.to_owned(), None)),
+            Some("picture") => {
+                let [full, small] = json::pick_any(element.get(), &["downloadCode", "pictureDownloadCode"]);
+                match media::file(FileKind::Picture, full.or(small)).filter(|_| pieces.len() < MAX_PIECES) {
+                    Some(picture) => {
+                        close(&mut line, &mut pieces);
+                        pieces.push(ChatPart::File(picture));
+                    }
+                    None => line.push(Inline::Image(PICTURE.to_owned(), None)),
+                }
+            }
             Some("at") => {
                 let name = json::filled(name).or_else(|| json::filled(text));
                 let user = json::filled(user);
@@ -32,7 +44,7 @@ pub(super) fn read(parts: &Parts<'_>) -> ChatBody {
             }
             kind => match json::text(text) {
                 Some(text) => {
-                    let text = text::without_gap(&text, parts.group && line.is_empty());
+                    let text = text::without_gap(&text, parts.group && line.is_empty() && pieces.is_empty());
                     push_lines(&mut line, text);
                 }
                 None => {
@@ -43,7 +55,32 @@ pub(super) fn read(parts: &Parts<'_>) -> ChatBody {
             },
         }
     }
-    ChatBody::Document(Document { blocks: vec![Block::Paragraph(line)] })
+    if pieces.is_empty() {
+        return ChatBody::Document(Document { blocks: vec![Block::Paragraph(line)] });
+    }
+    close(&mut line, &mut pieces);
+    ChatBody::Parts(pieces)
+}
+
+/// Makes a piece of the texts so far. Blanks and line ends between pictures are no message.
+fn close(line: &mut Vec<Inline>, pieces: &mut Vec<ChatPart>) {
+    let mut line = std::mem::take(line);
+    while line.last().is_some_and(is_blank) {
+        line.pop();
+    }
+    let begin = line.iter().position(|inline| !is_blank(inline)).unwrap_or(line.len());
+    line.drain(..begin);
+    if !line.is_empty() {
+        pieces.push(ChatPart::Text(Document { blocks: vec![Block::Paragraph(line)] }));
+    }
+}
+
+fn is_blank(inline: &Inline) -> bool {
+    match inline {
+        Inline::Break => true,
+        Inline::Text(text) => text.trim().is_empty(),
+        _ => false,
+    }
 }
 
 /// The texts of a quoted rich text, pictures as a word.

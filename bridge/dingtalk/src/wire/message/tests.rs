@@ -1,4 +1,4 @@
-use bridge_core::event::Quote;
+use bridge_core::event::{ChatPart, Quote};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -29,6 +29,14 @@ fn text_of(body: &ChatBody) -> String {
     match body {
         ChatBody::Document(document) => document.to_plain_text(),
         ChatBody::Unsupported { kind, summary } => format!("{kind}: {}", summary.as_deref().unwrap_or("-")),
+        ChatBody::Parts(parts) => parts
+            .iter()
+            .map(|part| match part {
+                ChatPart::Text(text) => text.to_plain_text(),
+                ChatPart::File(file) => format!("<{:?} {}>", file.kind, file.code),
+            })
+            .collect::<Vec<_>>()
+            .join("|"),
         ChatBody::OverQuota => "over quota".to_owned(),
     }
 }
@@ -99,7 +107,25 @@ fn texts_are_not_read_as_markdown() {
 #[test]
 fn every_kind_is_visible() {
     let table = [
-        (json!({"msgtype": "picture", "content": {"downloadCode": "c"}}), "picture: -"),
+        (json!({"msgtype": "picture", "content": {"downloadCode": "c"}}), "<Picture c>"),
+        (json!({"msgtype": "picture", "content": {"pictureDownloadCode": "s"}}), "<Picture s>"),
+        (
+            json!({"msgtype": "picture", "content": {"downloadCode": 7, "pictureDownloadCode": "s"}}),
+            "<Picture 7>",
+        ),
+        (json!({"msgtype": "picture", "content": {"downloadCode": "x".repeat(5000)}}), "picture: -"),
+        (
+            json!({"msgtype": "audio", "content": {"recognition": "说", "downloadCode": "c"}}),
+            "<Voice c>|🎤 说",
+        ),
+        (json!({"msgtype": "audio", "content": {"downloadCode": "c"}}), "<Voice c>"),
+        (json!({"msgtype": "video", "content": {"downloadCode": "c", "videoType": "mp4"}}), "<Video c>"),
+        (json!({"msgtype": "file", "content": {"downloadCode": "c", "fileName": "a.pdf"}}), "<File c>"),
+        (
+            json!({"msgtype": "richText", "content": {"richText": [{"text": "a"}, {"type": "picture",
+                "downloadCode": "p"}, {"text": "\n"}, {"type": "picture", "downloadCode": "q"}, {"text": " b\n"}]}}),
+            "a|<Picture p>|<Picture q>| b",
+        ),
         (json!({"msgtype": "audio", "content": {"recognition": "说", "duration": "x"}}), "audio: 说"),
         (json!({"msgtype": "file", "content": {"fileName": "a.pdf"}}), "file: a.pdf"),
         (json!({"msgtype": "file", "content": {}}), "file: -"),
@@ -123,11 +149,11 @@ fn every_kind_is_visible() {
             "actionUrlItemList": [{"actionUrl": "https://a/_b_"}]}}),
             "T\nx\nhttps://a/_b_",
         ),
-        (json!({"msgtype": "chatRecord", "content": {"title": "T", "summary": "s"}}), "chatRecord: T\ns"),
+        (json!({"msgtype": "chatRecord", "content": {"title": "T", "summary": "s"}}), "💬 T\n> s"),
         (
             json!({"msgtype": "chatRecord", "content": {"records": [{"senderName": "A", "content": {"text": "x"}},
             {"msgtype": "picture", "content": {"downloadCode": "c"}}]}}),
-            "chatRecord: A: x\n[picture]",
+            "💬 聊天记录 Chat history\n> A: x\n> [picture]",
         ),
         (json!({"msgtype": "text", "errorCode": "20001"}), "over quota"),
         (json!({"msgtype": "text", "errorCode": 7, "errorMessage": "m"}), "text: m"),
@@ -245,5 +271,24 @@ proptest! {
         let _ = super::super::push::classify(&body);
         let _ = super::super::push::callback_envelope(&body, Timestamp(0));
         let _ = super::super::push::event_envelope(&body, Timestamp(0));
+    }
+}
+
+#[test]
+fn playing_times_are_milliseconds_as_numbers_and_seconds_as_text() {
+    let with = |kind: &str, duration: Value| {
+        let content = json!({"downloadCode": "c", "duration": duration, "videoType": "m/p4"});
+        let ChatBody::Parts(parts) = decode(&message(json!({"msgtype": kind, "content": content}))).body
+        else {
+            panic!("no file")
+        };
+        let [ChatPart::File(file)] = parts.as_slice() else { panic!("{parts:?}") };
+        assert_eq!(file.name, None, "no ending, no name");
+        file.duration.map(|span| span.as_millis())
+    };
+    assert_eq!(with("audio", json!(4000)), Some(4000));
+    assert_eq!(with("video", json!("5")), Some(5000));
+    for absurd in [json!(0), json!(-4), json!("x"), json!(u64::MAX), json!(1e300), json!([1])] {
+        assert_eq!(with("audio", absurd.clone()), None, "{absurd}");
     }
 }

@@ -4,6 +4,7 @@
 //! can act as markup.
 
 mod escape;
+mod file;
 mod markdown;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use bridge_core::content::{Block, Document, Inline, Target};
 use bridge_core::id::{ChatId, PersonId, RobotCode, StaffId};
 use serde::Serialize;
 
+pub use file::OutgoingFile;
 pub use markdown::render_markdown;
 
 /// Largest `msgParam`, in bytes (API.md section 5.3).
@@ -24,6 +26,15 @@ pub const MAX_MARKDOWN_CHARS: usize = 3_500;
 const MAX_TITLE_CHARS: usize = 64;
 /// A title is required (API.md section 9, `errcode` 400402).
 const NO_TITLE: &str = "…";
+
+/// What the app bot's calls can send (API.md section 5.5).
+pub trait RobotMessage {
+    /// The `msgKey`.
+    fn msg_key(&self) -> &'static str;
+
+    /// The `msgParam`: JSON text.
+    fn msg_param(&self) -> String;
+}
 
 /// Which way a message goes; decides how it mentions people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,20 +76,7 @@ impl Outgoing {
         }
     }
 
-    /// The `msgKey` of API.md section 5.5.
-    pub fn msg_key(&self) -> &'static str {
-        match self {
-            Self::Text { .. } => "sampleText",
-            Self::Markdown { .. } => "sampleMarkdown",
-        }
-    }
-
-    /// The `msgParam` of API.md section 5.5: JSON text.
-    pub fn msg_param(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// Length of [`Self::msg_param`] in bytes, to be held against [`MAX_MSG_PARAM_BYTES`].
+    /// Length of [`RobotMessage::msg_param`] in bytes, to be held against [`MAX_MSG_PARAM_BYTES`].
     pub fn measure(&self) -> usize {
         match self {
             Self::Text { content } => r#"{"content":}"#.len() + json_len(content),
@@ -86,6 +84,19 @@ impl Outgoing {
                 r#"{"title":,"text":}"#.len() + json_len(title) + json_len(text)
             }
         }
+    }
+}
+
+impl RobotMessage for Outgoing {
+    fn msg_key(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "sampleText",
+            Self::Markdown { .. } => "sampleMarkdown",
+        }
+    }
+
+    fn msg_param(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 
@@ -181,7 +192,7 @@ struct RobotRequest<'a> {
 }
 
 /// The body of a send to a group (API.md section 5.3).
-pub fn group_request(robot: &RobotCode, chat: &ChatId, outgoing: &Outgoing) -> Vec<u8> {
+pub fn group_request(robot: &RobotCode, chat: &ChatId, outgoing: &impl RobotMessage) -> Vec<u8> {
     to_bytes(&RobotRequest {
         robot_code: robot.as_str(),
         open_conversation_id: Some(chat.as_str()),
@@ -192,7 +203,7 @@ pub fn group_request(robot: &RobotCode, chat: &ChatId, outgoing: &Outgoing) -> V
 }
 
 /// The body of a send to one person (API.md section 5.4).
-pub fn direct_request(robot: &RobotCode, staff: &StaffId, outgoing: &Outgoing) -> Vec<u8> {
+pub fn direct_request(robot: &RobotCode, staff: &StaffId, outgoing: &impl RobotMessage) -> Vec<u8> {
     to_bytes(&RobotRequest {
         robot_code: robot.as_str(),
         open_conversation_id: None,

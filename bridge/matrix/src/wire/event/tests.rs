@@ -152,12 +152,64 @@ fn a_place_has_its_address() {
     assert_eq!(body(&json!({"msgtype": "m.location", "geo_uri": "javascript:x"})), "");
 }
 
+fn file(kind: &str, content: &Value) -> RoomFile {
+    match what(kind, content) {
+        RoomEventKind::File(file) => *file,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn files_are_decoded_with_all_that_is_known() {
+    let photo = json!({"msgtype": "m.image", "body": "look at **this**", "filename": "../a\u{7}/b.png",
+        "format": "org.matrix.custom.html", "formatted_body": "look at <b>this</b>", "url": "mxc://acme.example/abc",
+        "info": {"mimetype": "image/png", "size": 1234.0, "w": 640, "h": 480, "thumbnail_url": "mxc://acme.example/t"},
+        "m.relates_to": {"m.in_reply_to": {"event_id": "$1:x"}}, "m.mentions": {}});
+    let sound =
+        json!({"msgtype": "m.audio", "body": "song.mp3", "url": "mxc://a/b", "info": {"duration": 4000}});
+    let mut voice = sound.clone();
+    voice["org.matrix.msc3245.voice"] = json!({});
+    let bare = json!({"body": "Cat waving", "url": "mxc://a/b", "info": 7});
+    assert_debug_snapshot!([
+        file("m.room.message", &photo),
+        file("m.room.message", &sound),
+        file("m.room.message", &voice),
+        file(
+            "m.room.message",
+            &json!({"msgtype": "m.file", "url": "mxc://a/b", "info": {"size": -1, "w": 1e99}})
+        ),
+        file("m.sticker", &bare),
+    ]);
+}
+
+#[test]
+fn a_corrected_caption_is_a_corrected_text() {
+    let edit = json!({"msgtype": "m.image", "body": "* new", "url": "mxc://a/b",
+        "m.new_content": {"msgtype": "m.image", "body": "new", "filename": "a.png", "url": "mxc://a/b"},
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$1:x"}});
+    let edit = message(&edit);
+    assert_eq!(edit.body.to_plain_text(), "new");
+    assert!(edit.replaces.is_some());
+}
+
+#[test]
+fn an_address_that_is_none_is_no_file() {
+    for url in
+        ["https://evil.example/a", "mxc://", "mxc://a", "mxc://a/b/c", "mxc://a/../b", "", "mxc://a b/c"]
+    {
+        let content = json!({"msgtype": "m.file", "body": "x", "url": url});
+        let found = what("m.room.message", &content);
+        assert_eq!(found, RoomEventKind::Unsupported { kind: "m.file".into() }, "{url}");
+    }
+}
+
 #[test]
 fn what_cannot_cross_has_a_name() {
     let unsupported = |kind: &str| RoomEventKind::Unsupported { kind: kind.to_owned() };
+    // Without an address in the clear there is no file to hand over.
     for kind in ["m.image", "m.file", "m.audio", "m.video", "com.example.new"] {
         assert_eq!(
-            what("m.room.message", &json!({"msgtype": kind, "body": "x", "url": "mxc://a/b"})),
+            what("m.room.message", &json!({"msgtype": kind, "body": "x", "file": {"url": "mxc://a/b"}})),
             unsupported(kind)
         );
     }
