@@ -8,6 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::reference::{ConfigMapKeyRef, SecretKeyRef, SecretRef};
 
+/// By which way DingTalk's messages and events come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Receive {
+    /// DingTalk posts to the webhook.
+    Webhook,
+    /// The bridge keeps a connection to DingTalk open; nothing has to be reachable from outside.
+    Stream,
+    /// Both, for a change from one to the other.
+    Both,
+}
+
+impl Receive {
+    /// The word in the bridge's configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Stream => "stream",
+            Self::Both => "both",
+        }
+    }
+}
+
 /// The DingTalk side of the bridge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -20,6 +42,10 @@ pub struct DingTalk {
     /// the command `webhook`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+    /// By which way DingTalk's messages and events come; it must fit what is chosen in DingTalk's console. `Stream` needs
+    /// no address that DingTalk can reach. An admin's command `stream` changes it. Default `Webhook`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive: Option<Receive>,
     /// The organisation's CorpId. Without it the bridge learns it from the first message.
     #[serde(rename = "corpID")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]

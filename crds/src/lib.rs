@@ -32,7 +32,7 @@ mod workload;
 
 pub use crate::condition::{Condition, ConditionStatus};
 pub use crate::database::{CloudNativePg, Database, PostgreSql, Sqlite};
-pub use crate::dingtalk::{Credentials, DingTalk, Webhook};
+pub use crate::dingtalk::{Credentials, DingTalk, Receive, Webhook};
 pub use crate::homeserver::{AdminApi, Homeserver, Registration, RegistrationMode};
 pub use crate::reference::{ConfigMapKeyRef, SecretKeyRef, SecretRef};
 pub use crate::route::{Gateway, Ingress, ParentRef, Route};

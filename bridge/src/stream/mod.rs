@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
-use bridge_dingtalk::client::Credentials;
+use bridge_dingtalk::client::{Credentials, Stream};
+use bridge_dingtalk::error::ApiError;
 use bridge_dingtalk::wire::stream::Pace;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -75,13 +76,14 @@ impl Keeper {
                 Some((id, what)) = told.recv() => self.hear(id, what),
                 told = changes.changed() => if told.is_err() { break },
                 () = at(due) => {
+                    let Some(credentials) = self.wanted.clone() else { continue };
                     // A change of what is wanted ends the attempt; it is looked at above.
-                    let attempt = app.dingtalk.open_stream(self.credentials(), &*app.entropy);
+                    let attempt = app.dingtalk.open_stream(&credentials, &*app.entropy);
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => break,
                         _ = changes.changed() => {}
-                        opened = attempt => self.opened(opened),
+                        opened = attempt => self.opened(credentials, opened),
                     }
                 }
             }
@@ -123,20 +125,11 @@ impl Keeper {
         self.current.as_ref().is_none_or(|current| current.leaving || current.credentials != *wanted)
     }
 
-    fn credentials(&self) -> &Credentials {
-        static NONE: std::sync::LazyLock<Credentials> = std::sync::LazyLock::new(|| Credentials {
-            app_key: String::new(),
-            app_secret: bridge_core::secret::Secret::new(""),
-        });
-        self.wanted.as_ref().unwrap_or(&NONE)
-    }
-
-    fn opened(&mut self, opened: Result<bridge_dingtalk::client::Stream, bridge_dingtalk::error::ApiError>) {
+    fn opened(&mut self, credentials: Credentials, opened: Result<Stream, ApiError>) {
         let now = self.app.now();
-        let (stream, credentials) = match (opened, self.wanted.clone()) {
-            (Ok(stream), Some(credentials)) => (stream, credentials),
-            (Ok(_), None) => return,
-            (Err(error), _) => {
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => {
                 let pause = self.pace.failed(error.class, self.app.chance());
                 tracing::warn!(
                     code = error.code,

@@ -14,7 +14,7 @@ use crate::{
 
 /// What belongs to the operator in the configuration, with the field of `spec` for it where there is one. A section
 /// stands for all its keys.
-const OWN: [(&str, Option<&str>); 18] = [
+const OWN: [(&str, Option<&str>); 19] = [
     ("workspace.name", Some("spec.displayName")),
     ("workspace", Some("spec.workspace")),
     ("homeserver.url", Some("spec.homeserver.url")),
@@ -27,6 +27,7 @@ const OWN: [(&str, Option<&str>); 18] = [
     ("dingtalk.api_base", Some("spec.dingtalk.apiBase")),
     ("dingtalk.oapi_base", Some("spec.dingtalk.oapiBase")),
     ("dingtalk.ca_file", Some("spec.dingtalk.caConfigMapRef")),
+    ("dingtalk.receive", Some("spec.dingtalk.receive")),
     ("dingtalk.corp_id", Some("spec.dingtalk.corpID")),
     ("dingtalk.credentials", Some("spec.dingtalk.credentials")),
     ("dingtalk.webhook", Some("spec.dingtalk.webhook")),
@@ -198,6 +199,7 @@ fn write_own_keys(
         "oapi_base",
         given.and_then(|given| given.oapi_base.clone()).or_else(|| default.oapi_base.clone()),
     );
+    dingtalk.set_if("receive", given.and_then(|given| given.receive).map(dingtalk_crds::Receive::word));
     dingtalk.set_if("corp_id", given.and_then(|given| given.corp_id.clone()));
     dingtalk.set_if("ca_file", own.dingtalk_ca.then(|| files::ca(files::DINGTALK_CA)));
     if let (Some(hosts), false) = (&default.session_hosts, dingtalk.0.contains_key("session_hosts")) {

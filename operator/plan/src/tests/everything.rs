@@ -17,6 +17,7 @@ homeserver:
 dingtalk:
   credentials: {secretRef: {name: dingtalk-app}}
   webhook: {secretRef: {name: dingtalk-webhook}}
+  receive: Both
   corpID: ding0123456789abcdef
   apiBase: http://dingtalk-proxy.proxies.svc:8080
   oapiBase: http://10.20.30.40:8081
