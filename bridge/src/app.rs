@@ -9,7 +9,7 @@ use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::decide::away::Silence;
 use bridge_core::delivery::attempt::Policy;
 use bridge_core::id::{ChatId, PersonId};
-use bridge_core::portal::Chat;
+use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::secret::Secret;
 use bridge_dingtalk::client::Credentials;
 use bridge_dingtalk::wire::crypt::EventCrypt;
@@ -274,8 +274,20 @@ impl App {
         self.receiving.tell();
     }
 
-    /// Takes into use what a commit made durable.
-    pub(crate) fn take(&self, after: After) {
+    /// Forgets the chats that a commit changed, and takes into use what it made durable.
+    pub(crate) fn took(&self, chats: &[Chat], portals: &[(ChatId, PortalChange)], after: Vec<After>) {
+        for chat in chats {
+            self.forget_chat(&chat.id, chat.room.as_ref().as_slice());
+        }
+        for (chat, change) in portals {
+            self.forget_chat(chat, &change.rooms());
+        }
+        for after in after {
+            self.take(after);
+        }
+    }
+
+    fn take(&self, after: After) {
         match after {
             After::Linked(link) => {
                 self.set_link(Some(*link));

@@ -25,7 +25,7 @@ use crate::app::{App, Parts, WebhookKeys};
 use crate::away;
 use crate::files;
 use crate::http::server::{Bounds, serve};
-use crate::http::{probes, transactions, webhook};
+use crate::http::{api, probes, transactions, webhook};
 use crate::media::link::Links;
 use crate::receiving::RECEIVE_SETTING;
 use crate::relay::lanes::Lanes;
@@ -38,6 +38,9 @@ const END: Duration = Duration::from_secs(9);
 
 /// Connections to the port of the probes.
 const PROBE_CONNECTIONS: usize = 32;
+
+/// Connections to the API.
+const API_CONNECTIONS: usize = 32;
 
 /// The system's clock.
 pub(crate) struct SystemClock;
@@ -68,6 +71,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
     let listener = bind(config.appservice.listen, "appservice.listen").await?;
     let probe_listener = bind(config.health.listen, "health.listen").await?;
+    let api = match &config.api.token_file {
+        Some(path) => {
+            Some((bind(config.api.listen, "api.listen").await?, files::token("api.token_file", path)?))
+        }
+        None => None,
+    };
     let store = open_store(&config).await?;
     let (settler, settling) = Settler::start(Arc::clone(&store));
     let (wanted, asked) = tokio::sync::mpsc::channel(profiles::MOST_WANTED);
@@ -94,6 +103,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         header_timeout: app.config.http.header_timeout.get(),
     };
     let doors = tokio::spawn(serve(listener, router(Arc::clone(&app)), bounds, stop_doors.clone()));
+    let api = api.map(|(listener, token)| {
+        let routes = api::router(Arc::clone(&app), Arc::clone(&lanes), token);
+        let bounds = Bounds { connections: API_CONNECTIONS, ..bounds };
+        tokio::spawn(serve(listener, routes, bounds, stop_doors.clone()))
+    });
     let streaming = tokio::spawn(stream::run(Arc::clone(&app), stop_doors.clone()));
     let work = tokio::spawn(Arc::clone(&lanes).run(feed));
     let watching = tokio::spawn(away::run(Arc::clone(&app), Arc::clone(&lanes), stop_work.clone()));
@@ -117,7 +131,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopping: no new requests, what is under way is finished");
     let end = async {
         stop_doors.cancel();
-        let doors = async { tokio::join!(doors, streaming) };
+        let doors = async {
+            let _ = tokio::join!(doors, streaming);
+            if let Some(api) = api {
+                let _ = api.await;
+            }
+        };
         let _ = tokio::time::timeout(Duration::from_secs(3), doors).await;
         stop_work.cancel();
         let work = async { tokio::join!(work, watching) };

@@ -1,4 +1,4 @@
-//! Sections `[http]`, `[health]` and `[log]`.
+//! Sections `[http]`, `[health]`, `[api]` and `[log]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -53,6 +53,26 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9090)), status_token_file: None }
+    }
+}
+
+/// The HTTP API for a platform's dashboard: what admins do by command, for programs. Off unless a token is configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Where it is answered, once there is a token. Keep it inside your network; TLS is for what stands in front of it.
+    #[schemars(schema_with = "crate::value::socket_schema")]
+    pub listen: SocketAddr,
+    /// Path of the file that holds the token callers show as `Authorization: Bearer …`, at least 32 characters. Whoever has
+    /// it may do all that an admin may. Without this setting there is no API.
+    #[schemars(schema_with = "crate::value::path_schema", example = &"/etc/dingtalk-bridge/api-token")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        // Reached from this machine only, until somebody decides otherwise.
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9091)), token_file: None }
     }
 }
 

@@ -28,7 +28,7 @@ pub use crate::direct::Direct;
 pub use crate::document::{example, markdown, schema};
 pub use crate::error::ConfigError;
 pub use crate::homeserver::{Appservice, Bot, Homeserver, Workspace};
-pub use crate::http::{Health, Http, Log, LogFormat};
+pub use crate::http::{Api, Health, Http, Log, LogFormat};
 pub use crate::media::Media;
 pub use crate::queue::Queue;
 pub use crate::registration::{Namespace, Namespaces, Registration, RegistrationNames, Token, Tokens};
@@ -86,6 +86,9 @@ pub struct Config {
     /// The port for probes, metrics and the status report.
     #[serde(default)]
     pub health: Health,
+    /// The HTTP API for a platform's dashboard: what admins do by command, for programs. Off unless a token is configured.
+    #[serde(default)]
+    pub api: Api,
     /// What the bridge writes to standard error. No level writes secrets or message bodies.
     #[serde(default)]
     pub log: Log,

@@ -102,6 +102,15 @@ pub(crate) fn check(config: &Config) -> Vec<Broken> {
         "is the same as appservice.listen",
         "choose another port for probes and metrics, e.g. \"0.0.0.0:9090\"",
     );
+    let taken = [appservice.listen, config.health.listen];
+    refuse(
+        config.api.token_file.is_some()
+            && config.api.listen.port() != 0
+            && taken.contains(&config.api.listen),
+        &["api.listen", "health.listen", "appservice.listen"],
+        "is the same as appservice.listen or health.listen",
+        "choose a port of its own for the API, e.g. \"127.0.0.1:9091\"",
+    );
     refuse(
         config.permissions.admins.iter().any(crate::UserPattern::is_everybody),
         &["permissions.admins"],

@@ -9,14 +9,20 @@ pub(crate) mod failures;
 pub(crate) mod link;
 pub(crate) mod overview;
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use bridge_core::content::Document;
 use bridge_core::delivery::key::{KeySeed, Purpose};
+use bridge_core::envelope::Lane;
 use bridge_core::event::Manner;
 use bridge_core::op::{Author, Op, Say};
 use ruma::{OwnedRoomId, RoomId, UserId};
 
+use crate::app::App;
+use crate::relay::lanes::Lanes;
 use crate::relay::op::{From, render};
-use crate::relay::step::Stepped;
+use crate::relay::step::{StepError, Stepped};
 
 /// Who wants something.
 #[derive(Clone, Copy)]
@@ -28,6 +34,26 @@ pub(crate) struct Actor<'a> {
     pub(crate) user: &'a UserId,
     /// The room a person asked in; none is the platform, which need not be in a room to have it bridged.
     pub(crate) room: Option<&'a RoomId>,
+}
+
+/// Commits what an action leaves, takes it into use, and has it sent: for whoever has no lane that does so.
+pub(crate) async fn perform(app: &App, lanes: &Arc<Lanes>, stepped: Stepped) -> Result<(), StepError> {
+    let Stepped { mut commit, ops, wake, after, guard } = stepped;
+    let mut wake: HashSet<Lane> = wake.into_iter().collect();
+    let now = app.now();
+    for (key, op) in ops {
+        let lane = op.lane();
+        commit.enqueue.push(op.to_row(app.store.next_outbox_seq(), lane.clone(), &key, now)?);
+        wake.insert(lane);
+    }
+    let (chats, portals) = (commit.chats.clone(), commit.portals.clone());
+    app.store.commit(commit).await?;
+    app.took(&chats, &portals, after);
+    drop(guard);
+    if !wake.is_empty() {
+        lanes.recover(wake);
+    }
+    Ok(())
 }
 
 /// The bot tells a room about something an action did to it.

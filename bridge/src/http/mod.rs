@@ -1,5 +1,6 @@
 //! The doors: bytes in, answers out. No decoding of messages and no SQL.
 
+pub(crate) mod api;
 pub(crate) mod body;
 pub(crate) mod probes;
 pub(crate) mod report;

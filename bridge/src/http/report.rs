@@ -52,7 +52,7 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 }
 
 /// The token of a request, if it shows exactly one.
-fn presented(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn presented(headers: &HeaderMap) -> Option<&str> {
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(only), None) = (shown.next(), shown.next()) else { return None };
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! The figures behind `/metrics`. Names, help texts and labels stand here and nowhere else.
+//! The figures behind `/metrics`. Names, units and help texts stand in `bridge_reference::metrics`.
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicU64;
 use bridge_core::clock::Timestamp;
 use bridge_core::delivery::attempt::Outcome;
 use bridge_core::envelope::Source;
+use bridge_reference::metrics::{self as table, Metric};
 use bridge_store::Network;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{self, Registry, Unit};
 
 use crate::observe::standing::Standing;
 use crate::relay::op::Rendered;
@@ -42,6 +43,12 @@ struct NetworkLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CodeLabel {
     code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ApiLabels {
+    operation: &'static str,
+    status: u32,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -81,6 +88,9 @@ pub(crate) struct Metrics {
     held: Gauge,
     linked: Gauge,
     ready: Gauge,
+    over_quota: Gauge,
+    last_event: Gauge,
+    api_requests: Family<ApiLabels, Counter>,
     silent: Gauge,
     failed_pushes: Counter,
     stream_connections: Gauge,
@@ -88,6 +98,15 @@ pub(crate) struct Metrics {
     stream_opened: Family<ResultLabel, Counter>,
     stream_ended: Family<ReasonLabel, Counter>,
     stream_frames: Family<KindLabel, Counter>,
+}
+
+/// Registers a metric as the table describes it.
+fn add(registry: &mut Registry, metric: &Metric, value: impl registry::Metric) {
+    match metric.unit {
+        table::Unit::Count | table::Unit::Flag => registry.register(metric.name, metric.help, value),
+        table::Unit::Seconds => registry.register_with_unit(metric.name, metric.help, Unit::Seconds, value),
+        table::Unit::Bytes => registry.register_with_unit(metric.name, metric.help, Unit::Bytes, value),
+    }
 }
 
 fn network(network: Network) -> &'static str {
@@ -106,7 +125,7 @@ impl Metrics {
             ])
         };
         let mut metrics = Self {
-            registry: Registry::with_prefix("dingtalk_bridge"),
+            registry: Registry::with_prefix(table::PREFIX),
             received: Family::default(),
             duplicates: Counter::default(),
             echoes: Counter::default(),
@@ -123,6 +142,9 @@ impl Metrics {
             held: Gauge::default(),
             linked: Gauge::default(),
             ready: Gauge::default(),
+            over_quota: Gauge::default(),
+            last_event: Gauge::default(),
+            api_requests: Family::default(),
             silent: Gauge::default(),
             failed_pushes: Counter::default(),
             stream_connections: Gauge::default(),
@@ -137,75 +159,31 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register("received", "What came in and was committed, duplicates included", self.received.clone());
-        r.register("duplicates", "What came in a second time and was recognised", self.duplicates.clone());
-        r.register("echoes", "Events of the bridge's own users that came back", self.echoes.clone());
-        r.register(
-            "refused",
-            "Requests and parts of messages that were refused, by door and reason",
-            self.refused.clone(),
-        );
-        r.register(
-            "ignored_events",
-            "Events of DingTalk that the bridge does nothing with",
-            self.ignored_events.clone(),
-        );
-        r.register(
-            "unreadable",
-            "What was accepted and could not be read; kept in the inbox",
-            self.unreadable.clone(),
-        );
-        r.register(
-            "read_back",
-            "Events that the homeserver did not deliver and that were read from timelines",
-            self.read_back.clone(),
-        );
-        r.register("sent", "Attempts to send, by network and outcome", self.sent.clone());
-        r.register_with_unit(
-            "delivery",
-            "Time from receiving a message to its arrival on the other side",
-            Unit::Seconds,
-            self.delivery.clone(),
-        );
-        r.register("waiting", "Messages on their way to a network", self.waiting.clone());
-        r.register_with_unit(
-            "oldest_waiting",
-            "Age of the oldest message on its way to a network",
-            Unit::Seconds,
-            self.oldest.clone(),
-        );
-        r.register("failed", "Messages that were given up and wait for retry", self.failed.clone());
-        r.register("held", "Messages kept for chats that are not bridged", self.held.clone());
-        r.register("linked", "1 while a DingTalk app is linked", self.linked.clone());
-        r.register("ready", "1 while the bridge is ready", self.ready.clone());
-        r.register(
-            "silent",
-            "1 while the event subscription of DingTalk seems to be paused or gone",
-            self.silent.clone(),
-        );
-        r.register(
-            "failed_pushes",
-            "Event pushes that DingTalk gave up and that were fetched from its list",
-            self.failed_pushes.clone(),
-        );
-        r.register(
-            "stream_connections",
-            "Stream connections to DingTalk that stand; 2 while one is replaced",
-            self.stream_connections.clone(),
-        );
-        r.register_with_unit(
-            "stream_last_frame_timestamp",
-            "When something last came over Stream, as Unix time; 0 while nothing has",
-            Unit::Seconds,
-            self.stream_last_frame.clone(),
-        );
-        r.register(
-            "stream_opened",
-            "Attempts to make a Stream connection, by result",
-            self.stream_opened.clone(),
-        );
-        r.register("stream_ended", "Stream connections that ended, by reason", self.stream_ended.clone());
-        r.register("stream_frames", "Frames that came over Stream, by kind", self.stream_frames.clone());
+        add(r, &table::RECEIVED, self.received.clone());
+        add(r, &table::DUPLICATES, self.duplicates.clone());
+        add(r, &table::ECHOES, self.echoes.clone());
+        add(r, &table::REFUSED, self.refused.clone());
+        add(r, &table::IGNORED_EVENTS, self.ignored_events.clone());
+        add(r, &table::UNREADABLE, self.unreadable.clone());
+        add(r, &table::READ_BACK, self.read_back.clone());
+        add(r, &table::SENT, self.sent.clone());
+        add(r, &table::DELIVERY, self.delivery.clone());
+        add(r, &table::WAITING, self.waiting.clone());
+        add(r, &table::OLDEST_WAITING, self.oldest.clone());
+        add(r, &table::FAILED, self.failed.clone());
+        add(r, &table::HELD, self.held.clone());
+        add(r, &table::LINKED, self.linked.clone());
+        add(r, &table::READY, self.ready.clone());
+        add(r, &table::OVER_QUOTA, self.over_quota.clone());
+        add(r, &table::LAST_EVENT, self.last_event.clone());
+        add(r, &table::API_REQUESTS, self.api_requests.clone());
+        add(r, &table::SILENT, self.silent.clone());
+        add(r, &table::FAILED_PUSHES, self.failed_pushes.clone());
+        add(r, &table::STREAM_CONNECTIONS, self.stream_connections.clone());
+        add(r, &table::STREAM_LAST_FRAME, self.stream_last_frame.clone());
+        add(r, &table::STREAM_OPENED, self.stream_opened.clone());
+        add(r, &table::STREAM_ENDED, self.stream_ended.clone());
+        add(r, &table::STREAM_FRAMES, self.stream_frames.clone());
     }
 
     pub(crate) fn received(&self, source: Source) {
@@ -284,6 +262,11 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn api_request(&self, operation: &'static str, status: http::StatusCode) {
+        let status = u32::from(status.as_u16());
+        self.api_requests.get_or_create(&ApiLabels { operation, status }).inc();
+    }
+
     /// The page, with the queues as they are now.
     pub(crate) fn page(&self, standing: &Standing) -> String {
         if let Ok(depth) = &standing.depth {
@@ -307,6 +290,8 @@ impl Metrics {
         self.stream_last_frame.set(last as f64);
         self.linked.set(i64::from(standing.linked.is_some()));
         self.ready.set(i64::from(standing.problems().is_empty()));
+        self.over_quota.set(i64::from(standing.over_quota));
+        self.last_event.set(standing.heard().map_or(0, |at| at.0.div_euclid(1_000)));
         let mut page = String::new();
         if encode(&mut page, &self.registry).is_err() {
             page.clear();
@@ -318,7 +303,38 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use bridge_core::delivery::attempt::Outcome;
+
     use super::*;
+    use crate::relay::op::Rendered;
+
+    #[test]
+    fn the_page_has_what_the_table_has_and_nothing_else() {
+        let metrics = Metrics::new();
+        metrics.received(Source::Callback);
+        metrics.refused("webhook", "stale");
+        metrics.unreadable("undecodable_event");
+        metrics.api_request("getStatus", http::StatusCode::OK);
+        metrics.stream_made();
+        metrics.stream_ended("closed");
+        metrics.stream_frame("system");
+        let room = "!r:acme.example".try_into().unwrap();
+        metrics.sent(&Rendered::Join { room }, &Outcome::Sent, Timestamp(0));
+        metrics.delivery.get_or_create(&NetworkLabel { network: "matrix" }).observe(0.1);
+        let page = metrics.page(&crate::observe::standing::tests::standing(bridge_store::Depth::default()));
+        for metric in table::METRICS {
+            for name in metric.sample_names() {
+                let sample = page
+                    .lines()
+                    .find(|line| line.starts_with(&name))
+                    .unwrap_or_else(|| panic!("{name}\n{page}"));
+                for (label, _) in metric.labels {
+                    assert!(sample.contains(&format!("{label}=\"")), "{sample} lacks {label}");
+                }
+            }
+        }
+        assert_eq!(page.matches("# TYPE ").count(), table::METRICS.len(), "{page}");
+    }
 
     #[test]
     fn codes_from_outside_cannot_fill_the_memory() {

@@ -29,6 +29,8 @@ pub(crate) struct Standing {
     /// Why DingTalk is not usable.
     pub(crate) dingtalk: Option<String>,
     pub(crate) linked: Option<Arc<Linked>>,
+    /// DingTalk withholds messages.
+    pub(crate) over_quota: bool,
     /// By which way pushes come.
     pub(crate) receive: Receive,
     pub(crate) stream: StreamFigures,
@@ -45,6 +47,7 @@ impl Standing {
             homeserver: app.health.homeserver(),
             dingtalk: app.health.dingtalk(),
             linked: app.linked(),
+            over_quota: app.health.over_quota(),
             receive: app.receiving.get(),
             stream: app.stream.figures(),
             silence: app.health.silence(),
@@ -108,6 +111,11 @@ impl Standing {
         depth.to_matrix.failed + depth.to_dingtalk.failed
     }
 
+    /// When this process last heard of DingTalk.
+    pub(crate) fn heard(&self) -> Option<Timestamp> {
+        self.last_event.as_ref().map(|(_, at)| *at)
+    }
+
     /// What came in and could not be read.
     pub(crate) fn unreadable(&self) -> u64 {
         let depth = self.depth();
@@ -148,6 +156,7 @@ pub(crate) mod tests {
             homeserver: None,
             dingtalk: Some("unreachable".to_owned()),
             linked: None,
+            over_quota: false,
             receive: Receive::Webhook,
             stream: StreamFigures::default(),
             silence: None,

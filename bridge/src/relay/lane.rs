@@ -269,15 +269,7 @@ impl Worker {
         }
         let (chats, portals) = (commit.chats.clone(), commit.portals.clone());
         self.app.store.commit(commit).await?;
-        for chat in &chats {
-            self.app.forget_chat(&chat.id, chat.room.as_ref().as_slice());
-        }
-        for (chat, change) in &portals {
-            self.app.forget_chat(chat, &change.rooms());
-        }
-        for after in after {
-            self.app.take(after);
-        }
+        self.app.took(&chats, &portals, after);
         drop(guards);
         if !again.is_empty() {
             self.lanes.recover(again);
@@ -290,16 +282,7 @@ impl Worker {
     }
 
     fn row(&self, flight: &InFlight) -> Result<OutboxItem, step::StepError> {
-        Ok(OutboxItem {
-            seq: flight.seq,
-            lane: self.lane.clone(),
-            network: flight.op.network(),
-            key: flight.key.as_str().to_owned(),
-            cause: flight.op.cause(),
-            op: serde_json::to_vec(&flight.op)
-                .map_err(|error| step::StepError::Unrenderable(error.to_string()))?,
-            created_at: flight.created_at,
-        })
+        flight.op.to_row(flight.seq, self.lane.clone(), &flight.key, flight.created_at)
     }
 
     /// Sends in order. A failure that may pass holds the lane up: order is kept.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bridge_core::clock::Timestamp;
 use bridge_core::content::Document;
 use bridge_core::delivery::key::{KeySeed, OpKey};
+use bridge_core::envelope::Lane;
 use bridge_core::event::{ChatFile, ChatKind, Manner, RoomFile};
 use bridge_core::id::{ChatId, MessageId, PersonId, QueryKey, RobotCode, StaffId};
 use bridge_core::op::{Author, Ghost, GhostStep, Hand, Op, Post, Recall, Rename, Say, Show};
@@ -15,9 +16,11 @@ use bridge_dingtalk::wire::render::{
     Channel, MAX_MARKDOWN_CHARS, Outgoing, RobotMessage, direct_request, group_request, session_request,
 };
 use bridge_matrix::wire::render::{MessageMeta, measure, message_content};
-use bridge_store::Network;
+use bridge_store::{Network, OutboxItem, OutboxSeq};
 use ruma::{EventId, OwnedEventId, OwnedMxcUri, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
+
+use crate::relay::step::StepError;
 
 /// Most bytes of a message's content in Matrix. The whole event must fit into 65,536 bytes.
 const MATRIX_BYTES: usize = 60_000;
@@ -195,6 +198,35 @@ impl Rendered {
             | Self::Ghost { .. }
             | Self::Rename { .. } => None,
         }
+    }
+
+    /// The lane it is sent in when what it comes from has none.
+    pub(crate) fn lane(&self) -> Lane {
+        match self {
+            Self::Matrix(MatrixSend { room, .. }) | Self::Join { room } => Lane::from_room(room.as_str()),
+            Self::Show(file) => Lane::from_room(file.room.as_str()),
+            Self::DingTalk(post) => Lane::from_chat(post.chat.as_str()),
+            Self::Hand(file) => Lane::from_chat(file.to.chat.as_str()),
+        }
+    }
+
+    /// The row of the outbox that keeps it.
+    pub(crate) fn to_row(
+        &self,
+        seq: OutboxSeq,
+        lane: Lane,
+        key: &OpKey,
+        created_at: Timestamp,
+    ) -> Result<OutboxItem, StepError> {
+        Ok(OutboxItem {
+            seq,
+            lane,
+            network: self.network(),
+            key: key.as_str().to_owned(),
+            cause: self.cause(),
+            op: serde_json::to_vec(self).map_err(|error| StepError::Unrenderable(error.to_string()))?,
+            created_at,
+        })
     }
 
     /// The event or message it carries, for those who look at failures.

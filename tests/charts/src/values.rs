@@ -134,6 +134,10 @@ values! {
         labels: Option<std::collections::BTreeMap<String, String>>,
         /// How metrics are read.
         service_monitor: Option<ServiceMonitor>,
+        /// How the metrics of the bridges are read.
+        pod_monitor: Option<PodMonitor>,
+        /// Dashboards for Grafana.
+        dashboards: Option<Dashboards>,
         /// When somebody is called.
         alerts: Option<Alerts>,
     }
@@ -144,6 +148,21 @@ values! {
         /// How often.
         #[schemars(regex(pattern = "^[0-9]+(ms|s|m)$"))]
         interval: Option<String>,
+    }
+    /// How the metrics of the bridges are read.
+    PodMonitor {
+        /// true: a PodMonitor is made.
+        enabled: Option<bool>,
+        /// How often.
+        #[schemars(regex(pattern = "^[0-9]+(ms|s|m)$"))]
+        interval: Option<String>,
+    }
+    /// Dashboards for Grafana.
+    Dashboards {
+        /// true: a ConfigMap for each is made.
+        enabled: Option<bool>,
+        /// Labels by which Grafana's sidecar finds them.
+        labels: Option<std::collections::BTreeMap<String, String>>,
     }
     /// When somebody is called.
     Alerts {

@@ -11,6 +11,9 @@ use crate::{Progress, description::BridgedChat, sides::Sides, user::body};
 /// How long one step may take. Synapse on a busy machine needs seconds for a room.
 const LIMIT: Duration = Duration::from_mins(1);
 
+/// What is written in a chat before it is bridged.
+const FIRST: &str = "第一条消息 (first contact)";
+
 /// How long an answer may follow another one.
 const SECOND_SENTENCE: Duration = Duration::from_secs(5);
 
@@ -158,12 +161,14 @@ impl Setup<'_> {
 
         let since = sandbox.sent(0).await?.len();
         let person = self.sides.info().people.first().context("the sandbox has no people")?;
-        sandbox.write(chat_id, &person.staff_id, "第一条消息 (first contact)").await?;
+        sandbox.write(chat_id, &person.staff_id, FIRST).await?;
         let told = sandbox
             .wait_sent("the confirmation of the first contact", since, LIMIT, |sent| sent.chat_id == chat_id);
         told.await?;
         let bridge = format!("bridge {room} {chat_id}");
         self.command(direct, &bridge, |said| said.starts_with("Bridged: ").then_some(())).await?;
+        // What was held comes after the answer; whoever looks at the room from now on has it behind them.
+        admin.wait_for_event(&room, LIMIT, |event| body(event) == FIRST).await?;
         Ok(BridgedChat { chat_id: chat_id.to_owned(), room_id: room, title: title.to_owned() })
     }
 }

@@ -31,6 +31,9 @@ const FILES: &[Generated] = &[
     Generated { path: "docs/configuration.md", text: || Ok(bridge_config::markdown()) },
     Generated { path: "docs/configuration.schema.json", text: configuration_schema },
     Generated { path: "docs/bridge.example.toml", text: || Ok(bridge_config::example()) },
+    Generated { path: "docs/errors.md", text: || Ok(bridge_reference::codes::markdown()) },
+    Generated { path: "docs/metrics.md", text: || Ok(bridge_reference::metrics::markdown()) },
+    Generated { path: "docs/api/openapi.json", text: || Ok(bridge_reference::api::openapi()?) },
     Generated { path: "docs/capabilities.md", text: || Ok(bridge_core::capability::markdown()) },
     Generated { path: "docs/conditions.md", text: || Ok(dingtalk_crds::conditions_markdown()) },
     Generated { path: "crds/bridges.meldry.com_dingtalkbridges.yaml", text: definition },
@@ -43,6 +46,14 @@ const FILES: &[Generated] = &[
         text: || Ok(rights::chart_templates()),
     },
     Generated { path: "charts/dingtalk-operator/values.schema.json", text: chart_values },
+    Generated {
+        path: "charts/dingtalk-operator/dashboards/fleet.json",
+        text: || Ok(charts_test::DASHBOARDS[0].json()?),
+    },
+    Generated {
+        path: "charts/dingtalk-operator/dashboards/bridge.json",
+        text: || Ok(charts_test::DASHBOARDS[1].json()?),
+    },
 ];
 
 /// The definition of `DingTalkBridge`, to be applied as it is.

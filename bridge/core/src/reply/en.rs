@@ -251,7 +251,7 @@ fn after_secret(redacted: bool) -> &'static str {
     }
 }
 
-fn login_problem(why: &LoginProblem) -> String {
+pub(super) fn login_problem(why: &LoginProblem) -> String {
     match why {
         LoginProblem::InvalidPair => {
             "Invalid AppKey/AppSecret. Please copy both again; they are case-sensitive.".to_owned()

@@ -9,6 +9,7 @@ mod en;
 mod file;
 mod happening;
 mod notices;
+mod problem;
 mod receiving;
 mod zh;
 
@@ -22,6 +23,7 @@ use crate::id::ChatId;
 use crate::portal::ChatState;
 use crate::receive::Receive;
 
+pub use problem::{BridgeProblem, LoginProblem};
 pub use receiving::{ReceivingLine, SilenceLine, StreamLine};
 
 pub use card::card;
@@ -213,55 +215,6 @@ pub enum FileProblem {
     Type,
     /// Something else, as a stable code.
     Other(String),
-}
-
-/// Why `login` did not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginProblem {
-    /// The pair is wrong.
-    InvalidPair,
-    /// The AgentID is of another app.
-    ForeignAgent,
-    /// The app lacks a permission.
-    MissingScope(String),
-    /// DingTalk takes calls from other addresses only.
-    AddressNotAllowed,
-    /// DingTalk asks to wait.
-    Throttled,
-    /// DingTalk could not be reached.
-    Network(String),
-    /// DingTalk said something else.
-    Other(String),
-}
-
-/// Why `bridge` did not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BridgeProblem {
-    /// There is no such room, or the bot is not in it.
-    NotInRoom,
-    /// The bot may not invite or send.
-    Power {
-        /// The bot's level.
-        have: i64,
-        /// The level it needs.
-        need: i64,
-    },
-    /// The room is encrypted.
-    Encrypted,
-    /// No message came from this chat.
-    UnknownChat(ChatId),
-    /// The room has another chat.
-    RoomTaken(String),
-    /// Room and chat are bridged to each other.
-    AlreadyBridged(String),
-    /// The chat has a room.
-    ChatTaken(OwnedRoomId),
-    /// DingTalk disbanded the chat.
-    Dead,
-    /// The room is a direct chat with the bot.
-    ManagementRoom,
-    /// The sender is not in the room or may not change it.
-    NoPowerOfSender,
 }
 
 /// The figures of `status`.

@@ -185,7 +185,7 @@ fn after_secret(redacted: bool) -> &'static str {
     }
 }
 
-fn login_problem(why: &LoginProblem) -> String {
+pub(super) fn login_problem(why: &LoginProblem) -> String {
     match why {
         LoginProblem::InvalidPair => {
             "Invalid AppKey/AppSecret：AppKey 或 AppSecret 不正确，请重新复制（区分大小写）。".to_owned()

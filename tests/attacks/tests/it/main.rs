@@ -1,6 +1,8 @@
 //! What hostile and broken peers send to the running bridge, and what a person does in a browser.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod callbacks;
@@ -12,6 +14,8 @@ mod events;
 mod injection;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

@@ -11,8 +11,22 @@ const ALERTS: &str =
 
 fn alerts() -> Option<Vec<Value>> {
     let objects = helm::render(&format!("{}{ALERTS}", helm::LEAST))?;
-    let rules = helm::one(&objects, "PrometheusRule").at("/spec/groups/0/rules").clone();
-    Some(rules.as_array().unwrap().clone())
+    let groups = helm::one(&objects, "PrometheusRule").at("/spec/groups").clone();
+    let rules = groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    Some(rules.cloned().collect())
+}
+
+/// Whether an alert is about what single bridges say, and not about the operator.
+fn is_of_bridge(expression: &str) -> bool {
+    expression.contains("dingtalk_bridge_")
+}
+
+/// Words of an expression that begin with this.
+fn names<'a>(expression: &'a str, start: &str) -> BTreeSet<&'a str> {
+    expression
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with(start))
+        .collect()
 }
 
 fn runbook() -> String {
@@ -64,10 +78,10 @@ fn every_metric_and_label_in_an_alert_is_one_of_the_operator_in_this_namespace()
         std::fs::read_to_string(charts_test::root().join("operator/src/observe/metrics.rs")).unwrap();
     for alert in alerts {
         let expression = alert["expr"].as_str().unwrap();
-        let words: BTreeSet<&str> = expression
-            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .filter(|word| word.starts_with("dingtalk_"))
-            .collect();
+        if is_of_bridge(expression) {
+            continue;
+        }
+        let words = names(expression, "dingtalk_");
         assert!(!words.is_empty(), "{expression}");
         for word in words {
             // Kind and unit are appended by the library.
@@ -85,4 +99,76 @@ fn every_metric_and_label_in_an_alert_is_one_of_the_operator_in_this_namespace()
         }
         assert!(expression.contains(&format!("namespace=\"{}\"", helm::NAMESPACE)), "{expression}");
     }
+}
+
+/// Names of samples that bridges have, and their labels.
+fn of_bridges() -> (BTreeSet<String>, BTreeSet<&'static str>) {
+    let all = bridge_reference::metrics::METRICS;
+    let labels = all.iter().flat_map(|metric| metric.labels).map(|(label, _)| *label);
+    // Prometheus adds the first two, a histogram the third.
+    let labels = labels.chain(["namespace", "pod", "le"]).collect();
+    (all.iter().flat_map(bridge_reference::metrics::Metric::sample_names).collect(), labels)
+}
+
+#[test]
+fn every_metric_and_label_in_an_alert_about_bridges_is_one_of_theirs_in_the_served_namespaces() {
+    let values = format!("{}{ALERTS}watch: {{namespaces: [alpha, beta]}}\n", helm::LEAST);
+    let Some(objects) = helm::render(&values) else { return };
+    let groups = helm::one(&objects, "PrometheusRule").at("/spec/groups").clone();
+    let rules = groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let of_bridge: Vec<&str> = rules
+        .filter_map(|rule| rule["expr"].as_str())
+        .filter(|expression| is_of_bridge(expression))
+        .collect();
+    assert!(of_bridge.len() >= 5, "{of_bridge:?}");
+    let (known, known_labels) = of_bridges();
+    for expression in of_bridge {
+        for name in names(expression, "dingtalk_") {
+            assert!(known.contains(name), "{expression}: bridges have no metric {name}");
+        }
+        for label in labels(expression) {
+            assert!(known_labels.contains(label), "{expression}: bridges have no label {label}");
+        }
+        assert!(expression.contains("namespace=~\"alpha|beta\""), "{expression}");
+    }
+}
+
+#[test]
+fn a_dashboard_asks_for_what_bridges_have() {
+    let (known, _) = of_bridges();
+    for dashboard in charts_test::DASHBOARDS {
+        let queries = dashboard.queries();
+        assert!(queries.len() > 8);
+        for query in queries {
+            let names = names(&query, "dingtalk_");
+            assert!(!names.is_empty(), "{query}");
+            for name in names {
+                assert!(known.contains(name), "{}: {query}: there is no {name}", dashboard.file);
+            }
+        }
+    }
+}
+
+#[test]
+fn dashboards_are_made_where_they_are_wanted_with_the_label_by_which_they_are_found() {
+    let Some(objects) = helm::render(helm::LEAST) else { return };
+    let none = |object: &&helm::Object| object.at("/metadata/name").as_str().unwrap().contains("-board-");
+    assert_eq!(objects.iter().filter(none).count(), 0);
+    let values = format!(
+        "{}monitoring: {{dashboards: {{enabled: true}}, podMonitor: {{enabled: true}}}}\n",
+        helm::LEAST
+    );
+    let objects = helm::render(&values).unwrap();
+    let dashboards: Vec<_> = objects.iter().filter(none).collect();
+    assert_eq!(dashboards.len(), charts_test::DASHBOARDS.len());
+    for (object, dashboard) in dashboards.iter().zip(["bridge.json", "fleet.json"]) {
+        assert_eq!(object.at("/metadata/labels/grafana_dashboard"), "1");
+        let data = object.at("/data").as_object().unwrap().clone();
+        let text = data[dashboard].as_str().unwrap();
+        let made: Value = serde_json::from_str(text).unwrap();
+        assert!(made["panels"].as_array().unwrap().len() > 8, "{dashboard}");
+    }
+    let monitor = helm::one(&objects, "PodMonitor");
+    assert_eq!(monitor.at("/spec/namespaceSelector/matchNames/0"), helm::NAMESPACE);
+    assert_eq!(monitor.at("/spec/podMetricsEndpoints/0/port"), "health");
 }

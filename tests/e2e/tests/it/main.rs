@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
+mod api;
 mod avatars;
 mod away;
 mod commands;
@@ -22,6 +23,7 @@ mod parking;
 mod readback;
 mod recall;
 mod restart;
+mod rotation;
 mod stage;
 mod status_report;
 mod stream;

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 /// Crates that do no I/O.
-const PURE: [&str; 4] = ["bridge-core", "bridge-config", "dingtalk-crds", "operator-plan"];
+const PURE: [&str; 5] =
+    ["bridge-core", "bridge-config", "bridge-reference", "dingtalk-crds", "operator-plan"];
 
 /// Pure crates that are made of other pure crates: who uses which.
 const PURE_ON_PURE: [(&str, &str); 2] =
