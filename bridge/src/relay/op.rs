@@ -207,6 +207,9 @@ impl Rendered {
             Self::Show(file) => Lane::from_room(file.room.as_str()),
             Self::DingTalk(post) => Lane::from_chat(post.chat.as_str()),
             Self::Hand(file) => Lane::from_chat(file.to.chat.as_str()),
+            Self::Rename { room, .. } => Lane::from_room(room.as_str()),
+            Self::Ghost { .. } => Lane::organisation(),
+            Self::Recall(recall) => Lane::from_room(recall.origin.room.as_str()),
         }
     }
 
