@@ -1,29 +1,29 @@
 //! From the configuration to the running bridge, and its end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::routing::get;
-use bridge_config::{AgentId, Config, SealingKey, WEBHOOK_PATH};
+use bridge_config::{AgentId, Config, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::id::{CorpId, PersonId, RobotCode};
 use bridge_core::receive::Receive;
 use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
 use bridge_matrix::wire::transaction::OwnUsers;
-use bridge_store::{Commit, Keyring, Link, LinkSource, Store, sqlite};
+use bridge_store::{Commit, Link, LinkSource, Store};
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::actions::link::{AES_KEY_SETTING, TOKEN_SETTING};
 use crate::app::{App, Parts, WebhookKeys};
 use crate::away;
-use crate::files;
+use crate::http::front::Front;
 use crate::http::server::{Bounds, serve};
 use crate::http::{api, probes, transactions, webhook};
 use crate::media::link::Links;
@@ -32,6 +32,7 @@ use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
 use crate::relay::{profiles, readback, sweep};
 use crate::stream;
+use crate::{database, files};
 
 /// How long the end may take; the contract allows 10 s.
 const END: Duration = Duration::from_secs(9);
@@ -69,15 +70,29 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a crypto provider was installed before");
     }
-    let listener = bind(config.appservice.listen, "appservice.listen").await?;
+    let mut signals = Signals::new()?;
     let probe_listener = bind(config.health.listen, "health.listen").await?;
+    let stop_probes = CancellationToken::new();
+    let front = Arc::new(Front::default());
+    let probes = tokio::spawn(serve(
+        probe_listener,
+        probes::router(Arc::clone(&front)),
+        Bounds { connections: PROBE_CONNECTIONS, header_timeout: Duration::from_secs(5) },
+        stop_probes.clone(),
+    ));
+    // A standby waits here for as long as the other process works.
+    let store = tokio::select! {
+        store = database::open(&config, |waiting| front.waits_for(waiting)) => store?,
+        () = signals.end() => return Ok(()),
+    };
+    // Only who works takes requests: before, callers find nobody and go elsewhere.
+    let listener = bind(config.appservice.listen, "appservice.listen").await?;
     let api = match &config.api.token_file {
         Some(path) => {
             Some((bind(config.api.listen, "api.listen").await?, files::token("api.token_file", path)?))
         }
         None => None,
     };
-    let store = open_store(&config).await?;
     let (settler, settling) = Settler::start(Arc::clone(&store));
     let (wanted, asked) = tokio::sync::mpsc::channel(profiles::MOST_WANTED);
     let app = Arc::new(make_app(config, Arc::clone(&store), settler, wanted)?);
@@ -92,12 +107,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let feed = store.take_feed().ok_or_else(|| anyhow::anyhow!("the store's feed is taken"))?;
     lanes.recover(store.pending_lanes().await?.into_iter().collect());
 
-    let probes = tokio::spawn(serve(
-        probe_listener,
-        probes::router(Arc::clone(&app)),
-        Bounds { connections: PROBE_CONNECTIONS, header_timeout: Duration::from_secs(5) },
-        stop_work.clone(),
-    ));
+    front.serve(Arc::clone(&app));
     let bounds = Bounds {
         connections: app.config.http.max_connections as usize,
         header_timeout: app.config.http.header_timeout.get(),
@@ -127,7 +137,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         "the bridge runs"
     );
 
-    wait_for_signal().await?;
+    tokio::select! {
+        () = signals.end() => {}
+        () = store.taken_over() => {
+            // Nothing of this process may reach anybody any more; its rows are the other's now.
+            anyhow::bail!("another process has taken over the database: this one ends");
+        }
+    }
     tracing::info!("stopping: no new requests, what is under way is finished");
     let end = async {
         stop_doors.cancel();
@@ -145,6 +161,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             task.abort();
             let _ = task.await;
         }
+        stop_probes.cancel();
         let _ = probes.await;
         app.settler.flush().await;
         store.close().await
@@ -164,14 +181,23 @@ async fn bind(address: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpLis
         .map_err(|error| anyhow::anyhow!("{key}: cannot listen on {address}: {error}"))
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What asks the process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn router(app: Arc<App>) -> Router {
@@ -179,28 +205,6 @@ fn router(app: Arc<App>) -> Router {
         .route(WEBHOOK_PATH, get(webhook::look).post(webhook::push))
         .fallback(transactions::handle)
         .with_state(app)
-}
-
-/// The sealing key and those before it.
-fn sealing_keys(config: &Config) -> anyhow::Result<([u8; 32], Vec<[u8; 32]>)> {
-    let key = |setting: &str, path: &Path| -> anyhow::Result<[u8; 32]> {
-        let key = SealingKey::parse(&files::content(setting, path)?)
-            .map_err(|fault| anyhow::anyhow!("{setting}: {} {fault}", path.display()))?;
-        Ok(*key.bytes())
-    };
-    let security = &config.security;
-    let current = key("security.sealing_key_file", &security.sealing_key_file)?;
-    let old = security.old_sealing_key_files.iter();
-    let old = old.map(|path| key("security.old_sealing_key_files", path)).collect::<Result<_, _>>()?;
-    Ok((current, old))
-}
-
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let (current, old) = sealing_keys(config)?;
-    let mut options = sqlite::Options::new(config.database.url.sqlite_path(), config.workspace.id.as_str());
-    options.feed_budget_bytes = config.queue.feed_memory.as_usize();
-    options.read_connections = config.database.read_connections;
-    Ok(sqlite::open(options, Keyring::new(current, old)).await?)
 }
 
 fn make_app(
@@ -259,7 +263,7 @@ fn make_app(
         Arc::clone(&clock),
     )?;
     let hs_token = Secret::new(tokens.hs_token.expose());
-    let (current, old) = sealing_keys(&config)?;
+    let (current, old) = database::sealing_keys(&config)?;
     let links = Links::new(
         std::iter::once(current).chain(old),
         config.workspace.id.as_str(),

@@ -9,6 +9,7 @@ mod away;
 mod boot;
 pub mod cli;
 mod commands;
+mod database;
 mod files;
 mod http;
 mod media;

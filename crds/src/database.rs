@@ -17,7 +17,8 @@ pub struct Database {
     /// An SQLite file on a PersistentVolumeClaim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlite: Option<Sqlite>,
-    /// A PostgreSQL database that exists already.
+    /// A PostgreSQL database (14 or newer) that exists already. The bridge makes its tables in it; nothing else of it is
+    /// touched, and nothing is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<PostgreSql>,
 }
@@ -47,7 +48,8 @@ pub struct Sqlite {
 #[x_kube(validation = Rule::new("has(self.secretRef) != has(self.cloudNativePG)")
     .message("name one source of the address: either secretRef or cloudNativePG"))]
 pub struct PostgreSql {
-    /// Where the address is, `postgres://user:password@host/database`.
+    /// Where the address is, `postgres://user:password@host/database`, with `?sslmode=verify-full` behind it to insist
+    /// on TLS. The user must be able to create tables in its schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
     /// A CloudNativePG Cluster whose application Secret is used.

@@ -148,9 +148,9 @@ reasons! {
         /// The claim lost its volume.
         VolumeLost [Ready DatabaseReady]
             "Restore the volume from a backup, or delete the claim to begin with an empty database.";
-        /// This kind of database is not supported by this version of the bridge.
-        DatabaseUnsupported [Ready DatabaseReady]
-            "Remove `spec.database.postgresql`.";
+        /// The PostgreSQL database does not serve the bridge; the message has the bridge's word for it. Messages wait.
+        DatabaseUnreachable [Ready DatabaseReady]
+            "Look at the database server, at the address in the Secret, and whether a NetworkPolicy lets the bridge reach it.";
         /// The sealing key of an existing database is missing: a new one could not open it.
         SealingKeyMissing [Ready DatabaseReady]
             "Restore the Secret `dingtalk-<name>-sealing-key` from a backup, or delete the claim to begin with an empty database.";

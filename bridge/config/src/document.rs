@@ -272,6 +272,7 @@ fn value_kind(schema: &Value) -> String {
             "name" => "short name",
             "agent-id" => "number as text",
             "database-url" => "database address",
+            "schema-name" => "name of a schema",
             "name-template" => "text with `{name}`",
             other => other,
         }

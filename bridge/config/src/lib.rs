@@ -5,6 +5,7 @@
 //! file ([`Config::parse`]) walks the same schema, so that what is documented is what is accepted.
 
 mod check;
+mod database;
 mod dingtalk;
 mod direct;
 mod document;
@@ -23,6 +24,7 @@ mod value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::database::{Database, DatabaseKind};
 pub use crate::dingtalk::{Credentials, DingTalk, Given, Receive, WebhookFiles};
 pub use crate::direct::Direct;
 pub use crate::document::{example, markdown, schema};
@@ -36,10 +38,11 @@ pub use crate::report::{
     CredentialsSource, LEAST_TOKEN_LENGTH, LastEvent, MOST_REPORT_BYTES, Organization, Queued, REPORT_PATH,
     Report, StreamReport, Time, Waiting,
 };
-pub use crate::security::{Database, Permissions, SealingKey, Security};
+pub use crate::security::{Permissions, SealingKey, Security};
 pub use crate::units::{ByteSize, TimeSpan};
 pub use crate::value::{
-    AgentId, AllowedHost, BaseUrl, DatabaseUrl, Fault, Localpart, Name, NameTemplate, ServerName, UserPattern,
+    AgentId, AllowedHost, BaseUrl, DatabaseUrl, Fault, Localpart, Name, NameTemplate, SchemaName, ServerName,
+    UserPattern,
 };
 
 /// The path of the webhook on the public host; it never changes.
@@ -66,7 +69,7 @@ pub struct Config {
     /// people write to the bot in private.
     #[serde(default)]
     pub direct: Direct,
-    /// Where the bridge keeps what it must not lose.
+    /// Where the bridge keeps what it must not lose: an SQLite file, or a PostgreSQL database.
     #[serde(default)]
     pub database: Database,
     /// The key that seals secrets and messages at rest.

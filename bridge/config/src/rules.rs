@@ -96,6 +96,38 @@ pub(crate) fn check(config: &Config) -> Vec<Broken> {
             "add one of them: the AgentID itself, or the path of a file that holds it",
         );
     }
+    let database = &config.database;
+    refuse(
+        database.url.is_some() && database.url_file.is_some(),
+        &["database.url", "database.url_file"],
+        "stands beside \"database.url_file\", which names another database",
+        "remove one of them: url is for SQLite, url_file for PostgreSQL",
+    );
+    let of_postgresql = "is for PostgreSQL, but \"database.url_file\" is missing";
+    refuse(
+        database.schema.is_some() && database.url_file.is_none(),
+        &["database.schema"],
+        of_postgresql,
+        "remove the line, or name the file with the database's address",
+    );
+    refuse(
+        database.ca_file.is_some() && database.url_file.is_none(),
+        &["database.ca_file"],
+        of_postgresql,
+        "remove the line, or name the file with the database's address",
+    );
+    refuse(
+        database.statement_timeout.as_secs() < 1 || database.statement_timeout.as_secs() > 300,
+        &["database.statement_timeout"],
+        "is not between one second and five minutes",
+        "write e.g. \"10s\"",
+    );
+    refuse(
+        database.connect_timeout.as_secs() < 1 || database.connect_timeout.as_secs() > 60,
+        &["database.connect_timeout"],
+        "is not between one second and one minute",
+        "write e.g. \"5s\"",
+    );
     refuse(
         appservice.listen == config.health.listen && appservice.listen.port() != 0,
         &["health.listen", "appservice.listen"],

@@ -1,4 +1,4 @@
-//! Sections `[database]`, `[security]` and `[permissions]`, and the form of a sealing key.
+//! Sections `[security]` and `[permissions]`, and the form of a sealing key.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,28 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::homeserver::fixed;
-use crate::value::{DatabaseUrl, Fault, UserPattern};
-
-/// Where the bridge keeps what it must not lose.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Database {
-    /// `sqlite://` and the path of the file; it is created when missing. The folder must be on a local disk, not on
-    /// a network share. PostgreSQL is not supported yet.
-    pub url: DatabaseUrl,
-    /// Connections for reading. Each costs a thread and some memory.
-    #[schemars(range(min = 1, max = 16))]
-    pub read_connections: u32,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            url: fixed(DatabaseUrl::parse("sqlite:///var/lib/dingtalk-bridge/bridge.db")),
-            read_connections: 2,
-        }
-    }
-}
+use crate::value::{Fault, UserPattern};
 
 /// The key that seals secrets and messages at rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

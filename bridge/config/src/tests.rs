@@ -27,9 +27,40 @@ fn the_smallest_file_gets_the_defaults() {
     assert_eq!(config.bot_user_id(), "@dingtalkbot:acme.example");
     assert_eq!(config.appservice.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.health.listen.to_string(), "0.0.0.0:9090");
-    assert_eq!(config.database.url.sqlite_path().to_str(), Some("/var/lib/dingtalk-bridge/bridge.db"));
+    let file = std::path::Path::new("/var/lib/dingtalk-bridge/bridge.db");
+    assert_eq!(config.database.kind(), DatabaseKind::Sqlite(file));
     assert_eq!(config.queue.held_for.to_string(), "7d");
     assert_eq!(config.dingtalk.credentials, None);
+}
+
+#[test]
+fn a_database_is_a_file_or_a_server_and_never_both() {
+    let kind = |section: &str| {
+        let config = Config::parse(&format!("{SMALLEST}[database]\n{section}")).unwrap();
+        format!("{:?}", config.database.kind())
+    };
+    assert_eq!(kind("url = \"sqlite:///srv/x.db\"\n"), r#"Sqlite("/srv/x.db")"#);
+    let server = "url_file = \"/etc/url\"\nschema = \"acme_1\"\nca_file = \"/etc/ca.pem\"\n";
+    assert_eq!(kind(server), r#"PostgreSql("/etc/url")"#);
+
+    let wrong = |section: &str| errors(&format!("{SMALLEST}[database]\n{section}"));
+    assert_eq!(
+        wrong("url = \"sqlite:///srv/x.db\"\nurl_file = \"/etc/url\"\n"),
+        [
+            r#"config.toml:13:1: "database.url" stands beside "database.url_file", which names another database; remove one of them: url is for SQLite, url_file for PostgreSQL"#
+        ]
+    );
+    assert_eq!(
+        wrong("schema = \"acme\"\n"),
+        [
+            r#"config.toml:13:1: "database.schema" is for PostgreSQL, but "database.url_file" is missing; remove the line, or name the file with the database's address"#
+        ]
+    );
+    for section in ["url_file = \"/u\"\nschema = \"pg_x\"\n", "url_file = \"/u\"\nschema = \"a\\\"b\"\n"] {
+        assert!(wrong(section)[0].contains("is not the name of a schema"), "{section}");
+    }
+    let secret = wrong("url = \"postgres://bridge:hunter2@db/acme\"\n").join("\n");
+    assert!(secret.contains("database.url_file") && !secret.contains("hunter2"), "{secret}");
 }
 
 #[test]
@@ -192,12 +223,17 @@ fn credentials_stand_in_the_file_or_in_files_of_their_own() {
 
 #[test]
 fn the_example_is_accepted_as_printed_and_with_everything_switched_on() {
-    /// What stands in the file or in a file of its own, not both.
-    const EITHER: [&str; 2] = ["app_key", "agent_id"];
+    /// What stands in the file or in a file of its own, not both, with what goes with the latter. A key is left out in
+    /// every section, so each stands in one of the two.
+    const EITHER: [&[&str]; 2] = [
+        &["app_key", "agent_id", "url"],
+        &["app_key_file", "agent_id_file", "url_file", "schema", "ca_file"],
+    ];
     let example = example();
     let config = Config::parse(&example).unwrap();
     assert_eq!(config, Config { workspace: config.workspace.clone(), ..Config::parse(SMALLEST).unwrap() });
-    for left_out in [EITHER.map(|key| format!("#{key} =")), EITHER.map(|key| format!("#{key}_file ="))] {
+    for left_out in EITHER {
+        let left_out: Vec<String> = left_out.iter().map(|key| format!("#{key} =")).collect();
         let all: String = example
             .lines()
             .filter(|line| !left_out.iter().any(|start| line.starts_with(start)))

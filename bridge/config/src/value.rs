@@ -124,7 +124,7 @@ text_type! {
 }
 
 text_type! {
-    /// The address of the database; for now `sqlite://` and a path.
+    /// The address of an SQLite database: `sqlite://` and a path.
     DatabaseUrl, "database-url", database_url
 }
 
@@ -133,6 +133,11 @@ impl DatabaseUrl {
     pub fn sqlite_path(&self) -> &Path {
         Path::new(self.0.strip_prefix("sqlite://").unwrap_or(&self.0))
     }
+}
+
+text_type! {
+    /// The name of a schema in a PostgreSQL database: lower-case letters, digits and `_`, not beginning with `pg_`.
+    SchemaName, "schema-name", schema_name
 }
 
 text_type! {
@@ -183,6 +188,7 @@ pub(crate) fn check(format: &str, text: &str) -> Option<Result<(), Fault>> {
         "allowed-host" => allowed_host(text).map(drop),
         "agent-id" => agent_id(text).map(drop),
         "database-url" => database_url(text).map(drop),
+        "schema-name" => schema_name(text).map(drop),
         "user-pattern" => user_pattern(text).map(drop),
         "name-template" => name_template(text).map(drop),
         "time-span" => units::parse_duration(text).map(drop),
@@ -291,13 +297,28 @@ fn database_url(text: &str) -> Result<String, Fault> {
     let form =
         "write \"sqlite://\" and the path of the file, e.g. \"sqlite:///var/lib/dingtalk-bridge/bridge.db\"";
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err(Fault::new("names PostgreSQL, which this version cannot use yet", form));
+        return Err(Fault::new(
+            "names PostgreSQL, whose address holds a password",
+            "write the address into a file and name that by \"database.url_file\"",
+        ));
     }
     let Some(path) = text.strip_prefix("sqlite://") else {
         return Err(Fault::new("is not the address of a database", form));
     };
     if path.is_empty() || path.ends_with('/') || path.contains('?') || path.contains(":memory:") {
         return Err(Fault::new("does not name a file", form));
+    }
+    Ok(text.to_owned())
+}
+
+fn schema_name(text: &str) -> Result<String, Fault> {
+    let letter = |c: char| c.is_ascii_lowercase() || c == '_';
+    let named = text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit());
+    if !named || text.len() > 63 || text.starts_with("pg_") {
+        return Err(Fault::new(
+            "is not the name of a schema",
+            "use lower-case letters, digits and \"_\", at most 63, not beginning with \"pg_\" or a digit",
+        ));
     }
     Ok(text.to_owned())
 }

@@ -1,9 +1,9 @@
 //! `db migrate|check`.
 
-use bridge_store::sqlite;
 use clap::Subcommand;
 
 use crate::cli::{File, print};
+use crate::database;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -18,24 +18,22 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         match command {
             Command::Migrate(file) => {
                 let config = file.read()?;
-                let path = config.database.url.sqlite_path();
-                let version = sqlite::migrate(path).await?;
-                print(&format!("{}: at version {version}", path.display()))
+                let version = database::migrate(&config).await?;
+                print(&format!("{}: at version {version}", database::name(&config)))
             }
             Command::Check(file) => {
                 let config = file.read()?;
-                let path = config.database.url.sqlite_path();
-                let checked = sqlite::check(path).await?;
+                let checked = database::check(&config).await?;
+                let name = database::name(&config);
                 if checked.version < checked.latest {
                     anyhow::bail!(
-                        "{}: at version {}, this program has {}; run: dingtalk-bridge db migrate --config {}",
-                        path.display(),
+                        "{name}: at version {}, this program has {}; run: dingtalk-bridge db migrate --config {}",
                         checked.version,
                         checked.latest,
                         file.config.display()
                     );
                 }
-                print(&format!("{}: ok, at version {}", path.display(), checked.version))
+                print(&format!("{name}: ok, at version {}", checked.version))
             }
         }
     })

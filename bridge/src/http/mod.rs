@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod body;
+pub(crate) mod front;
 pub(crate) mod probes;
 pub(crate) mod report;
 pub(crate) mod server;

@@ -1,9 +1,6 @@
 //! `/status`, on the port of the probes: the report that the operator asks for, behind a token.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bridge_config::{
     CredentialsSource, LastEvent, Organization, Queued, Report, StreamReport, Time, Waiting,
@@ -19,16 +16,16 @@ use crate::http::body;
 use crate::observe::standing::Standing;
 
 /// Answers with the report, or that it is still what the asker has.
-pub(crate) async fn handle(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
+pub(crate) async fn handle(app: &App, headers: &HeaderMap) -> Response<Body> {
     let Some(token) = &app.status_token else { return body::empty(StatusCode::NOT_FOUND) };
-    match presented(&headers) {
+    match presented(headers) {
         Some(presented) if token.matches(presented) => {}
         presented => {
             let code = if presented.is_some() { "wrong_token" } else { "missing_token" };
-            return refuse(&app, code);
+            return refuse(app, code);
         }
     }
-    let standing = Standing::read(&app).await;
+    let standing = Standing::read(app).await;
     let chats = match app.store.chat_figures().await {
         Ok(chats) => chats,
         // The same problem stands in the report already: the queues were asked first.
@@ -37,7 +34,7 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, headers: HeaderMap) -> R
             ChatFigures::default()
         }
     };
-    let report = report(&app, &standing, &chats);
+    let report = report(app, &standing, &chats);
     let (Ok(text), Ok(tag)) = (report.to_json(), tag(&report)) else {
         tracing::error!("a report could not be written");
         return body::empty(StatusCode::INTERNAL_SERVER_ERROR);

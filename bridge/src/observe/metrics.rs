@@ -301,6 +301,17 @@ impl Metrics {
     }
 }
 
+/// The page of a process that does not work yet, because the database is away or another process works on it.
+pub(crate) fn waiting_page(stands_by: bool) -> String {
+    format!(
+        "# HELP dingtalk_bridge_ready 1 while the bridge is ready.\n# TYPE dingtalk_bridge_ready gauge\n\
+         dingtalk_bridge_ready 0\n\
+         # HELP dingtalk_bridge_standby 1 while this process waits for another one that works on the database.\n\
+         # TYPE dingtalk_bridge_standby gauge\ndingtalk_bridge_standby {}\n# EOF\n",
+        i32::from(stands_by)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use bridge_core::delivery::attempt::Outcome;

@@ -7,6 +7,9 @@ use bridge_store::{Commit, Committed, StoreError};
 
 use crate::app::App;
 
+/// What a commit is given in any case.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// Commits envelopes, trying again while the database is away, at most for `patience`.
 pub(crate) async fn accept(
     app: &App,
@@ -24,7 +27,12 @@ pub(crate) async fn accept(
         // A copy is kept only while another attempt is possible.
         let last = started.elapsed() + pause >= patience;
         let accept = if last { envelopes.take() } else { envelopes.clone() }.unwrap_or_default();
-        match app.store.commit(Commit { accept, ..Commit::default() }).await {
+        // A store may wait for its database itself. What is given up here is written later or not at all, and comes
+        // again under its key in any case.
+        let commit = app.store.commit(Commit { accept, ..Commit::default() });
+        let left = patience.saturating_sub(started.elapsed()).max(LEAST);
+        let committed = tokio::time::timeout(left, commit).await;
+        match committed.unwrap_or_else(|_| Err(StoreError::late())) {
             Ok(committed) => {
                 for source in sources {
                     app.metrics.received(source);
@@ -32,7 +40,9 @@ pub(crate) async fn accept(
                 app.metrics.duplicates(committed.duplicates);
                 return Ok(committed);
             }
-            Err(error) if last || !error.is_retryable() => return Err(error),
+            Err(error) if last || !error.is_retryable() || started.elapsed() >= patience => {
+                return Err(error);
+            }
             Err(error) => tracing::warn!(code = error.code(), "what came in could not be written yet"),
         }
         tokio::time::sleep(pause).await;

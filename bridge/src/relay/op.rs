@@ -203,11 +203,12 @@ impl Rendered {
     /// The lane it is sent in when what it comes from has none.
     pub(crate) fn lane(&self) -> Lane {
         match self {
-            Self::Matrix(MatrixSend { room, .. }) | Self::Join { room } => Lane::from_room(room.as_str()),
+            Self::Matrix(MatrixSend { room, .. }) | Self::Join { room } | Self::Rename { room, .. } => {
+                Lane::from_room(room.as_str())
+            }
             Self::Show(file) => Lane::from_room(file.room.as_str()),
             Self::DingTalk(post) => Lane::from_chat(post.chat.as_str()),
             Self::Hand(file) => Lane::from_chat(file.to.chat.as_str()),
-            Self::Rename { room, .. } => Lane::from_room(room.as_str()),
             Self::Ghost { .. } => Lane::organisation(),
             Self::Recall(recall) => Lane::from_room(recall.origin.room.as_str()),
         }

@@ -1,6 +1,7 @@
-//! Prints how many small commits a second the SQLite store takes from many callers at once, and what one costs.
+//! Prints how many small commits a second the store takes from many callers at once, and what one costs.
 //!
-//! `cargo run --release -p bridge-store --example commit_bench [callers] [rounds]`. A round of a caller is one message's
+//! `cargo run --release -p bridge-store --example commit_bench [callers] [rounds] [address]`: on SQLite, or on the empty
+//! PostgreSQL database of an address. A round of a caller is one message's
 //! life in three commits: accepted; handled (inbox row done, outbox row and mapping in); settled.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a measurement that fails has no result")]
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 use bridge_core::clock::Timestamp;
 use bridge_core::envelope::{Envelope, Lane, Source};
 use bridge_core::id::{ChatId, MessageId};
+use bridge_core::secret::Secret;
 use bridge_store::{
     Commit, Direction, Feed, InboxItem, Keyring, MessageMapping, Network, OutboxItem, Remote, Settlement,
-    Store, sqlite,
+    Store, postgres, sqlite,
 };
 use ruma::{EventId, RoomId};
 use tokio::sync::mpsc;
@@ -22,18 +24,25 @@ use tokio::sync::mpsc;
 const BODY: usize = 400;
 
 fn main() {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>().unwrap());
-    let callers = numbers.next().unwrap_or(64);
-    let rounds = numbers.next().unwrap_or(300);
+    let mut words = std::env::args().skip(1);
+    let callers = words.next().map_or(64, |text| text.parse().unwrap());
+    let rounds = words.next().map_or(300, |text| text.parse().unwrap());
+    let address = words.next();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(measure(callers, rounds));
+    runtime.block_on(measure(callers, rounds, address));
 }
 
-async fn measure(callers: usize, rounds: usize) {
+async fn measure(callers: usize, rounds: usize, address: Option<String>) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bench.db");
-    let store =
-        sqlite::open(sqlite::Options::new(path, "bench"), Keyring::new([7; 32], vec![])).await.unwrap();
+    let keys = Keyring::new([7; 32], vec![]);
+    let store = match address {
+        None => sqlite::open(sqlite::Options::new(folder.path().join("bench.db"), "bench"), keys).await,
+        Some(address) => {
+            let server = postgres::Server::new(Secret::new(address));
+            postgres::open(postgres::Options::new(server, "bench"), keys, |_| {}).await
+        }
+    };
+    let store = store.unwrap();
     let mut feed = store.take_feed().unwrap();
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..callers).map(|_| mpsc::unbounded_channel()).unzip();
     let dispatcher = tokio::spawn(async move {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::seal::SealError;
 
 /// Why the store did not do it. No message holds a body or a secret.
@@ -53,6 +55,15 @@ pub enum StoreError {
         /// Table and column.
         column: &'static str,
     },
+    /// The address of a database server cannot be used. It is not repeated: it holds a password.
+    #[error("the database's address {0}")]
+    Address(String),
+    /// The database server, or what the role may do there, cannot be used.
+    #[error("the database server: {0}")]
+    Server(String),
+    /// Another process works on the database now; this one writes nothing any more and must end.
+    #[error("another process has taken over the database")]
+    TakenOver,
     /// The disk is full, the database is busy, or reading and writing fail.
     #[error("database: {0}")]
     Database(Arc<sqlx::Error>),
@@ -62,6 +73,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database did not answer in time.
+    pub fn late() -> Self {
+        Self::Database(Arc::new(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    }
+
     /// A stable name for logs, metrics and `--json`.
     pub fn code(&self) -> &'static str {
         match self {
@@ -73,6 +89,9 @@ impl StoreError {
             Self::Seal { source, .. } => source.code(),
             Self::Conflict(_) => "database_conflict",
             Self::Unreadable { .. } => "database_unreadable",
+            Self::Address(_) => "database_address",
+            Self::Server(_) => "database_server",
+            Self::TakenOver => "database_taken_over",
             Self::Database(_) => "database_error",
             Self::Closed => "database_closed",
         }
@@ -91,21 +110,51 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Closed,
-            sqlx::Error::Database(reported) => {
-                // The low byte of SQLite's extended result code is the primary one.
-                let code =
-                    reported.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default() & 0xff;
-                match code {
-                    // SQLITE_CORRUPT, SQLITE_NOTADB.
-                    11 | 26 => Self::Damaged(reported.message().to_owned()),
-                    // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE.
-                    18 | 19 | 20 | 25 => Self::Conflict(reported.message().to_owned()),
-                    _ => Self::Database(Arc::new(error)),
-                }
-            }
-            _ => Self::Database(Arc::new(error)),
+        let reported = match &error {
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => return Self::Closed,
+            sqlx::Error::Database(reported) => reported,
+            _ => return Self::Database(Arc::new(error)),
+        };
+        let code = reported.code().unwrap_or_default();
+        let kind = if reported.try_downcast_ref::<PgDatabaseError>().is_some() {
+            postgres_kind(&code)
+        } else {
+            sqlite_kind(&code)
+        };
+        match kind {
+            Kind::Damaged => Self::Damaged(reported.message().to_owned()),
+            Kind::Conflict => Self::Conflict(reported.message().to_owned()),
+            Kind::Other => Self::Database(Arc::new(error)),
         }
+    }
+}
+
+/// What a database means by an error.
+enum Kind {
+    Damaged,
+    Conflict,
+    Other,
+}
+
+fn sqlite_kind(code: &str) -> Kind {
+    // The low byte of the extended result code is the primary one.
+    match code.parse::<u32>().unwrap_or_default() & 0xff {
+        // SQLITE_CORRUPT, SQLITE_NOTADB.
+        11 | 26 => Kind::Damaged,
+        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE.
+        18 | 19 | 20 | 25 => Kind::Conflict,
+        _ => Kind::Other,
+    }
+}
+
+fn postgres_kind(code: &str) -> Kind {
+    match code {
+        // Data or index corrupted.
+        "XX001" | "XX002" => Kind::Damaged,
+        // Program limit exceeded: a key too long for its index.
+        "54000" => Kind::Conflict,
+        // Data exceptions, integrity constraint violations.
+        _ if code.starts_with("22") || code.starts_with("23") => Kind::Conflict,
+        _ => Kind::Other,
     }
 }

@@ -26,9 +26,12 @@ pub mod inbox;
 pub mod link;
 pub mod messages;
 pub mod outbox;
+pub mod postgres;
 pub mod seal;
 pub mod sqlite;
 pub mod store;
+
+mod sql;
 
 pub use commit::{Commit, Committed};
 pub use error::StoreError;
@@ -40,4 +43,4 @@ pub use link::{Link, LinkSource};
 pub use messages::{Direction, MessageMapping, Remote};
 pub use outbox::{Failed, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState, Settlement};
 pub use seal::{Keyring, SealError};
-pub use store::{Answer, Store};
+pub use store::{Answer, Checked, Store};

@@ -23,6 +23,15 @@ use crate::outbox::{Failed, OutboxRow, OutboxSeq};
 /// What a method of [`Store`] returns.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
+/// What a look at a sound database found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// The newest migration that ran; 0 for an empty database.
+    pub version: i64,
+    /// The newest migration this version knows.
+    pub latest: i64,
+}
+
 /// Durable state. Reads see every commit that was answered before they began.
 pub trait Store: Send + Sync {
     /// Does all of it or nothing. The answer comes after it is durable. Waits while many
@@ -130,6 +139,10 @@ pub trait Store: Send + Sync {
 
     /// Bytes on disk.
     fn size_bytes(&self) -> Answer<'_, u64>;
+
+    /// Resolves when another process has taken over the database, which can happen to one that was cut off from it or
+    /// stood still. Nothing is written any more, and what is in memory is out of date: the process must end.
+    fn taken_over(&self) -> BoxFuture<'_, ()>;
 
     /// Finishes what is queued, refuses what comes later, and releases the database to other processes. Dropping
     /// the store without it loses nothing that was answered.

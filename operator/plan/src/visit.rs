@@ -12,15 +12,13 @@ use crate::{
     registration::{self, Held, Material},
     resolve,
     standing::{Me, Standing},
-    workspace::{DatabaseFrom, Invalid, Workspace},
+    workspace::{Invalid, Workspace},
 };
 
 /// What is made of the facts.
 pub(crate) struct Visit {
     /// The workspace, or what is in the way.
     pub workspace: Result<Workspace, Invalid>,
-    /// Whether this version cannot use the database that is asked for.
-    pub unsupported: bool,
     /// Whether the annotation takes the operator's hands off.
     pub paused: bool,
     /// Whether the sealing key is missing beside a database.
@@ -45,12 +43,8 @@ impl Visit {
         let workspace = unrivalled(facts)
             .and_then(|()| resolve::resolve(object, facts.platform, &old_keys))
             .and_then(|workspace| same_homeserver(facts, workspace));
-        let unsupported = workspace.as_ref().is_ok_and(|workspace| {
-            matches!(workspace.database, DatabaseFrom::PostgreSql(_)) && !resolve::POSTGRESQL
-        });
         let mut visit = Self {
             workspace,
-            unsupported,
             paused: is_true(facts, names::PAUSED),
             sealing_missing: false,
             material: None,
@@ -59,9 +53,6 @@ impl Visit {
             wanted: Children::default(),
         };
         let Ok(workspace) = &visit.workspace else { return visit };
-        if unsupported {
-            return visit;
-        }
         let held = Held {
             registration: ours(ChildKind::RegistrationSecret),
             tokens: ours(ChildKind::TokensSecret),
@@ -94,7 +85,7 @@ impl Visit {
 
     /// Whether children may be written and deleted.
     pub(crate) fn open(&self) -> bool {
-        self.workspace.is_ok() && !self.unsupported && !self.paused
+        self.workspace.is_ok() && !self.paused
     }
 
     /// All children with what is known about each.

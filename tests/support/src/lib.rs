@@ -1,10 +1,11 @@
 //! What tests of any program need: processes that never outlive the test, waiting without sleeping,
-//! a real Synapse, a Matrix client for a person, a proxy that breaks the network, and a reader of metrics.
+//! a real Synapse, a real PostgreSQL, a Matrix client for a person, a proxy that breaks the network, and a reader of metrics.
 //!
-//! Nothing here knows the bridge. The [`process`] and [`synapse`] modules are for Linux.
+//! Nothing here knows the bridge. The [`process`], [`postgres`] and [`synapse`] modules are for Linux.
 
 pub mod matrix_client;
 pub mod metrics;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod synapse;
@@ -15,6 +16,7 @@ mod waiting;
 
 pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSession};
 pub use metrics::Metrics;
+pub use postgres::{Postgres, PostgresOptions};
 pub use process::{Process, Spawn, Usage, usage};
 pub use proxy::{FaultProxy, Mode};
 pub use synapse::{Installation, Package, Synapse, SynapseOptions};

@@ -23,6 +23,8 @@ pub(crate) struct Names<'a> {
     pub(crate) log_filter: &'a str,
     /// Whether the webhook's token and key are files.
     pub(crate) webhook: bool,
+    /// Address of a PostgreSQL database; without it the database is a file.
+    pub(crate) postgresql: Option<&'a str>,
     /// Whether the bridge receives over Stream and has no webhook.
     pub(crate) stream: bool,
     /// More settings, as TOML; they win.
@@ -43,7 +45,14 @@ impl Files {
         let files = Self {
             config: dir.join("bridge.toml"),
             registration: dir.join("registration.yaml"),
-            database: format!("sqlite://{}", dir.join("bridge.db").display()),
+            database: match names.postgresql {
+                Some(address) => address.to_owned(),
+                None => format!("sqlite://{}", dir.join("bridge.db").display()),
+            },
+        };
+        let database = match names.postgresql {
+            Some(address) => ("url_file", text(&secret(&dir.join("database-url"), address)?)),
+            None => ("url", files.database.as_str().into()),
         };
         let webhook_url = format!("http://127.0.0.1:{}{}", names.port, bridge_config::WEBHOOK_PATH);
         let sealing_key = secret(&dir.join("sealing-key"), &hex(random()?))?;
@@ -75,7 +84,7 @@ impl Files {
             ),
             ("appservice", appservice),
             ("dingtalk", dingtalk),
-            ("database", table([("url", files.database.as_str().into())])),
+            ("database", table([database])),
             ("security", table([("sealing_key_file", text(&sealing_key))])),
             ("permissions", table([("admins", vec![names.admin].into())])),
             ("health", table([("listen", listen(names.health_port))])),
@@ -167,6 +176,7 @@ mod tests {
             admin: "@admin:demo.localhost",
             log_filter: "info",
             webhook: true,
+            postgresql: None,
             stream: false,
             more: "[queue]\nfirst_pause = \"50ms\"\n[log]\nformat = \"json\"",
         };
@@ -176,7 +186,11 @@ mod tests {
         assert_eq!(config.bot_user_id(), "@dingtalkbot:demo.localhost");
         assert_eq!(config.log.format, bridge_config::LogFormat::Json);
         assert_eq!(std::fs::read_to_string(dir.path().join("webhook-aes-key")).unwrap().len(), 43);
-        for secret in ["sealing-key", "webhook-token", "webhook-aes-key"] {
+        let postgresql = Names { postgresql: Some("postgres://bridge:secret@127.0.0.1/bridge"), ..names };
+        let files = Files::write(dir.path(), &postgresql).unwrap();
+        let written = std::fs::read_to_string(&files.config).unwrap();
+        assert!(written.contains("url_file") && !written.contains("secret@"), "{written}");
+        for secret in ["sealing-key", "webhook-token", "webhook-aes-key", "database-url"] {
             let mode = std::fs::metadata(dir.path().join(secret)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{secret}");
         }

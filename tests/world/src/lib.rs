@@ -39,7 +39,7 @@ pub use crate::{
         Access, ClusterWorld, ClusterWorldOptions, ContextOptions, ImagesFrom, IngressAt, Kubectl, Pod,
         PodBridge,
     },
-    options::WorldOptions,
+    options::{DatabaseChoice, WorldOptions},
     page::{Page, PageRoom, PageSettings},
     plain::World,
     programs::{PACKAGES, Profile, Programs, build_cluster_init, own_package_variables},
@@ -71,6 +71,11 @@ pub async fn install_synapse(progress: Progress<'_>) -> anyhow::Result<Installat
 /// Installs something of Python's package index into a virtual environment of the build folder, unless it is there.
 pub async fn install_python(package: Package, progress: Progress<'_>) -> anyhow::Result<Installation> {
     Installation::of(package, &target_dir()?, progress).await
+}
+
+/// Installs PostgreSQL by the distribution's package, unless it is there.
+pub async fn install_postgresql(progress: Progress<'_>) -> anyhow::Result<()> {
+    test_support::Postgres::install(progress).await
 }
 
 /// The folder that builds go to: what this program lies in.

@@ -4,6 +4,16 @@ use std::path::PathBuf;
 
 use crate::{HomeserverKind, Profile, Programs};
 
+/// Which database the bridge has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DatabaseChoice {
+    /// A file in the world's folder.
+    #[default]
+    Sqlite,
+    /// A server of the world's own, installed if it is missing.
+    PostgreSql,
+}
+
 /// Settings of a world; [`WorldOptions::new`] has the usual ones.
 #[derive(Clone, Debug)]
 pub struct WorldOptions {
@@ -11,6 +21,8 @@ pub struct WorldOptions {
     pub dir: PathBuf,
     /// Which homeserver.
     pub homeserver: HomeserverKind,
+    /// Which database.
+    pub database: DatabaseChoice,
     /// What stands behind the colon of user ids.
     pub server_name: String,
     /// Stop before login and bridging.
@@ -43,6 +55,7 @@ impl WorldOptions {
         Self {
             dir: dir.into(),
             homeserver,
+            database: DatabaseChoice::default(),
             server_name: "demo.localhost".to_owned(),
             bare: false,
             admin: "admin".to_owned(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use test_support::{Spawn, free_port};
+use test_support::{Postgres, PostgresOptions, Spawn, free_port};
 
 use crate::{
     Progress,
@@ -16,7 +16,7 @@ use crate::{
     description::Description,
     files::{self, Files},
     homeserver::{self, Homeserver, HomeserverKind},
-    options::WorldOptions,
+    options::{DatabaseChoice, WorldOptions},
     place::Place,
     programs::Programs,
     sandbox::Sandbox,
@@ -26,12 +26,16 @@ use crate::{
 /// How long the bridge may take until it is ready.
 const READY: Duration = Duration::from_mins(1);
 
+/// Name of the database on its server, and of the role.
+const DATABASE: &str = "bridge";
+
 /// Sandbox, homeserver and bridge, running. Whatever the [`Sides`] can do, the world can.
 #[derive(Debug)]
 pub struct World {
     // Dropped in this order: the bridge first, then those it talks to.
     bridge: Bridge,
     sides: Sides,
+    postgres: Option<Postgres>,
     dir: PathBuf,
     files: Files,
 }
@@ -58,6 +62,18 @@ impl World {
         let program = Spawn::new(&programs.sandbox);
         let sandbox = Sandbox::start(program, of_sandbox, options.time_scale, &options.sandbox_flags).await?;
 
+        let postgres = match options.database {
+            DatabaseChoice::Sqlite => None,
+            DatabaseChoice::PostgreSql => {
+                progress("Starting PostgreSQL.");
+                Some(Postgres::start(PostgresOptions::default(), &progress).await?)
+            }
+        };
+        let address = match &postgres {
+            Some(postgres) => Some(postgres.database(DATABASE).await?),
+            None => None,
+        };
+
         let server_name = options.server_name;
         let files = Files::write(
             &dir,
@@ -70,6 +86,7 @@ impl World {
                 admin: &format!("@{}:{server_name}", options.admin),
                 log_filter: &options.log_filter,
                 webhook: options.webhook_from_files,
+                postgresql: address.as_deref(),
                 stream: options.stream,
                 more: &options.bridge_settings,
             },
@@ -100,13 +117,22 @@ impl World {
         let hint = format!("log of the bridge: {}", bridge.log().display());
         let mut sides = Sides::gather(homeserver, sandbox, &cast, hint).await?;
         sides.set_up(options.bare, options.stream, progress).await?;
-        Ok(Self { bridge, sides, dir, files })
+        Ok(Self { bridge, sides, postgres, dir, files })
     }
 
     /// Ends everything, the bridge first.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.bridge.stop().await?;
-        self.sides.stop().await
+        self.sides.stop().await?;
+        match &self.postgres {
+            Some(postgres) => postgres.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The database server, where there is one.
+    pub fn postgres(&self) -> Option<&Postgres> {
+        self.postgres.as_ref()
     }
 
     /// The bridge.

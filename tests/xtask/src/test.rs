@@ -138,6 +138,7 @@ const DRIVER: &str = "chromedriver";
 
 async fn install(variables: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     process::or_interrupted(world::install_synapse(&say)).await?;
+    process::or_interrupted(world::install_postgresql(&say)).await?;
     let named = std::env::var_os(world::BROWSER_VARIABLE).map(std::path::PathBuf::from);
     let found = || BROWSERS.iter().find_map(|name| process::find(name));
     let ready =

@@ -15,7 +15,7 @@ use crate::{
 #[command(after_help = "Examples:
   cargo xtask up --json                 one JSON line with addresses and secrets once all is ready
   cargo xtask up --json --bare          the object is ready; no login, no bridged chats
-  cargo xtask up --json --no-cluster    plain processes and SQLite
+  cargo xtask up --json --no-cluster    plain processes and SQLite; with --database postgresql on PostgreSQL
 
 Stays until its standard input is closed, or SIGTERM or Ctrl-C. Standard output has that one line and nothing else.")]
 pub(crate) struct Up {

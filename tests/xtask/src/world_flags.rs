@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use cluster::Unfit;
 use world::{
-    Access, ClusterWorld, ClusterWorldOptions, ContextOptions, HomeserverKind, ImagesFrom, IngressAt,
-    Profile, Programs, World, WorldOptions,
+    Access, ClusterWorld, ClusterWorldOptions, ContextOptions, DatabaseChoice, HomeserverKind, ImagesFrom,
+    IngressAt, Profile, Programs, World, WorldOptions,
 };
 
 use crate::{cluster as local, output::say, repo, running::Running};
@@ -21,10 +21,19 @@ pub(crate) enum HomeserverName {
     Stub,
 }
 
+/// Which database a world's bridge gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DatabaseName {
+    /// A file
+    Sqlite,
+    /// A PostgreSQL server of its own, installed by apt-get if it is missing
+    Postgresql,
+}
+
 /// What `demo` and `up` have in common.
 #[derive(Debug, Args)]
 pub(crate) struct WorldFlags {
-    /// Plain processes and SQLite instead of a Kubernetes cluster
+    /// Plain processes instead of a Kubernetes cluster
     #[arg(long)]
     pub(crate) no_cluster: bool,
     /// DingTalk sends over a connection that the bridge opens, and no webhook is set up
@@ -33,6 +42,9 @@ pub(crate) struct WorldFlags {
     /// The homeserver; with --context always the stub
     #[arg(long, value_enum, default_value_t = HomeserverName::Synapse)]
     homeserver: HomeserverName,
+    /// The bridge's database; PostgreSQL with --no-cluster only
+    #[arg(long, value_enum, default_value_t = DatabaseName::Sqlite)]
+    database: DatabaseName,
     /// Build and run in release mode
     #[arg(long)]
     release: bool,
@@ -95,6 +107,10 @@ impl WorldFlags {
         if self.no_cluster {
             return self.start_plain(dir, bare).await;
         }
+        anyhow::ensure!(
+            self.database == DatabaseName::Sqlite,
+            "--database postgresql is for --no-cluster; in a cluster name the database in the object (spec.database)"
+        );
         self.start_cluster(dir, bare).await
     }
 
@@ -115,7 +131,12 @@ impl WorldFlags {
     async fn start_plain(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
         let programs = self.programs.as_deref().map(Programs::in_folder);
         let new = WorldOptions::new(dir, self.homeserver());
-        let options = WorldOptions { bare, stream: self.stream, profile: self.profile(), programs, ..new };
+        let database = match self.database {
+            DatabaseName::Sqlite => DatabaseChoice::Sqlite,
+            DatabaseName::Postgresql => DatabaseChoice::PostgreSql,
+        };
+        let options =
+            WorldOptions { bare, stream: self.stream, profile: self.profile(), programs, database, ..new };
         Ok(Running::Plain(Box::new(World::start(options, &say).await?)))
     }
 

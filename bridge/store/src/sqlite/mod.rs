@@ -1,19 +1,15 @@
 //! The store in one SQLite file.
 
-mod apply;
-mod figures;
+mod engine;
 mod open;
-mod purge;
-mod read;
-mod rows;
-mod sql;
-mod writer;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::seal::Keyring;
+pub use crate::store::Checked;
 use crate::store::Store;
 
 /// How a database is opened.
@@ -46,15 +42,6 @@ impl Options {
 pub async fn open(options: Options, keys: Keyring) -> Result<Arc<dyn Store>, StoreError> {
     let store = open::open(options, keys).await?;
     Ok(Arc::new(store))
-}
-
-/// What [`check`] found in a sound database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checked {
-    /// The newest migration that ran; 0 for an empty file.
-    pub version: i64,
-    /// The newest migration this version knows.
-    pub latest: i64,
 }
 
 /// Looks at a database without changing it: damage is an error, an older version is not.

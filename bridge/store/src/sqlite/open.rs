@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bridge_core::envelope::Lane;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::watch;
 
-use super::read::Sqlite;
-use super::writer::Writer;
-use super::{Checked, Options};
+use super::Options;
+use super::engine::Writing;
+use super::write::Readers;
 use crate::error::StoreError;
-use crate::feed::Gate;
-use crate::inbox::InboxSeq;
-use crate::seal::{Keyring, Place, Sealer};
+use crate::seal::{Keyring, Sealer};
+use crate::sql::opening::{self, Standing};
+use crate::sql::{Sql, Writer};
+use crate::store::Checked;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -154,34 +155,18 @@ pub(super) async fn check(path: &Path) -> Result<Checked, StoreError> {
     Ok(Checked { version, latest: latest() })
 }
 
-pub(super) async fn open(options: Options, keys: Keyring) -> Result<Sqlite, StoreError> {
+pub(super) async fn open(options: Options, keys: Keyring) -> Result<Sql<Readers>, StoreError> {
     let Options { path, workspace, feed_budget_bytes, read_connections } = options;
     make_file(&path)?;
     let lock = lock(&path)?;
     let mut conn = migrated(&path).await?;
     let sealer = Arc::new(Sealer::new(keys, workspace.as_str()));
-    claim(&mut conn, &workspace, &sealer).await?;
+    opening::claim(&mut conn, &workspace, &sealer).await?;
 
-    // Numbers of rows that are gone must not come again: people and logs name rows by them.
-    let from_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let from_time = i64::try_from(from_time).unwrap_or(0).saturating_mul(1_000);
-    let (inbox, outbox): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT coalesce(max(seq), 0) FROM inbox), (SELECT coalesce(max(seq), 0) FROM outbox)",
-    )
-    .fetch_one(&mut conn)
-    .await?;
-    // Above the rows that are there also when the clock went back, so that order holds.
-    let (next_inbox, next_outbox) = (from_time.max(inbox + 1), from_time.max(outbox + 1));
-    let pending =
-        sqlx::query("SELECT lane, max(seq) AS last FROM inbox WHERE state = 0 GROUP BY lane ORDER BY lane")
-            .fetch_all(&mut conn)
-            .await?
-            .into_iter()
-            .map(|row| Ok((Lane::from_key(row.try_get("lane")?), InboxSeq(row.try_get("last")?))))
-            .collect::<Result<Vec<_>, sqlx::Error>>()?;
-
-    let gate = Arc::new(Gate::new(feed_budget_bytes, pending, InboxSeq(next_inbox - 1)));
-    let readers = SqlitePoolOptions::new()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let Standing { next_inbox, next_outbox, gate } =
+        opening::standing(&mut conn, i64::try_from(now).unwrap_or(0), feed_budget_bytes).await?;
+    let pool = SqlitePoolOptions::new()
         .max_connections(read_connections.max(1))
         .min_connections(1)
         // A connection to a file does not go stale.
@@ -190,35 +175,8 @@ pub(super) async fn open(options: Options, keys: Keyring) -> Result<Sqlite, Stor
         .max_lifetime(None)
         .connect_with(connection(&path).read_only(true))
         .await?;
-    let writer = Writer::start(conn, Arc::clone(&sealer), Arc::clone(&gate), next_inbox, lock);
-    Ok(Sqlite { path, sealer, gate, readers, writer, next_outbox: AtomicI64::new(next_outbox) })
-}
-
-/// Opens only with a key that fits.
-const PROBE: Place<'static> = Place { column: "meta.value", row: "probe" };
-
-/// Makes a new database this workspace's and this key's; refuses another's, before a row of it fails to open.
-async fn claim(conn: &mut SqliteConnection, workspace: &str, sealer: &Sealer) -> Result<(), StoreError> {
-    let found: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'workspace'")
-        .fetch_optional(&mut *conn)
-        .await?;
-    if let Some(found) = found.filter(|found| found != workspace) {
-        return Err(StoreError::Workspace { found, expected: workspace.to_owned() });
-    }
-    let sealing = |source| StoreError::Seal { column: "meta.probe", source };
-    let probe: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'probe'").fetch_optional(&mut *conn).await?;
-    if let Some(probe) = probe {
-        sealer.open(PROBE, &probe).map_err(sealing)?;
-        if sealer.is_current(&probe) {
-            return Ok(());
-        }
-    }
-    // One statement: a crash leaves both or none.
-    sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES ('workspace', ?), ('probe', ?)")
-        .bind(workspace)
-        .bind(sealer.seal(PROBE, b"probe").map_err(sealing)?)
-        .execute(conn)
-        .await?;
-    Ok(())
+    let engine = Writing { conn, sealer: Arc::clone(&sealer), lock };
+    let writer = Writer::start(engine, Arc::clone(&gate), next_inbox, watch::channel(false).0);
+    let reads = Readers { path, pool };
+    Ok(Sql { sealer, gate, reads, writer, next_outbox: AtomicI64::new(next_outbox) })
 }

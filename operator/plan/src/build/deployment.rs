@@ -16,11 +16,12 @@ const NO_POD: &str = "none";
 pub(super) fn build(plans: &Plans<'_>) -> Option<Wanted> {
     let workspace = plans.workspace;
     let inputs = if workspace.suspended { NO_POD.to_owned() } else { inputs(plans)?.short() };
-    // Two processes never work on one database: with a file on a claim the old one has to go first.
+    // Two processes never work on one database: with a file on a claim the old one has to go first. On PostgreSQL the
+    // new one stands by until the old one has ended, and is not ready before: so the old one must not wait for that.
     let strategy: Value = match workspace.database {
         DatabaseFrom::Sqlite { .. } => json!({"type": "Recreate"}),
         DatabaseFrom::PostgreSql(_) => {
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}})
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}})
         }
     };
     let mut labels: Value = json!(workspace.pod.labels);

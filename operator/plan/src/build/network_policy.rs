@@ -4,7 +4,11 @@ use bridge_config::BaseUrl;
 use serde_json::{Value, json};
 
 use super::{NONE, Plans};
-use crate::{ChildKind, outcome::Wanted, workspace::Network};
+use crate::{
+    ChildKind,
+    outcome::Wanted,
+    workspace::{DatabaseFrom, Network},
+};
 
 /// Label that every namespace has with its own name.
 const NAMESPACE: &str = "kubernetes.io/metadata.name";
@@ -13,6 +17,9 @@ const NAMESPACE: &str = "kubernetes.io/metadata.name";
 const NOT_PUBLIC: [&str; 6] =
     ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"];
 const NOT_PUBLIC_6: [&str; 3] = ["::1/128", "fc00::/7", "fe80::/10"];
+
+/// The usual port of a PostgreSQL server; one on another needs `egressCidrs`.
+const POSTGRESQL: u16 = 5432;
 
 pub(super) fn build(plans: &Plans<'_>, network: &Network) -> Wanted {
     plans.object(
@@ -64,6 +71,10 @@ fn egress(plans: &Plans<'_>, network: &Network) -> Vec<Value> {
             "ports": ports.into_iter().map(|number| port(number, "TCP")).collect::<Vec<_>>(),
         }),
     ];
+    if matches!(plans.workspace.database, DatabaseFrom::PostgreSql(_)) {
+        // Its address is a secret that the operator does not read.
+        rules.push(json!({"ports": [port(POSTGRESQL, "TCP")]}));
+    }
     let mut ranges: Vec<Value> = Vec::new();
     for called in &called {
         if let Called::Address { range, port: number } = called {

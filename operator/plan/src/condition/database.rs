@@ -1,24 +1,40 @@
 //! `DatabaseReady`.
 
-use dingtalk_crds::{ConditionStatus, Reason, names::keys};
+use dingtalk_crds::{ConditionStatus, ConditionType, Reason, names::keys};
 
-use super::{Check, Verdict, View, conflict, obstacle, refused};
-use crate::{ChildKind, SeenMore, quantity::Quantity, standing::Standing, workspace::DatabaseFrom};
+use super::{Check, Verdict, View, conflict, obstacle, old, refused};
+use crate::{
+    ChildKind, ReportFact, SeenMore, quantity::Quantity, standing::Standing, workspace::DatabaseFrom,
+};
 
 pub(super) const CHECKS: &[Check] =
-    &[unsupported, invalid, foreign, sealing_key, refusal, leaving, unwritten, lost, pending, size, bound];
-
-fn unsupported(view: &View<'_>) -> Option<Verdict> {
-    view.visit.unsupported.then(|| {
-        Verdict::fails(
-            Reason::DatabaseUnsupported,
-            "spec.database.postgresql is set, but this version of the bridge cannot use PostgreSQL yet: remove it to use SQLite on a claim",
-        )
-    })
-}
+    &[invalid, server, foreign, sealing_key, refusal, leaving, unwritten, lost, pending, size, bound];
 
 fn invalid(view: &View<'_>) -> Option<Verdict> {
     view.visit.workspace.is_err().then_some(Verdict::Keep)
+}
+
+/// What the bridge says of a database that is not the operator's.
+fn server(view: &View<'_>) -> Option<Verdict> {
+    let workspace = view.visit.workspace.as_ref().ok()?;
+    let DatabaseFrom::PostgreSql(address) = &workspace.database else { return None };
+    let named = format!(
+        "the PostgreSQL database of {} ({} of the Secret {})",
+        address.field, address.key, address.name
+    );
+    let ReportFact::Report(report) = view.facts.report else {
+        return Some(match old(view.facts, ConditionType::DatabaseReady) {
+            Some(known) if known.reason != Reason::NotYetKnown.as_str() => Verdict::Keep,
+            _ => Verdict::waits(format!("the bridge has not said yet whether it can use {named}")),
+        });
+    };
+    Some(match report.problems.iter().find(|problem| problem.starts_with("database: ")) {
+        Some(problem) => Verdict::fails(
+            Reason::DatabaseUnreachable,
+            format!("{named} does not serve the bridge, whose messages wait meanwhile: {problem}"),
+        ),
+        None => Verdict::holds(Reason::AllGood, format!("{named} is in use")),
+    })
 }
 
 fn foreign(view: &View<'_>) -> Option<Verdict> {

@@ -143,7 +143,7 @@ impl<'a> View<'a> {
 
     /// Whether nothing is built at the moment, so that the cluster's objects say nothing about `spec`.
     fn closed(&self) -> bool {
-        self.visit.workspace.is_err() || self.visit.unsupported
+        self.visit.workspace.is_err()
     }
 }
 

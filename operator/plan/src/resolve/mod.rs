@@ -8,7 +8,6 @@ use bridge_config::{BaseUrl, ServerName};
 use dingtalk_crds::{ConfigMapKeyRef, DingTalkBridge, DingTalkBridgeSpec, RegistrationMode, names::keys};
 
 use self::names::Names;
-pub(crate) use self::settings::POSTGRESQL;
 use crate::{
     Platform,
     platform::RouteType,

@@ -14,7 +14,7 @@ use crate::{
 
 /// What belongs to the operator in the configuration, with the field of `spec` for it where there is one. A section
 /// stands for all its keys.
-const OWN: [(&str, Option<&str>); 19] = [
+const OWN: [(&str, Option<&str>); 20] = [
     ("workspace.name", Some("spec.displayName")),
     ("workspace", Some("spec.workspace")),
     ("homeserver.url", Some("spec.homeserver.url")),
@@ -32,13 +32,10 @@ const OWN: [(&str, Option<&str>); 19] = [
     ("dingtalk.credentials", Some("spec.dingtalk.credentials")),
     ("dingtalk.webhook", Some("spec.dingtalk.webhook")),
     ("database.url", Some("spec.database")),
+    ("database.url_file", Some("spec.database")),
     ("permissions", Some("spec.permissions")),
     ("security", None),
 ];
-
-/// Whether this version of the bridge can use PostgreSQL. The rest is ready: the address is taken from its Secret and
-/// given to the bridge as a file.
-pub(crate) const POSTGRESQL: bool = false;
 
 /// What the operator knows.
 pub(super) struct Own<'a> {
@@ -215,10 +212,8 @@ fn write_own_keys(
 
     let mut database = section(table, "database")?;
     match own.database {
-        DatabaseFrom::PostgreSql(_) if POSTGRESQL => {
-            database.set("url_file", files::secret(files::DATABASE_URL));
-        }
-        _ => database.set("url", files::SQLITE_URL),
+        DatabaseFrom::PostgreSql(_) => database.set("url_file", files::secret(files::DATABASE_URL)),
+        DatabaseFrom::Sqlite { .. } => database.set("url", files::SQLITE_URL),
     }
 
     let mut security = section(table, "security")?;

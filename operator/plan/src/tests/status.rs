@@ -185,13 +185,31 @@ fn hands_off() {
 }
 
 #[test]
-fn postgresql_is_refused_without_touching_anything() {
+fn postgresql_is_what_the_bridge_says_of_it() {
     let mut world =
         World::new("{workspace: acme, database: {postgresql: {secretRef: {name: db, key: uri}}}}");
+    world.secret("db", &[("uri", "postgres://bridge:hunter2@db/acme")]);
     world.settle();
-    assert!(world.written.is_empty());
-    assert_eq!(world.is(ConditionType::DatabaseReady), "False DatabaseUnsupported");
-    assert_eq!(world.is(ConditionType::Ready), "False DatabaseUnsupported");
+    assert!(world.seen.claim.is_none(), "a claim for nothing");
+    let written = format!("{:?}", world.written);
+    assert!(!written.contains("hunter2"), "the address was copied");
+    assert_eq!(world.is(ConditionType::DatabaseReady), "Unknown NotYetKnown");
+    world.pod_runs();
+    world.settle();
+    assert_eq!(world.is(ConditionType::DatabaseReady), "True AllGood");
+    assert!(world.message(ConditionType::DatabaseReady).contains("uri of the Secret db"));
+
+    let mut away = report();
+    away.ready = false;
+    away.problems = vec!["database: database_error".to_owned()];
+    world.report = ReportFact::Report(Box::new(away));
+    world.settle();
+    assert_eq!(world.is(ConditionType::DatabaseReady), "False DatabaseUnreachable");
+    assert!(world.message(ConditionType::DatabaseReady).contains("database_error"));
+    // While the bridge cannot be asked, it stays as it was.
+    world.report = ReportFact::Unreachable("no route".to_owned());
+    world.settle();
+    assert_eq!(world.is(ConditionType::DatabaseReady), "False DatabaseUnreachable");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use e2e::{Fate, Gate, Moment};
 use serde_json::{Value, json};
 use test_support::{Metrics, wait_until};
 use tokio::sync::{RwLock, watch};
-use world::{HomeserverKind, Profile, Programs, StubMode, World};
+use world::{DatabaseChoice, HomeserverKind, Profile, Programs, StubMode, World};
 
 use crate::{
     chance::Chance,
@@ -39,24 +39,40 @@ fn size() -> Size {
     if world::quick() { Size { kills: 10, messages: 150 } } else { Size { kills: 105, messages: 1_200 } }
 }
 
-/// What the run over Stream has to get through: only the way in is another one.
-fn size_of_stream() -> Size {
+/// In what a run differs from the usual one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usual,
+    /// DingTalk sends over Stream.
+    Stream,
+    /// The database is PostgreSQL.
+    PostgreSql,
+}
+
+/// What a run over Stream or on PostgreSQL has to get through: only the way in, or only the store, is another one.
+fn smaller() -> Size {
     if world::quick() { Size { kills: 6, messages: 90 } } else { Size { kills: 30, messages: 400 } }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_again() {
-    run("kill-synapse", StubMode::Synapse, size(), false).await.unwrap();
+    run("kill-synapse", StubMode::Synapse, size(), Kind::Usual).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_once() {
-    run("kill-palpo", StubMode::Palpo, size(), false).await.unwrap();
+    run("kill-palpo", StubMode::Palpo, size(), Kind::Usual).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_over_stream() {
-    run("kill-stream", StubMode::Synapse, size_of_stream(), true).await.unwrap();
+    run("kill-stream", StubMode::Synapse, smaller(), Kind::Stream).await.unwrap();
+}
+
+/// The database's server is among those that are killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_on_postgresql() {
+    run("kill-postgresql", StubMode::Synapse, smaller(), Kind::PostgreSql).await.unwrap();
 }
 
 /// The seed of this run; `SEED` repeats one.
@@ -67,13 +83,13 @@ fn seed() -> anyhow::Result<u64> {
     }
 }
 
-async fn run(name: &str, mode: StubMode, size: Size, stream: bool) -> anyhow::Result<()> {
+async fn run(name: &str, mode: StubMode, size: Size, kind: Kind) -> anyhow::Result<()> {
     let seed = seed()?;
-    let said = scenario(name, mode, size, stream, seed).await;
+    let said = scenario(name, mode, size, kind, seed).await;
     said.with_context(|| format!("{name}: repeat this run with SEED={seed}"))
 }
 
-async fn scenario(name: &str, mode: StubMode, size: Size, stream: bool, seed: u64) -> anyhow::Result<()> {
+async fn scenario(name: &str, mode: StubMode, size: Size, kind: Kind, seed: u64) -> anyhow::Result<()> {
     let began = Instant::now();
     println!("{name}: SEED={seed}");
     let mut chance = Chance::new(seed);
@@ -93,7 +109,10 @@ async fn scenario(name: &str, mode: StubMode, size: Size, stream: bool, seed: u6
     options.sandbox_flags =
         ["--session-seconds", "5400", "--groups", "10", "--people", "5"].map(str::to_owned).to_vec();
     options.time_scale = 600.0;
-    options.stream = stream;
+    options.stream = kind == Kind::Stream;
+    if kind == Kind::PostgreSql {
+        options.database = DatabaseChoice::PostgreSql;
+    }
     options.programs = Some(programs.clone());
     let world = World::start(options, &|_| {}).await?;
     anyhow::ensure!(world.chats().len() == CHATS && world.info().people.len() == PEOPLE, "another world");
@@ -128,7 +147,7 @@ async fn scenario(name: &str, mode: StubMode, size: Size, stream: bool, seed: u6
     let late = settled.await.err();
     let verdict = sent.verdict(&world, &gate, mode).await?;
     println!(
-        "{name}: {} kills of the bridge, {killed} of the homeserver and DingTalk; {:.0} s of traffic, {:.0} s in all\n\
+        "{name}: {} kills of the bridge, {killed} of others; {:.0} s of traffic, {:.0} s in all\n\
          to Matrix: {}\nto DingTalk: {}",
         victim.kills,
         written.as_secs_f64(),
@@ -233,10 +252,19 @@ async fn kill(
             continue;
         }
         others += 1;
+        let postgres = world.postgres().filter(|_| others % 2 == 1);
         let homeserver = chance.percent(50);
         let other = async {
             tokio::time::sleep(chance.span(0, 600)).await;
-            if homeserver {
+            if let Some(postgres) = postgres {
+                if homeserver {
+                    postgres.kill().await?;
+                } else {
+                    postgres.stop().await?;
+                }
+                tokio::time::sleep(away).await;
+                postgres.resume().await?;
+            } else if homeserver {
                 world.homeserver().kill().await?;
                 tokio::time::sleep(away).await;
                 world.homeserver().resume().await?;

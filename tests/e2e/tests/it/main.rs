@@ -20,6 +20,7 @@ mod media;
 mod membership;
 mod notices;
 mod parking;
+mod postgresql;
 mod readback;
 mod recall;
 mod restart;

@@ -19,6 +19,9 @@ const IO: [&str; 7] = ["axum", "hyper", "kube", "kube-client", "reqwest", "sqlx"
 /// Crates that know one outside world each, and not each other.
 const ADAPTERS: [&str; 3] = ["bridge-dingtalk", "bridge-matrix", "bridge-store"];
 
+/// Helpers of tests that tests of other crates may use, as dependencies of tests only: who uses which.
+const TEST_HELPERS: [(&str, &str); 1] = [("bridge-store", "test-support")];
+
 /// The crate that must not share a mistake with the bridge.
 const SANDBOX: &str = "dingtalk-sandbox";
 
@@ -135,7 +138,9 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
             if PURE.contains(&name.as_str()) && graph.members.contains_key(other) && !composed {
                 faults.push(format!("{name} uses {other}; it may use nothing of ours"));
             }
-            if !graph.of_tests(name) && graph.of_tests(other) {
+            let helper = TEST_HELPERS.contains(&(name.as_str(), other.as_str()))
+                && !graph.built_with.get(name).is_some_and(|built| built.contains(other));
+            if !graph.of_tests(name) && graph.of_tests(other) && !helper {
                 faults.push(format!("{name} uses {other}; only tests/ may use tests/"));
             }
             if name == SANDBOX && graph.of_bridge(other) {
@@ -210,6 +215,17 @@ mod tests {
                 "dingtalk-sandbox uses bridge-dingtalk; it shares no code with the bridge",
             ]
         );
+    }
+
+    #[test]
+    fn a_helper_of_tests_is_for_tests_only() {
+        let mut graph = graph(&[
+            ("bridge-store", "bridge/store", &["test-support"]),
+            ("test-support", "tests/support", &[]),
+        ]);
+        assert_eq!(check(&graph), ["bridge-store uses test-support; only tests/ may use tests/"]);
+        graph.built_with.clear();
+        assert_eq!(check(&graph), Vec::<String>::new());
     }
 
     #[test]

@@ -1,23 +1,18 @@
 //! One task owns the writing connection and puts all commits that wait into one transaction: many callers, one
 //! synchronisation with the disk.
 
-use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bridge_core::envelope::Envelope;
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::apply::{self, Applied};
-
+use super::apply::Applied;
 use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::Gate;
-
 use crate::inbox::InboxSeq;
-use crate::seal::Sealer;
 
 /// Most commits in one transaction, and most that wait.
 const BATCH: usize = 256;
@@ -29,50 +24,85 @@ enum Request {
 }
 
 /// A step of a purge: one statement, one transaction.
-pub(super) struct Removal {
+pub(crate) struct Removal {
     /// Takes [`Self::keys`].
-    pub(super) statement: &'static str,
-    /// A JSON array.
-    pub(super) keys: String,
+    pub(crate) statement: String,
+    /// What is removed.
+    pub(crate) keys: Vec<String>,
+}
+
+/// The writing connection of one database. A transaction is on disk when its call answers, or nothing of it is.
+pub(crate) trait Engine: Send + 'static {
+    /// How long the connection may be without work before [`Self::idle`] is called; none: for ever.
+    const IDLE: Option<Duration>;
+
+    /// Does all commits in one transaction. `next_inbox` is the number for the next inbox row.
+    fn transaction(
+        &mut self,
+        next_inbox: i64,
+        commits: &[Commit],
+    ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+
+    /// Runs a step of a purge; the number of rows it removed.
+    fn remove(&mut self, removal: &Removal) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Looks whether the connection still is what it should be.
+    fn idle(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Ends the connection and releases the database to other processes.
+    fn close(self) -> impl Future<Output = ()> + Send;
 }
 
 /// The callers' end.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     sender: mpsc::Sender<Request>,
     task: Mutex<Option<JoinHandle<()>>>,
+    closing: watch::Sender<bool>,
+    taken_over: watch::Receiver<bool>,
 }
 
 impl Writer {
-    pub(super) fn start(
-        conn: SqliteConnection,
-        sealer: Arc<Sealer>,
+    /// `closing` becomes true when the store is closed: an engine that waits for its database gives up then.
+    pub(crate) fn start(
+        engine: impl Engine,
         gate: Arc<Gate>,
         next_inbox: i64,
-        lock: File,
+        closing: watch::Sender<bool>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH);
-        let task = tokio::spawn(Task { conn, sealer, gate, next_inbox, lock }.run(receiver));
-        Self { sender, task: Mutex::new(Some(task)) }
+        let (tell, taken_over) = watch::channel(false);
+        let task = Task { engine, gate, next_inbox, taken_over: tell };
+        Self { sender, task: Mutex::new(Some(tokio::spawn(task.run(receiver)))), closing, taken_over }
     }
 
-    pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         let (answer, wait) = oneshot::channel();
         self.ask(Request::Commit(Box::new(commit), answer), wait).await?
     }
 
     /// Runs a step of a purge between the commits; the number of rows it removed.
-    pub(super) async fn remove(&self, removal: Removal) -> Result<u64, StoreError> {
+    pub(crate) async fn remove(&self, removal: Removal) -> Result<u64, StoreError> {
         let (answer, wait) = oneshot::channel();
         self.ask(Request::Remove(removal, answer), wait).await?
     }
 
     /// Writes what is queued and ends the task. A second call finds it ended.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
+        self.closing.send_replace(true);
         let (answer, wait) = oneshot::channel();
         if self.ask(Request::Close(answer), wait).await.is_ok()
             && let Some(task) = self.task.lock().await.take()
         {
             let _ = task.await;
+        }
+    }
+
+    /// Resolves when another process has taken over the database.
+    pub(crate) async fn taken_over(&self) {
+        let mut taken_over = self.taken_over.clone();
+        if taken_over.wait_for(|taken_over| *taken_over).await.is_err() {
+            // The task has ended without it.
+            std::future::pending::<()>().await;
         }
     }
 
@@ -82,20 +112,18 @@ impl Writer {
     }
 }
 
-struct Task {
-    conn: SqliteConnection,
-    sealer: Arc<Sealer>,
+struct Task<E> {
+    engine: E,
     gate: Arc<Gate>,
     next_inbox: i64,
-    /// Ends with the task, so that no other process works on the queues while this one still writes.
-    lock: File,
+    taken_over: watch::Sender<bool>,
 }
 
-impl Task {
+impl<E: Engine> Task<E> {
     async fn run(mut self, mut receiver: mpsc::Receiver<Request>) {
         let mut requests = Vec::with_capacity(BATCH);
         let mut closing = None;
-        while closing.is_none() && receiver.recv_many(&mut requests, BATCH).await > 0 {
+        while closing.is_none() && self.wait(&mut receiver, &mut requests).await {
             let mut commits = Vec::with_capacity(requests.len());
             let mut answers = Vec::with_capacity(requests.len());
             let mut removals = Vec::new();
@@ -110,19 +138,36 @@ impl Task {
                 }
             }
             self.write(commits, answers).await;
-            for (Removal { statement, keys }, answer) in removals {
-                let removed = sqlx::query(statement).bind(keys).execute(&mut self.conn).await;
+            for (removal, answer) in removals {
+                let removed = self.engine.remove(&removal).await;
+                self.note(removed.as_ref().err());
                 // Nobody may be waiting any more.
-                let _ = answer.send(removed.map(|removed| removed.rows_affected()).map_err(StoreError::from));
+                let _ = answer.send(removed);
             }
         }
         receiver.close();
-        if let Err(error) = self.conn.close().await {
-            tracing::warn!(%error, "the database's connection was not closed cleanly");
-        }
-        drop(self.lock);
+        self.engine.close().await;
         if let Some(closing) = closing {
             let _ = closing.send(());
+        }
+    }
+
+    /// Waits for requests and looks after the connection meanwhile; no when all callers are gone.
+    async fn wait(&mut self, receiver: &mut mpsc::Receiver<Request>, requests: &mut Vec<Request>) -> bool {
+        let Some(idle) = E::IDLE else { return receiver.recv_many(requests, BATCH).await > 0 };
+        loop {
+            if let Ok(count) = tokio::time::timeout(idle, receiver.recv_many(requests, BATCH)).await {
+                return count > 0;
+            }
+            let looked = self.engine.idle().await;
+            self.note(looked.as_ref().err());
+        }
+    }
+
+    /// Tells everybody when the database has gone to another process.
+    fn note(&self, error: Option<&StoreError>) {
+        if matches!(error, Some(StoreError::TakenOver)) {
+            self.taken_over.send_replace(true);
         }
     }
 
@@ -166,9 +211,9 @@ impl Task {
     }
 
     async fn transaction(&mut self, commits: &[Commit]) -> Result<Applied, StoreError> {
-        let mut transaction = self.conn.begin_with("BEGIN IMMEDIATE").await?;
-        let applied = apply::apply(&mut transaction, &self.sealer, self.next_inbox, commits).await?;
-        transaction.commit().await?;
+        let applied = self.engine.transaction(self.next_inbox, commits).await;
+        self.note(applied.as_ref().err());
+        let applied = applied?;
         self.next_inbox = applied.next_inbox;
         Ok(applied)
     }
