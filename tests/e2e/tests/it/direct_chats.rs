@@ -21,7 +21,7 @@ async fn write(world: &World, staff_id: &str, text: &str) {
 }
 
 /// Waits for the invitation to the room of a ghost's, and accepts it.
-async fn accept(world: &World, ghost: &str) -> String {
+pub(crate) async fn accept(world: &World, ghost: &str) -> String {
     let admin = world.admin();
     let invited = |_: &str, state: &[Value]| {
         state.iter().any(|event| {
