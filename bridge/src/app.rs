@@ -16,7 +16,7 @@ use bridge_dingtalk::wire::crypt::EventCrypt;
 use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::media::Media;
 use crate::media::link::Links;
@@ -63,6 +63,10 @@ pub(crate) struct App {
     pub(crate) names: Cache<(OwnedRoomId, OwnedUserId), String>,
     /// When the stored reply address of a chat dies.
     pub(crate) sessions: Cache<ChatId, Timestamp>,
+    /// When the address book was last asked about a person, or is about to be.
+    pub(crate) asked: Cache<PersonId, Timestamp>,
+    /// People about whom the address book is to be asked.
+    pub(crate) wanted: mpsc::Sender<PersonId>,
     link: RwLock<Option<Arc<Linked>>>,
     webhook: RwLock<Option<WebhookKeys>>,
     /// Held by who bridges a chat, from the check until after the commit: two never choose the same room or chat.
@@ -186,6 +190,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settler: Settler,
+    pub(crate) wanted: mpsc::Sender<PersonId>,
 }
 
 impl App {
@@ -202,6 +207,7 @@ impl App {
             clock,
             entropy,
             settler,
+            wanted,
         } = parts;
         let receiving = Receiving::new(config.dingtalk.receive);
         Self {
@@ -231,6 +237,8 @@ impl App {
             joined: Cache::new(8_192),
             names: Cache::new(2_048),
             sessions: Cache::new(2_048),
+            asked: Cache::new(4_096),
+            wanted,
             link: RwLock::new(None),
             webhook: RwLock::new(None),
             bridging: Arc::default(),

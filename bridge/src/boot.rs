@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use bridge_config::{AgentId, Config, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
-use bridge_core::id::{CorpId, RobotCode};
+use bridge_core::id::{CorpId, PersonId, RobotCode};
 use bridge_core::receive::Receive;
 use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
@@ -30,7 +30,7 @@ use crate::media::link::Links;
 use crate::receiving::RECEIVE_SETTING;
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
-use crate::relay::{readback, sweep};
+use crate::relay::{profiles, readback, sweep};
 use crate::stream;
 use crate::{database, files};
 
@@ -94,7 +94,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         None => None,
     };
     let (settler, settling) = Settler::start(Arc::clone(&store));
-    let app = Arc::new(make_app(config, Arc::clone(&store), settler)?);
+    let (wanted, asked) = tokio::sync::mpsc::channel(profiles::MOST_WANTED);
+    let app = Arc::new(make_app(config, Arc::clone(&store), settler, wanted)?);
     load_link(&app).await?;
     let chosen = store.setting(RECEIVE_SETTING).await?;
     app.receiving.choose(chosen.and_then(|chosen| Receive::parse(chosen.expose())));
@@ -124,6 +125,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(sweep::heartbeat(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(sweep::homeserver(Arc::clone(&app), Arc::clone(&ask_readback), stop_work.clone())),
         tokio::spawn(sweep::dingtalk(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(profiles::run(Arc::clone(&app), asked, stop_work.clone())),
         tokio::spawn(sweep::purge(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(away::failed::run(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(readback::run(Arc::clone(&app), Arc::clone(&lanes), ask_readback, stop_work.clone())),
@@ -205,7 +207,12 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::Result<App> {
+fn make_app(
+    config: Config,
+    store: Arc<dyn Store>,
+    settler: Settler,
+    wanted: tokio::sync::mpsc::Sender<PersonId>,
+) -> anyhow::Result<App> {
     let registration = crate::cli::registration::read(&config.homeserver.registration)?;
     for difference in registration.check(&config) {
         tracing::warn!("the registration differs from the configuration: {difference}");
@@ -276,6 +283,7 @@ fn make_app(config: Config, store: Arc<dyn Store>, settler: Settler) -> anyhow::
         clock,
         entropy,
         settler,
+        wanted,
     }))
 }
 

@@ -54,6 +54,9 @@ pub struct DingTalk {
     pub silence_after: TimeSpan,
     /// How long one request to DingTalk may take before it counts as failed.
     pub request_timeout: TimeSpan,
+    /// How long what the address book says of a person (name, picture) is taken to be true before it is asked again, at
+    /// the earliest when they next say something.
+    pub profile_refresh: TimeSpan,
     /// The app's credentials, for installations whose secrets come from files. Without this section an admin says
     /// `login` to the bot.
     pub credentials: Option<Credentials>,
@@ -78,6 +81,7 @@ impl Default for DingTalk {
             gap_after: TimeSpan::from_secs(300),
             silence_after: TimeSpan::from_secs(2 * 86_400),
             request_timeout: TimeSpan::from_secs(15),
+            profile_refresh: TimeSpan::from_secs(86_400),
             credentials: None,
             webhook: None,
         }

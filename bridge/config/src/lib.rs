@@ -7,6 +7,7 @@
 mod check;
 mod database;
 mod dingtalk;
+mod direct;
 mod document;
 mod error;
 mod homeserver;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::database::{Database, DatabaseKind};
 pub use crate::dingtalk::{Credentials, DingTalk, Given, Receive, WebhookFiles};
+pub use crate::direct::Direct;
 pub use crate::document::{example, markdown, schema};
 pub use crate::error::ConfigError;
 pub use crate::homeserver::{Appservice, Bot, Homeserver, Workspace};
@@ -63,6 +65,10 @@ pub struct Config {
     /// How the bridge reaches DingTalk.
     #[serde(default)]
     pub dingtalk: DingTalk,
+    /// Chats of one person with the bot (1:1), which become rooms by themselves. Whoever is named here reads what
+    /// people write to the bot in private.
+    #[serde(default)]
+    pub direct: Direct,
     /// Where the bridge keeps what it must not lose: an SQLite file, or a PostgreSQL database.
     #[serde(default)]
     pub database: Database,

@@ -150,6 +150,12 @@ pub(crate) fn check(config: &Config) -> Vec<Broken> {
         "name persons (\"@alice:acme.example\") or a server (\"acme.example\")",
     );
     refuse(
+        !config.direct.recipients.iter().all(crate::UserPattern::is_person),
+        &["direct.recipients"],
+        "would show private chats to everybody of a server",
+        "name persons in full, e.g. \"@alice:acme.example\"",
+    );
+    refuse(
         config.security.old_sealing_key_files.contains(&config.security.sealing_key_file),
         &["security.old_sealing_key_files"],
         "contains the current sealing key",

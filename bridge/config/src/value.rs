@@ -152,6 +152,11 @@ impl UserPattern {
         self.0 == "*"
     }
 
+    /// Whether the pattern stands for one person.
+    pub fn is_person(&self) -> bool {
+        self.0.starts_with('@')
+    }
+
     /// Whether a full user id is meant.
     pub fn matches(&self, user_id: &str) -> bool {
         let Some((local, server)) = user_id.strip_prefix('@').and_then(|rest| rest.split_once(':')) else {

@@ -49,7 +49,7 @@ const fn row(
 }
 
 /// DingTalk to Matrix.
-pub const TO_MATRIX: [Capability; 14] = [
+pub const TO_MATRIX: [Capability; 15] = [
     row(
         "text",
         Crossing::Whole,
@@ -123,11 +123,22 @@ pub const TO_MATRIX: [Capability; 14] = [
         "a notice of the ghost with all the text there is",
         "crossing::a_kind_that_does_not_cross_is_visible",
     ),
-    row("edits, deletions, reactions", Crossing::No, "DingTalk does not tell bots of them", ""),
+    row(
+        "the recall of a message that came from Matrix",
+        Crossing::Told,
+        "a notice that answers the message; the event stays its writer's",
+        "membership::what_is_recalled_in_dingtalk_is_told_unless_it_was_taken_back_here",
+    ),
+    row(
+        "edits, reactions, and recalls of what people wrote in DingTalk",
+        Crossing::No,
+        "DingTalk does not tell bots of them",
+        "",
+    ),
 ];
 
 /// Matrix to DingTalk.
-pub const TO_DINGTALK: [Capability; 14] = [
+pub const TO_DINGTALK: [Capability; 16] = [
     row(
         "text, notice, emote",
         Crossing::Whole,
@@ -158,6 +169,18 @@ pub const TO_DINGTALK: [Capability; 14] = [
         Crossing::Adapted,
         "a marked message that follows: DingTalk cannot edit",
         "bridge/core/src/decide/from_matrix.rs",
+    ),
+    row(
+        "redaction",
+        Crossing::Whole,
+        "the message is taken back, all its parts",
+        "recall::a_redacted_message_is_taken_back_with_all_its_parts",
+    ),
+    row(
+        "redaction after 24 hours, of a message with a mention, or of one that was written in DingTalk",
+        Crossing::Told,
+        "a notice in the room that it can still be read in DingTalk",
+        "recall::what_stays_in_dingtalk_is_said_in_the_room",
     ),
     row(
         "picture (jpg, png, gif, bmp up to 20 MiB), sticker",
@@ -197,6 +220,70 @@ pub const TO_DINGTALK: [Capability; 14] = [
         "crossing::a_kind_that_does_not_cross_is_visible",
     ),
     row("reactions, typing, calls", Crossing::No, "said in `help`", ""),
+];
+
+/// What a room is: who is in it, what it is called, how it begins and ends.
+pub const ROOMS: [Capability; 10] = [
+    row(
+        "somebody is added to a group, is removed or leaves",
+        Crossing::Whole,
+        "their ghost joins or leaves",
+        "membership::people_who_come_and_go_come_and_go_in_the_room",
+    ),
+    row(
+        "somebody leaves the organisation",
+        Crossing::Whole,
+        "their ghost leaves all rooms",
+        "membership::who_leaves_the_organisation_leaves_its_rooms_and_a_new_name_is_shown_once",
+    ),
+    row(
+        "a person's name and picture",
+        Crossing::Whole,
+        "name and picture of the ghost",
+        "avatars::a_picture_is_shown_once_and_not_asked_for_again_after_a_restart",
+    ),
+    row(
+        "a group's title",
+        Crossing::Whole,
+        "the room's name, unless somebody named the room by hand",
+        "membership::a_room_follows_its_chats_title_until_somebody_names_it",
+    ),
+    row(
+        "a group's new owner",
+        Crossing::Adapted,
+        "a notice in the room",
+        "membership::a_room_follows_its_chats_title_until_somebody_names_it",
+    ),
+    row(
+        "a group that is disbanded",
+        Crossing::Adapted,
+        "a notice; later messages are refused with one, and the room may be given to another chat",
+        "membership::a_disbanded_chat_says_so_refuses_messages_and_gives_its_room_away",
+    ),
+    row(
+        "a person's 1:1 chat with the bot",
+        Crossing::Whole,
+        "a direct room with their ghost, made by itself",
+        "direct_chats::who_writes_in_private_gets_a_room_with_whoever_logged_in",
+    ),
+    row(
+        "a 1:1 chat begun in Matrix, with `pm` or by inviting a ghost",
+        Crossing::Whole,
+        "the same one room",
+        "direct_chats::a_chat_begun_with_pm_is_the_one_the_person_answers_in",
+    ),
+    row(
+        "approvals, attendance, calendar changes",
+        Crossing::Adapted,
+        "cards in the room that `notices` chose; nothing without one",
+        "notices::every_kind_is_a_card_in_the_room_that_an_admin_chose",
+    ),
+    row(
+        "a room's upgrade to a room that is another chat's",
+        Crossing::Told,
+        "a notice; both chats stay where they are",
+        "upgrade::a_room_is_not_upgraded_into_another_chats_room",
+    ),
 ];
 
 /// How what DingTalk sends comes to the bridge, and what of a downtime is made up for.
@@ -255,6 +342,7 @@ pub fn markdown() -> String {
     for (title, rows) in [
         ("DingTalk → Matrix", &TO_MATRIX[..]),
         ("Matrix → DingTalk", &TO_DINGTALK[..]),
+        ("Rooms and people", &ROOMS[..]),
         ("Receiving from DingTalk", &RECEIVING[..]),
     ] {
         // Writing to a String does not fail.
@@ -275,7 +363,7 @@ mod tests {
     #[test]
     fn every_proof_is_there() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for row in TO_MATRIX.iter().chain(&TO_DINGTALK).chain(&RECEIVING) {
+        for row in TO_MATRIX.iter().chain(&TO_DINGTALK).chain(&ROOMS).chain(&RECEIVING) {
             match row.proof.split_once("::") {
                 Some((file, name)) => {
                     let path = root.join("tests/e2e/tests/it").join(file).with_extension("rs");

@@ -50,6 +50,10 @@ pub enum Name {
     Bridge,
     /// `unbridge`
     Unbridge,
+    /// `pm`
+    Pm,
+    /// `notices`
+    Notices,
     /// `webhook`
     Webhook,
     /// `stream`
@@ -68,13 +72,15 @@ pub enum Name {
 
 impl Name {
     /// All, in the order of `help`.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Login,
         Self::Logout,
         Self::Status,
         Self::Groups,
         Self::Bridge,
         Self::Unbridge,
+        Self::Pm,
+        Self::Notices,
         Self::Webhook,
         Self::Stream,
         Self::Retry,
@@ -93,6 +99,8 @@ impl Name {
             Self::Groups => ("groups", "群聊"),
             Self::Bridge => ("bridge", "桥接"),
             Self::Unbridge => ("unbridge", "取消桥接"),
+            Self::Pm => ("pm", "私聊"),
+            Self::Notices => ("notices", "通知"),
             Self::Webhook => ("webhook", "回调"),
             Self::Stream => ("stream", "长连接"),
             Self::Retry => ("retry", "重试"),
@@ -109,6 +117,8 @@ impl Name {
             Self::Login => "login <AppKey> <AppSecret> <AgentID>",
             Self::Bridge => "bridge <matrix-room> <dingtalk-chat-id>",
             Self::Unbridge => "unbridge <matrix-room|dingtalk-chat-id>",
+            Self::Pm => "pm <name|staff-id>",
+            Self::Notices => "notices [<matrix-room> | off]",
             Self::Webhook => "webhook [new | <token> <aes-key>]",
             Self::Stream => "stream [on | only | off | default]",
             Self::Retry => "retry [number|event-id|message-id]",
@@ -118,9 +128,9 @@ impl Name {
         }
     }
 
-    /// Whether everybody may use it, not just admins.
+    /// Whether everybody may use it, not just admins. `pm` is for those who see 1:1 chats, which it looks at itself.
     pub fn open_to_everybody(self) -> bool {
-        matches!(self, Self::Ping | Self::Version | Self::Language | Self::Help)
+        matches!(self, Self::Pm | Self::Ping | Self::Version | Self::Language | Self::Help)
     }
 }
 
@@ -154,6 +164,13 @@ pub enum Command {
         /// A room id, an alias or a chat id.
         String,
     ),
+    /// Choose the notice room, or show it.
+    Notices(NoticeRoom),
+    /// Open the 1:1 chat with a person.
+    Pm(
+        /// A name or a staff id.
+        String,
+    ),
     /// Show what to paste into DingTalk's console.
     Webhook,
     /// Make a new token and key.
@@ -179,6 +196,17 @@ pub enum Command {
     Language(Language),
     /// What can be done?
     Help(Option<Name>),
+}
+
+/// What is wanted of the notice room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoticeRoom {
+    /// Which one is it?
+    Show,
+    /// None any more.
+    Off,
+    /// This one.
+    Room(OwnedRoomOrAliasId),
 }
 
 /// Which failed messages are meant.
@@ -225,6 +253,8 @@ impl Command {
             Self::Groups => Name::Groups,
             Self::Bridge { .. } => Name::Bridge,
             Self::Unbridge(_) => Name::Unbridge,
+            Self::Notices(_) => Name::Notices,
+            Self::Pm(_) => Name::Pm,
             Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
             Self::Stream | Self::StreamSet(_) => Name::Stream,
             Self::Retry(_) => Name::Retry,
@@ -320,6 +350,13 @@ fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError>
             chat: ChatId::parse(*chat).map_err(|_| CommandError::Chat)?,
         }),
         (Name::Unbridge, [target]) => Ok(Command::Unbridge((*target).to_owned())),
+        (Name::Notices, []) => Ok(Command::Notices(NoticeRoom::Show)),
+        (Name::Notices, ["off" | "关闭"]) => Ok(Command::Notices(NoticeRoom::Off)),
+        (Name::Notices, [room]) => {
+            let room = RoomOrAliasId::parse(room).map_err(|_| CommandError::Room)?;
+            Ok(Command::Notices(NoticeRoom::Room(room)))
+        }
+        (Name::Pm, [_, ..]) => Ok(Command::Pm(arguments.join(" "))),
         (Name::Webhook, []) => Ok(Command::Webhook),
         (Name::Webhook, ["new"]) => Ok(Command::WebhookNew),
         (Name::Webhook, [token, aes_key]) => {
@@ -372,7 +409,9 @@ fn nearest(word: &str) -> Option<Name> {
         let shares = word.chars().any(|c| !c.is_ascii() && name.words().1.contains(c));
         if shares && chinese <= 1 { chinese } else { english }
     };
-    Name::ALL.into_iter().min_by_key(distance).filter(|name| distance(name) <= 2)
+    // Another word of the same length is not a slip, however short it is.
+    let near = |name: &Name| distance(name) <= 2.min(name.words().0.len() - 1);
+    Name::ALL.into_iter().min_by_key(distance).filter(near)
 }
 
 #[cfg(test)]
@@ -458,6 +497,13 @@ mod tests {
         assert!(parse("bridge !abc:acme.example cidQ7==").command.is_ok());
         assert!(parse("bridge #team:acme.example cidQ7==").command.is_ok());
         assert_eq!(parse("bridge team cidQ7==").command, Err(CommandError::Room));
+    }
+
+    #[test]
+    fn people_may_have_names_of_several_words() {
+        assert_eq!(parse("pm  Li  Lei").command, Ok(Command::Pm("Li Lei".to_owned())));
+        assert_eq!(parse("私聊 林小桥").command, Ok(Command::Pm("林小桥".to_owned())));
+        assert_eq!(parse("pm").command, Err(CommandError::Arguments(Name::Pm)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::content::Document;
 use crate::id::{ChatId, CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId, StaffId};
+use crate::organisation::{BotRecall, Card, ChatEvent, PeopleEvent};
 use crate::secret::Secret;
 
 /// Group or 1:1 (`conversationType`).
@@ -167,6 +168,19 @@ pub struct Session {
 pub enum OrgEvent {
     /// The event named `chat_message`: the same body as a callback.
     Message(Box<ChatMessage>),
+    /// Something happened to a chat.
+    Chat(ChatEvent),
+    /// A message of the bot was taken back.
+    Recalled(BotRecall),
+    /// Something happened to people.
+    People(PeopleEvent),
+    /// Something to be read in the notice room, one or more of a kind.
+    Cards(Vec<Card>),
+    /// DingTalk withheld the event because the month's quota is used up (API.md section 2.6).
+    Withheld {
+        /// DingTalk's name of the event.
+        name: String,
+    },
     /// An event the bridge does nothing with.
     Other {
         /// DingTalk's name of the event.
@@ -218,6 +232,11 @@ pub enum RoomEventKind {
     Tombstone {
         /// The other room.
         replacement: OwnedRoomId,
+    },
+    /// Somebody took an event back.
+    Redaction {
+        /// The event.
+        target: OwnedEventId,
     },
     /// Nothing the bridge cares for.
     Ignored,

@@ -3,7 +3,7 @@
 use ruma::{OwnedUserId, UserId};
 use sha2::{Digest, Sha256};
 
-use crate::id::PersonId;
+use crate::id::{PersonId, SenderId, StaffId};
 
 /// Longest user id that Matrix allows, in bytes.
 const MAX_USER_ID_BYTES: usize = 255;
@@ -42,6 +42,40 @@ pub fn user_id(prefix: &str, server: &str, person: &PersonId) -> Option<OwnedUse
     UserId::parse(format!("@{prefix}{}:{server}", encode(person, budget))).ok()
 }
 
+/// The person whose ghost has this localpart: the inverse of [`encode`]. `None` for other localparts, and for an id that
+/// was too long to be written down.
+pub fn decode(prefix: &str, localpart: &str) -> Option<PersonId> {
+    let code = localpart.strip_prefix(prefix)?;
+    let (code, external) = code.strip_prefix("=.").map_or((code, false), |code| (code, true));
+    let mut bytes = Vec::with_capacity(code.len());
+    let mut rest = code.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'=' => {
+                let (high, low) = (hex_value(rest.next()?)?, hex_value(rest.next()?)?);
+                bytes.push(high << 4 | low);
+            }
+            b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/' => bytes.push(byte),
+            _ => return None,
+        }
+    }
+    let id = String::from_utf8(bytes).ok()?;
+    let person = if external {
+        PersonId::External(SenderId::parse(id).ok()?)
+    } else {
+        PersonId::Staff(StaffId::parse(id).ok()?)
+    };
+    (encode(&person, MAX_USER_ID_BYTES) == localpart[prefix.len()..]).then_some(person)
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [hex_digit(byte >> 4), hex_digit(byte & 15)]).collect()
@@ -56,7 +90,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::{SenderId, StaffId};
 
     fn staff(id: &str) -> PersonId {
         PersonId::Staff(StaffId::parse(id).unwrap())
@@ -78,6 +111,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ghosts_lead_back_to_their_people(id in "\\PC{1,40}", external in any::<bool>()) {
+            let person = if external { SenderId::parse(id).map(PersonId::External) } else { StaffId::parse(id).map(PersonId::Staff) };
+            let Ok(person) = person else { return Ok(()) };
+            let localpart = format!("dingtalk_{}", encode(&person, 255));
+            prop_assert_eq!(decode("dingtalk_", &localpart), Some(person).filter(|_| !localpart.contains("=-")));
+        }
+
+        #[test]
+        fn no_localpart_panics(localpart in "dingtalk_[=a-z0-9.A-Z-]{0,20}") {
+            if let Some(person) = decode("dingtalk_", &localpart) {
+                prop_assert_eq!(format!("dingtalk_{}", encode(&person, 255)), localpart);
+            }
+        }
+
         #[test]
         fn different_people_have_different_ghosts(a in "\\PC{1,20}", b in "\\PC{1,20}") {
             let (Ok(a), Ok(b)) = (StaffId::parse(a), StaffId::parse(b)) else { return Ok(()) };

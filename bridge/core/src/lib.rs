@@ -23,6 +23,7 @@ pub mod event;
 pub mod ghost;
 pub mod id;
 pub mod op;
+pub mod organisation;
 
 pub mod portal;
 pub mod receive;

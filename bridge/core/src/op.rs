@@ -1,12 +1,13 @@
 //! What to do, as data: the output of [`crate::decide`].
 
 use ruma::{OwnedEventId, OwnedRoomId};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::content::Document;
 use crate::delivery::key::KeySeed;
 use crate::event::{ChatFile, Manner, RoomFile};
-use crate::id::{ChatId, PersonId, RobotCode, StaffId};
+use crate::id::{ChatId, PersonId, QueryKey, RobotCode, StaffId};
 
 /// One operation on a network. The key makes it the same operation however often it is tried.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,12 @@ pub enum Op {
         /// What its keys are made from.
         key: KeySeed,
     },
+    /// The bot takes back what it posted.
+    Recall(Recall),
+    /// A ghost does something.
+    Ghost(Ghost),
+    /// A room gets the title of its chat.
+    Rename(Rename),
 }
 
 /// A message for a Matrix room.
@@ -99,6 +106,57 @@ pub struct Post {
     pub mentions: Vec<StaffId>,
     /// The Matrix event it comes from; none for what the bot says of its own accord.
     pub cause: Option<OwnedEventId>,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// Posts of the bot to be taken back. Doing it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recall {
+    /// The chat.
+    pub chat: ChatId,
+    /// The posts, by their handles.
+    pub posts: Vec<QueryKey>,
+    /// The Matrix event that they carried.
+    pub event: OwnedEventId,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// Something that a ghost does besides speaking. Doing it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ghost {
+    /// Whose ghost.
+    pub person: PersonId,
+    /// What.
+    pub step: GhostStep,
+    /// What its keys are made from.
+    pub key: KeySeed,
+}
+
+/// What a ghost does besides speaking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GhostStep {
+    /// Comes into a room.
+    Enter(OwnedRoomId),
+    /// Leaves a room.
+    Leave(OwnedRoomId),
+    /// Leaves all rooms.
+    LeaveAll,
+    /// Shows the name the person has now, if the ghost is there already.
+    Show,
+}
+
+/// A room whose name follows its chat's title.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The chat's title before. A room with another name than this keeps it.
+    pub former: Option<String>,
+    /// The title.
+    pub name: String,
     /// What its keys are made from.
     pub key: KeySeed,
 }

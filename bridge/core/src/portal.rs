@@ -72,6 +72,13 @@ pub struct Chat {
     pub synced_to: Option<String>,
 }
 
+impl Chat {
+    /// Whether its messages cross, or will as soon as what was held has come.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, ChatState::Bridging | ChatState::Bridged)
+    }
+}
+
 /// A change of where a chat stands. Each says from which standing it leads away: it comes from another lane than the
 /// chat's own and may meet a standing that changed meanwhile, and then it changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +104,13 @@ pub enum PortalChange {
         /// The room up to now.
         room: OwnedRoomId,
     },
+    /// DingTalk says it is gone. Its room stays, to tell whoever writes there.
+    End,
+    /// A chat that is gone gives its room away, if this is still its room.
+    Release {
+        /// The room up to now.
+        room: OwnedRoomId,
+    },
     /// Nothing is missing in the room up to this event, if this is still its room.
     Synced {
         /// The room.
@@ -110,11 +124,25 @@ impl PortalChange {
     /// The rooms that stand for another chat, or for none, afterwards.
     pub fn rooms(&self) -> Vec<&OwnedRoomId> {
         match self {
-            Self::Choose { room, .. } | Self::Close { room } => vec![room],
+            Self::Choose { room, .. } | Self::Close { room } | Self::Release { room } => vec![room],
             Self::Move { from, to } => vec![from, to],
-            Self::Open | Self::Synced { .. } => Vec::new(),
+            Self::Open | Self::End | Self::Synced { .. } => Vec::new(),
         }
     }
+}
+
+/// What the ids begin with that the bridge gives 1:1 chats itself. DingTalk's own begin with `cid`.
+const DIRECT: &str = "direct:";
+
+/// The bridge's own id of a person's 1:1 chat, for as long as DingTalk has not named it, and for its room's alias.
+/// `None` if the person's id is too long for one.
+pub fn direct_id(person: &PersonId) -> Option<ChatId> {
+    ChatId::parse(format!("{DIRECT}{}", person.to_key())).ok()
+}
+
+/// Whether an id is one of [`direct_id`]'s.
+pub fn is_own_id(chat: &ChatId) -> bool {
+    chat.as_str().starts_with(DIRECT)
 }
 
 /// The localpart of the alias that finds a chat's room again: `<prefix>` and 20 bytes of a hash in hex.

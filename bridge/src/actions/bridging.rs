@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bridge_core::envelope::{Envelope, Lane, Source};
+use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
 use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::reply::{BridgeProblem, Reply};
@@ -12,8 +12,8 @@ use ruma::{OwnedRoomId, RoomAliasId, RoomId};
 use crate::actions::{Actor, notice_key, tell};
 use crate::app::App;
 use crate::relay::facts::or_default;
-use crate::relay::readback;
 use crate::relay::step::{StepError, Stepped};
+use crate::relay::{direct, readback};
 
 /// The level that lets a bot invite ghosts in a room with usual settings.
 const MODERATOR: i64 = 50;
@@ -57,13 +57,11 @@ pub(crate) async fn bridge(
     let title = title(&chat);
     claim_alias(app, &chat.id, &room).await;
     // What was held comes in the chat's own lane, so that nothing newer overtakes it.
-    stepped.commit.accept.push(Envelope {
-        source: Source::Backfill,
-        key: format!("backfill:{}", actor.cause),
-        lane,
-        received_at: app.now(),
-        body: chat.id.as_str().as_bytes().to_vec(),
-    });
+    stepped.commit.accept.push(direct::backfill(&chat.id, actor.cause, app.now()));
+    // A chat that is no more gives its room to the new one.
+    if let Some(dead) = app.portal(&room).await?.filter(|other| other.id != chat.id) {
+        stepped.commit.portals.push((dead.id, PortalChange::Release { room: room.clone() }));
+    }
     let change = PortalChange::Choose { room: room.clone(), synced_to };
     stepped.commit.portals.push((chat.id, change));
     let said = Reply::RoomBridged { title: title.clone() }.bilingual();
@@ -106,7 +104,7 @@ async fn check(
     if !levels.can_invite(bot) || !levels.can_send(bot, "m.room.message") || levels.user(bot) < MODERATOR {
         return Ok(Err(BridgeProblem::Power { have: levels.user(bot), need: MODERATOR }));
     }
-    if let Some(other) = app.portal(&room).await?.filter(is_bridged) {
+    if let Some(other) = app.portal(&room).await?.filter(Chat::is_open) {
         let title = title(&other);
         return Ok(Err(if other.id == *chat {
             BridgeProblem::AlreadyBridged(title)
@@ -138,17 +136,21 @@ pub(crate) async fn unbridge(
         (None, Ok(chat)) => app.chat(&chat).await?,
         (None, Err(_)) => None,
     };
-    let found = found.filter(is_bridged).and_then(|chat| Some((chat.clone(), chat.room?)));
+    let found = found.and_then(|chat| Some((chat.clone(), chat.room?)));
     let Some((chat, room)) = found else { return Ok(None) };
     let title = title(&chat);
-    if let Some(alias) = app.portal_alias(&chat.id)
-        && let Err(error) = app.matrix.drop_alias(&alias).await
-    {
-        tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
+    for id in direct::ids_of(&chat.id, chat.peer.as_ref()) {
+        if let Some(alias) = app.portal_alias(&id)
+            && let Err(error) = app.matrix.drop_alias(&alias).await
+        {
+            tracing::warn!(alias = alias.as_str(), "the portal's alias stays: {error}");
+        }
     }
     let said = Reply::RoomUnbridged { title: title.clone() }.bilingual();
     tell(stepped, room.clone(), &said, notice_key(actor, "unbridged"));
-    stepped.commit.portals.push((chat.id, PortalChange::Close { room }));
+    // The room of a chat that is no more can be given away.
+    let change = if chat.is_open() { PortalChange::Close { room } } else { PortalChange::Release { room } };
+    stepped.commit.portals.push((chat.id, change));
     Ok(Some(title))
 }
 
@@ -161,10 +163,6 @@ async fn find_room(app: &App, target: &str) -> Result<Option<OwnedRoomId>, StepE
         Ok(alias) => or_default(app.matrix.resolve_alias(alias).await),
         Err(_) => Ok(None),
     }
-}
-
-fn is_bridged(chat: &Chat) -> bool {
-    matches!(chat.state, ChatState::Bridging | ChatState::Bridged)
 }
 
 /// What a chat is called.

@@ -57,7 +57,7 @@ pub(crate) async fn perform(app: &App, lanes: &Arc<Lanes>, stepped: Stepped) -> 
 }
 
 /// The bot tells a room about something an action did to it.
-fn tell(stepped: &mut Stepped, room: OwnedRoomId, text: &str, key: KeySeed) {
+pub(crate) fn tell(stepped: &mut Stepped, room: OwnedRoomId, text: &str, key: KeySeed) {
     let say = Say {
         room,
         author: Author::Bot,
@@ -71,6 +71,6 @@ fn tell(stepped: &mut Stepped, room: OwnedRoomId, text: &str, key: KeySeed) {
 }
 
 /// The key of what an action tells a room.
-fn notice_key(actor: Actor<'_>, what: &str) -> KeySeed {
+pub(crate) fn notice_key(actor: Actor<'_>, what: &str) -> KeySeed {
     KeySeed::new(Purpose::Notice, &format!("{}/{what}", actor.cause))
 }

@@ -2,7 +2,7 @@
 
 use bridge_core::command::Failures;
 use bridge_core::id::{ChatId, RobotCode};
-use bridge_core::portal::Chat;
+use bridge_core::portal::{self, Chat};
 use bridge_core::reply::{GroupLine, Reply};
 use bridge_core::secret::Secret;
 use ruma::OwnedRoomOrAliasId;
@@ -54,7 +54,9 @@ impl Run<'_> {
     pub(super) async fn groups(&mut self) -> Result<(), StepError> {
         let line =
             |chat: Chat| GroupLine { title: title(&chat), id: chat.id, state: chat.state, room: chat.room };
-        let lines = self.app.store.chats().await?.into_iter().map(line).collect();
+        // What the bridge called a 1:1 chat before DingTalk named it is of no use to anybody.
+        let shown = |chat: &Chat| chat.room.is_some() || !portal::is_own_id(&chat.id);
+        let lines = self.app.store.chats().await?.into_iter().filter(shown).map(line).collect();
         self.answer(&Reply::Groups(lines));
         Ok(())
     }

@@ -2,6 +2,8 @@
 //! after a crash does the same again and answers once. What is done is in [`crate::actions`], what is said here.
 
 mod answers;
+mod direct;
+mod notices;
 mod receiving;
 
 use bridge_core::command::{Command, CommandError, Language, Name, Parsed};
@@ -133,6 +135,8 @@ pub(crate) async fn run(
         Command::Groups => run.groups().await?,
         Command::Bridge { room, chat } => run.bridge(&room, &chat).await?,
         Command::Unbridge(target) => run.unbridge(&target).await?,
+        Command::Notices(wanted) => run.notices(&wanted).await?,
+        Command::Pm(person) => run.pm(&person).await?,
         Command::Webhook => run.webhook(),
         Command::WebhookNew => run.webhook_new(),
         Command::WebhookSet { token, aes_key } => run.webhook_set(token, aes_key),

@@ -2,14 +2,16 @@
 
 use bridge_core::content::{Document, Target};
 use bridge_core::decide::{from_dingtalk, from_matrix};
-use bridge_core::event::{ChatMessage, RoomEvent, RoomEventKind};
+use bridge_core::event::{ChatKind, ChatMessage, RoomEvent, RoomEventKind};
 use bridge_core::id::{ChatId, PersonId};
+use bridge_core::portal::{Chat, ChatState};
 use bridge_core::reply::file_word;
 use bridge_matrix::error::{Class, MatrixError};
 use bridge_store::Remote;
 use ruma::{OwnedRoomId, OwnedUserId};
 
 use crate::app::App;
+use crate::relay::direct;
 use crate::relay::step::StepError;
 
 /// What the bridge remembers about a room that is no portal.
@@ -31,9 +33,13 @@ pub(crate) async fn for_chat_message(
     if let Some(quote) = &message.quote {
         let by_id = quote.id.clone().map(Remote::Message);
         let by_key = quote.query_key.clone().map(Remote::Query);
+        let peer = Some(&message.sender).filter(|_| message.kind == ChatKind::Direct);
+        let ids = direct::ids_of(&message.chat, peer);
         for remote in by_id.into_iter().chain(by_key) {
-            let found = app.store.mapping_by_remote(&message.chat, &remote).await?;
-            quoted_event = quoted_event.or_else(|| found.into_iter().next().map(|mapping| mapping.event));
+            for id in &ids {
+                let found = app.store.mapping_by_remote(id, &remote).await?;
+                quoted_event = quoted_event.or_else(|| found.into_iter().next().map(|mapping| mapping.event));
+            }
         }
     }
     let mut ghosts = Vec::new();
@@ -44,7 +50,7 @@ pub(crate) async fn for_chat_message(
             }
         }
     }
-    Ok(from_dingtalk::Facts { chat, found_room, quoted_event, ghosts })
+    Ok(from_dingtalk::Facts { chat, found_room, quoted_event, ghosts, ..from_dingtalk::Facts::default() })
 }
 
 /// The room of a chat's alias, if the bot is in it.
@@ -66,10 +72,9 @@ fn mentioned_people(document: &Document) -> Vec<PersonId> {
 }
 
 pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_matrix::Facts, StepError> {
-    let portal = app.portal(&event.room).await?.filter(|chat| {
-        use bridge_core::portal::ChatState::{Bridged, Bridging};
-        matches!(chat.state, Bridged | Bridging)
-    });
+    let portal = app.portal(&event.room).await?;
+    let dead = portal.as_ref().is_some_and(|chat| chat.state == ChatState::Dead);
+    let portal = portal.filter(Chat::is_open);
     let mut facts = from_matrix::Facts {
         bot: app.own.bot.clone(),
         portal,
@@ -81,6 +86,8 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
         sender_name: String::new(),
         replied: None,
         people: Vec::new(),
+        dead,
+        taken: None,
     };
     match &event.what {
         RoomEventKind::Message(message) if facts.portal.is_some() => {
@@ -109,9 +116,14 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
         RoomEventKind::Encrypted | RoomEventKind::EncryptionOn => {
             facts.told_encrypted = remembered(app, &event.room, from_matrix::Remember::ToldEncrypted).await?;
         }
+        RoomEventKind::Tombstone { replacement } => {
+            let other = app.portal(replacement).await?;
+            let other = other.filter(|other| facts.portal.as_ref().is_some_and(|own| own.id != other.id));
+            facts.taken = other.map(|other| other.title.unwrap_or_else(|| other.id.to_string()));
+        }
         RoomEventKind::File(_)
         | RoomEventKind::Unsupported { .. }
-        | RoomEventKind::Tombstone { .. }
+        | RoomEventKind::Redaction { .. }
         | RoomEventKind::Ignored => {}
     }
     Ok(facts)

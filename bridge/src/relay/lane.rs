@@ -10,7 +10,7 @@ use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::envelope::Lane;
 use bridge_core::id::ChatId;
 use bridge_core::portal::PortalChange;
-use bridge_core::reply::{FileNote, FileProblem, Reply};
+use bridge_core::reply::{FileNote, FileProblem, Happening, RecallProblem, Reply};
 use bridge_dingtalk::client::Gate;
 use bridge_store::{
     Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq,
@@ -158,7 +158,7 @@ impl Worker {
             let Some(last) = page.last() else { break };
             after = last.seq;
             for item in page {
-                let decoded = step::decode(&item);
+                let decoded = step::decode(&item).released();
                 if decoded.stands_alone(&self.app) {
                     self.app.settler.flush().await;
                 }
@@ -310,7 +310,13 @@ impl Worker {
                 attempt::Next::Done if flight.op.network() == Network::Matrix => {
                     self.app.settler.settled(flight.seq, settlement, sent.mapping).await;
                 }
-                attempt::Next::Done => settled.push((flight.seq, settlement, sent.mapping)),
+                attempt::Next::Done => {
+                    settled.push((flight.seq, settlement, sent.mapping));
+                    if let Some(notice) = sent.notice.and_then(|reply| self.told_after(&flight, &reply)) {
+                        self.write(&mut settled, self.insist_row(&notice)).await?;
+                        queue.push_front(notice);
+                    }
+                }
                 attempt::Next::Retry(at) => {
                     log_failure(&self.lane, &flight, &sent.outcome, "will be tried again");
                     settled.push((flight.seq, settlement, None));
@@ -345,7 +351,7 @@ impl Worker {
             return Ok(send::Sent::without_mapping(outcome));
         }
         let _permit = self.permit().await?;
-        if flight.op.network() == Network::Matrix {
+        if flight.op.is_repeatable() {
             return Ok(send::attempt(&self.app, &flight.key, &flight.op, &Gate::open()).await);
         }
         let before = Arc::new(Mutex::new(std::mem::take(settled)));
@@ -414,6 +420,10 @@ impl Worker {
         let op = match &flight.op {
             Rendered::DingTalk(post) => told(post.origin.as_ref()?, code),
             Rendered::Hand(file) => told(file.origin.as_ref()?, code),
+            Rendered::Recall(recall) => {
+                let reply = Reply::Happened(Happening::NotRecalled(RecallProblem::Refused(code)));
+                bot_says(recall.origin.room.clone(), &reply.bilingual(), Some(&recall.origin.event))
+            }
             // What a ghost could not say. The bot's own sentences have no origin: a room that refuses the bot is not
             // told about it again and again.
             Rendered::Matrix(send) => {
@@ -425,8 +435,15 @@ impl Worker {
                 let note = FileNote { kind, name, size: None, why: FileProblem::Other(code) };
                 bot_says(file.room.clone(), &Reply::FileNotShown(note).bilingual(), file.reply_to.as_ref())
             }
-            Rendered::Join { .. } => return None,
+            Rendered::Join { .. } | Rendered::Ghost { .. } | Rendered::Rename { .. } => return None,
         };
+        Some(self.notice(flight, 0, op))
+    }
+
+    /// What the room is told about something that was sent and did not do all that it should.
+    fn told_after(&self, flight: &InFlight, reply: &Reply) -> Option<InFlight> {
+        let origin = flight.op.room_origin()?;
+        let op = bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event));
         Some(self.notice(flight, 0, op))
     }
 

@@ -7,10 +7,11 @@ use bridge_core::content::Document;
 use bridge_core::delivery::key::{KeySeed, OpKey};
 use bridge_core::envelope::Lane;
 use bridge_core::event::{ChatFile, ChatKind, Manner, RoomFile};
-use bridge_core::id::{ChatId, MessageId, PersonId, RobotCode, StaffId};
-use bridge_core::op::{Author, Hand, Op, Post, Say, Show};
+use bridge_core::id::{ChatId, MessageId, PersonId, QueryKey, RobotCode, StaffId};
+use bridge_core::op::{Author, Ghost, GhostStep, Hand, Op, Post, Recall, Rename, Say, Show};
 use bridge_core::portal::Chat;
 use bridge_core::split::split;
+use bridge_dingtalk::client::MOST_RECALLED;
 use bridge_dingtalk::wire::render::{
     Channel, MAX_MARKDOWN_CHARS, Outgoing, RobotMessage, direct_request, group_request, session_request,
 };
@@ -36,8 +37,14 @@ pub(crate) enum Rendered {
     Show(ShowFile),
     /// The bot enters a room.
     Join { room: OwnedRoomId },
+    /// A ghost comes, goes or is renamed.
+    Ghost { person: PersonId, step: GhostStep },
+    /// A room gets its chat's title.
+    Rename { room: OwnedRoomId, former: Option<String>, name: String },
     /// A message into a DingTalk chat.
     DingTalk(DingTalkPost),
+    /// Messages of a DingTalk chat are taken back.
+    Recall(DingTalkRecall),
     /// A file on its way into a DingTalk chat.
     Hand(HandFile),
 }
@@ -87,6 +94,18 @@ pub(crate) struct DingTalkPost {
     pub(crate) session_body: Option<String>,
     /// The event of Matrix that it carries.
     pub(crate) origin: Option<RoomOrigin>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DingTalkRecall {
+    /// The group; none is a 1:1 chat.
+    pub(crate) group: Option<ChatId>,
+    /// The bot that posted them; none while no app is linked.
+    pub(crate) robot: Option<RobotCode>,
+    /// The messages, at most [`MOST_RECALLED`].
+    pub(crate) posts: Vec<QueryKey>,
+    /// The event of Matrix that they carried.
+    pub(crate) origin: RoomOrigin,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -153,18 +172,45 @@ pub(crate) struct RoomOrigin {
 impl Rendered {
     pub(crate) fn network(&self) -> Network {
         match self {
-            Self::Matrix(_) | Self::Show(_) | Self::Join { .. } => Network::Matrix,
-            Self::DingTalk(_) | Self::Hand(_) => Network::DingTalk,
+            Self::Matrix(_)
+            | Self::Show(_)
+            | Self::Join { .. }
+            | Self::Ghost { .. }
+            | Self::Rename { .. } => Network::Matrix,
+            Self::DingTalk(_) | Self::Hand(_) | Self::Recall(_) => Network::DingTalk,
+        }
+    }
+
+    /// Whether sending it twice does what sending it once does, so that it needs no mark.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(self, Self::DingTalk(_) | Self::Hand(_))
+    }
+
+    /// The event of Matrix behind something for DingTalk.
+    pub(crate) fn room_origin(&self) -> Option<&RoomOrigin> {
+        match self {
+            Self::DingTalk(post) => post.origin.as_ref(),
+            Self::Hand(file) => file.origin.as_ref(),
+            Self::Recall(recall) => Some(&recall.origin),
+            Self::Matrix(_)
+            | Self::Show(_)
+            | Self::Join { .. }
+            | Self::Ghost { .. }
+            | Self::Rename { .. } => None,
         }
     }
 
     /// The lane it is sent in when what it comes from has none.
     pub(crate) fn lane(&self) -> Lane {
         match self {
-            Self::Matrix(MatrixSend { room, .. }) | Self::Join { room } => Lane::from_room(room.as_str()),
+            Self::Matrix(MatrixSend { room, .. }) | Self::Join { room } | Self::Rename { room, .. } => {
+                Lane::from_room(room.as_str())
+            }
             Self::Show(file) => Lane::from_room(file.room.as_str()),
             Self::DingTalk(post) => Lane::from_chat(post.chat.as_str()),
             Self::Hand(file) => Lane::from_chat(file.to.chat.as_str()),
+            Self::Ghost { .. } => Lane::organisation(),
+            Self::Recall(recall) => Lane::from_room(recall.origin.room.as_str()),
         }
     }
 
@@ -192,9 +238,11 @@ impl Rendered {
         match self {
             Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.message.to_string()),
             Self::Show(file) => file.origin.as_ref().map(|origin| origin.message.to_string()),
-            Self::Join { room } => Some(room.to_string()),
-            Self::DingTalk(post) => post.origin.as_ref().map(|origin| origin.event.to_string()),
-            Self::Hand(file) => file.origin.as_ref().map(|origin| origin.event.to_string()),
+            Self::Join { room } | Self::Rename { room, .. } => Some(room.to_string()),
+            Self::Ghost { person, .. } => Some(person.to_key()),
+            Self::DingTalk(_) | Self::Hand(_) | Self::Recall(_) => {
+                self.room_origin().map(|origin| origin.event.to_string())
+            }
         }
     }
 
@@ -203,9 +251,10 @@ impl Rendered {
         match self {
             Self::Matrix(send) => send.origin.as_ref().map(|origin| origin.received_at),
             Self::Show(file) => file.origin.as_ref().map(|origin| origin.received_at),
-            Self::Join { .. } => None,
-            Self::DingTalk(post) => post.origin.as_ref().map(|origin| origin.received_at),
-            Self::Hand(file) => file.origin.as_ref().map(|origin| origin.received_at),
+            Self::Join { .. } | Self::Ghost { .. } | Self::Rename { .. } => None,
+            Self::DingTalk(_) | Self::Hand(_) | Self::Recall(_) => {
+                self.room_origin().map(|origin| origin.received_at)
+            }
         }
     }
 }
@@ -234,6 +283,9 @@ pub(crate) fn render(
             Op::Post(post) => &post.key,
             Op::Hand(hand) => &hand.key,
             Op::Join { key, .. } => key,
+            Op::Recall(recall) => &recall.key,
+            Op::Ghost(ghost) => &ghost.key,
+            Op::Rename(rename) => &rename.key,
         };
         let count = counts.entry(key.clone()).or_default();
         let parts = match op {
@@ -242,6 +294,13 @@ pub(crate) fn render(
             Op::Post(post) => render_post(post, chat, robot, from, *count),
             Op::Hand(hand) => render_hand(hand, chat, robot, from, *count),
             Op::Join { room, key } => vec![(key.part(*count), Rendered::Join { room })],
+            Op::Recall(recall) => render_recall(recall, chat, robot, from, *count),
+            Op::Ghost(Ghost { person, step, key }) => {
+                vec![(key.part(*count), Rendered::Ghost { person, step })]
+            }
+            Op::Rename(Rename { room, former, name, key }) => {
+                vec![(key.part(*count), Rendered::Rename { room, former, name })]
+            }
         };
         *count += parts.len();
         all.extend(parts);
@@ -276,6 +335,32 @@ impl From<'_> {
             Self::Chat { .. } | Self::Nowhere => None,
         }
     }
+}
+
+fn render_recall(
+    recall: Recall,
+    chat: Option<&Chat>,
+    robot: Option<&RobotCode>,
+    from: &From<'_>,
+    first: usize,
+) -> Vec<(OpKey, Rendered)> {
+    let Recall { chat: chat_id, posts, event, key } = recall;
+    let From::Room { room, sender, received_at, .. } = from else { return Vec::new() };
+    let direct = chat.is_some_and(|chat| chat.kind == ChatKind::Direct);
+    let robot = chat.and_then(|chat| chat.robot.as_ref()).or(robot);
+    let part = |(number, posts): (usize, &[QueryKey])| {
+        let origin = RoomOrigin {
+            room: (*room).clone(),
+            event: event.clone(),
+            sender: (*sender).clone(),
+            part: u16::try_from(number).unwrap_or(u16::MAX),
+            received_at: *received_at,
+        };
+        let group = (!direct).then(|| chat_id.clone());
+        let recall = DingTalkRecall { group, robot: robot.cloned(), posts: posts.to_vec(), origin };
+        (key.part(first + number), Rendered::Recall(recall))
+    };
+    posts.chunks(MOST_RECALLED).enumerate().map(part).collect()
 }
 
 fn render_show(show: Show, from: &From<'_>, first: usize) -> Vec<(OpKey, Rendered)> {
@@ -419,6 +504,23 @@ mod tests {
             rendered(post(Document::plain("hello"), vec![]), &chat(ChatKind::Direct, None)),
         ];
         insta::assert_json_snapshot!(all);
+    }
+
+    #[test]
+    fn many_messages_are_taken_back_in_several_calls() {
+        let recall = |chat: &Chat| {
+            let posts = (0..45).map(|number| QueryKey::parse(format!("key{number}==")).unwrap()).collect();
+            let key = KeySeed::new(Purpose::Recall, "$r");
+            rendered(
+                Op::Recall(Recall { chat: chat.id.clone(), posts, event: "$e".try_into().unwrap(), key }),
+                chat,
+            )
+        };
+        let group = recall(&chat(ChatKind::Group, None));
+        insta::assert_json_snapshot!(group[2]);
+        assert_eq!(group.len(), 3);
+        let direct = recall(&chat(ChatKind::Direct, None));
+        assert!(matches!(&direct[0].1, Rendered::Recall(recall) if recall.group.is_none()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bridge_core::clock::Timestamp;
 use bridge_core::delivery::key::{KeySeed, Purpose};
 use bridge_core::envelope::Lane;
-use bridge_core::portal::{Chat, ChatState, PortalChange};
+use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::reply::Reply;
 use bridge_matrix::wire::transaction::{Sorted, sort};
 use bridge_store::{Commit, Network, OutboxItem, StoreError};
@@ -63,7 +63,7 @@ async fn read_all(app: &App, lanes: &Arc<Lanes>, stop: &CancellationToken) {
         if stop.is_cancelled() {
             return;
         }
-        if !matches!(chat.state, ChatState::Bridged | ChatState::Bridging) {
+        if !chat.is_open() {
             continue;
         }
         let Some(room) = chat.room.clone() else { continue };

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bridge_core::delivery::attempt::Outcome;
 use bridge_core::delivery::key::OpKey;
 use bridge_core::id::PersonId;
+use bridge_core::reply::Reply;
 use bridge_dingtalk::client::Gate;
 use bridge_dingtalk::error::{ApiError, Class as DingTalkClass};
 use bridge_matrix::client::SendEvent;
@@ -15,17 +16,19 @@ use ruma::{OwnedRoomId, OwnedUserId, UserId};
 
 use crate::app::App;
 use crate::relay::op::{DingTalkPost, MatrixSend, Rendered};
-use crate::relay::outcome;
+use crate::relay::{members, outcome, profiles, recall};
 
 /// How an attempt ended, and what is to be remembered about it.
 pub(crate) struct Sent {
     pub(crate) outcome: Outcome,
     pub(crate) mapping: Option<MessageMapping>,
+    /// What the room has to be told although it was sent.
+    pub(crate) notice: Option<Reply>,
 }
 
 impl Sent {
     pub(crate) fn without_mapping(outcome: Outcome) -> Self {
-        Self { outcome, mapping: None }
+        Self { outcome, mapping: None, notice: None }
     }
 }
 
@@ -33,18 +36,23 @@ impl Sent {
 pub(crate) async fn attempt(app: &App, key: &OpKey, op: &Rendered, gate: &Gate) -> Sent {
     match op {
         Rendered::Matrix(send) => match say(app, key, send).await {
-            Ok(mapping) => Sent { outcome: Outcome::Sent, mapping },
+            Ok(mapping) => Sent { outcome: Outcome::Sent, mapping, notice: None },
             Err(outcome) => Sent::without_mapping(outcome),
         },
         Rendered::Join { room } => {
             let joined = app.matrix.join((&**room).into(), &app.own.bot, &[]).await;
             Sent::without_mapping(joined.map_or_else(|error| outcome::of_matrix(&error), |_| Outcome::Sent))
         }
+        Rendered::Ghost { person, step } => Sent::without_mapping(members::walk(app, person, step).await),
+        Rendered::Rename { room, former, name } => {
+            Sent::without_mapping(members::rename(app, room, former.as_deref(), name).await)
+        }
         // A file is moved on first, so this is one that could not be: it is tried again.
         Rendered::Show(_) | Rendered::Hand(_) => {
             Sent::without_mapping(Outcome::Failed { code: "not_moved".to_owned() })
         }
         Rendered::DingTalk(post) => post_to_chat(app, post, gate).await,
+        Rendered::Recall(recall) => recall::attempt(app, recall).await,
     }
 }
 
@@ -103,13 +111,9 @@ async fn put(
         .await
 }
 
-/// The ghost of a person, registered, named, with a device, and in the room. All of it happens once and is
-/// remembered; every call can be repeated.
-pub(crate) async fn ready_ghost(
-    app: &App,
-    person: &PersonId,
-    room: &OwnedRoomId,
-) -> Result<OwnedUserId, Outcome> {
+/// The ghost of a person, registered, named and with a device. All of it happens once and is remembered; every call
+/// can be repeated.
+pub(crate) async fn present(app: &App, person: &PersonId) -> Result<Person, Outcome> {
     let stored = |error: bridge_store::StoreError| Outcome::Failed { code: error.code().to_owned() };
     let mut known = match app.people.get(person) {
         Some(known) => known,
@@ -127,6 +131,18 @@ pub(crate) async fn ready_ghost(
         let commit = Commit { people: vec![known.clone()], ..Commit::default() };
         app.store.commit(commit).await.map_err(stored)?;
     }
+    profiles::want(app, &known);
+    Ok(known)
+}
+
+/// The ghost of a person, as [`present`] has it, and in the room.
+pub(crate) async fn ready_ghost(
+    app: &App,
+    person: &PersonId,
+    room: &OwnedRoomId,
+) -> Result<OwnedUserId, Outcome> {
+    let stored = |error: bridge_store::StoreError| Outcome::Failed { code: error.code().to_owned() };
+    let known = present(app, person).await?;
     let place = (known.mxid.clone(), room.clone());
     if app.joined.get(&place).is_none() {
         if !app.store.is_joined(&known.mxid, room).await.map_err(stored)? {
@@ -220,7 +236,7 @@ async fn post_to_chat(app: &App, post: &DingTalkPost, gate: &Gate) -> Sent {
         sender: origin.sender.to_string(),
         at: app.now(),
     });
-    Sent { outcome: Outcome::Sent, mapping }
+    Sent { outcome: Outcome::Sent, mapping, notice: None }
 }
 
 /// Posts to the chat's reply address; `None` when there is none that lives.
@@ -249,7 +265,7 @@ async fn through_api(app: &App, post: &DingTalkPost, body: &str, gate: &Gate) ->
 }
 
 /// Lets the probes and `status` know how DingTalk answers.
-fn note_health(app: &App, error: Option<&ApiError>) {
+pub(crate) fn note_health(app: &App, error: Option<&ApiError>) {
     match error {
         None => app.health.set_dingtalk(None),
         Some(error) => match error.class {

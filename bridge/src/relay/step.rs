@@ -5,8 +5,7 @@ use bridge_core::decide::from_dingtalk::Fate;
 use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::delivery::key::OpKey;
 use bridge_core::envelope::{Lane, Source};
-use bridge_core::event::{ChatBody, ChatMessage, OrgEvent, RoomEvent, RoomEventKind};
-use bridge_core::ghost;
+use bridge_core::event::{ChatBody, ChatMessage, Membership, OrgEvent, RoomEvent, RoomEventKind};
 use bridge_core::id::ChatId;
 use bridge_core::op::{Author, Op};
 use bridge_core::portal::Chat;
@@ -19,8 +18,8 @@ use bridge_store::{Commit, InboxItem, Person, StoreError};
 
 use crate::app::{App, WebhookKeys};
 use crate::commands;
-use crate::relay::facts;
 use crate::relay::op::{From, Rendered, render};
+use crate::relay::{direct, facts, members, profiles, recall};
 
 /// A reply address is written again only when it lives this much longer than the stored one.
 const SESSION_GRAIN: std::time::Duration = std::time::Duration::from_mins(5);
@@ -34,6 +33,8 @@ pub(crate) enum StepError {
     Homeserver(MatrixError),
     #[error("an operation could not be written: {0}")]
     Unrenderable(String),
+    #[error("not now: {0}")]
+    NotNow(String),
 }
 
 impl StepError {
@@ -42,7 +43,7 @@ impl StepError {
         match self {
             // A closed store ends with the process: what waits is found again.
             Self::Store(error) => error.is_retryable() || matches!(error, StoreError::Closed),
-            Self::Homeserver(_) => true,
+            Self::Homeserver(_) | Self::NotNow(_) => true,
             Self::Unrenderable(_) => false,
         }
     }
@@ -51,6 +52,7 @@ impl StepError {
         match self {
             Self::Store(error) => error.code(),
             Self::Homeserver(_) => "homeserver",
+            Self::NotNow(_) => "not_now",
             Self::Unrenderable(_) => "unrenderable",
         }
     }
@@ -60,8 +62,10 @@ impl StepError {
 pub(crate) enum Decoded {
     /// A message of DingTalk.
     Chat(Box<ChatMessage>),
+    /// One that was held and comes now.
+    Released(Box<ChatMessage>),
     /// Another event of DingTalk.
-    Other(String),
+    Org(Box<OrgEvent>),
     /// An event of a Matrix room.
     Room(Box<RoomEvent>),
     /// A chat was chosen for a room.
@@ -74,9 +78,9 @@ impl Decoded {
     /// Whether the step looks at what earlier steps left in the database, or changes more than its own lane.
     pub(crate) fn stands_alone(&self, app: &App) -> bool {
         match self {
-            Self::Chat(message) => message.quote.is_some(),
-            Self::Other(_) | Self::Bad(_) => false,
-            Self::Backfill(_) => true,
+            Self::Chat(message) | Self::Released(message) => message.quote.is_some(),
+            Self::Bad(_) => false,
+            Self::Org(_) | Self::Backfill(_) => true,
             Self::Room(event) => match &event.what {
                 RoomEventKind::Message(message) => {
                     message.reply_to.is_some() || !matches!(app.portals.get(&event.room), Some(Some(_)))
@@ -88,8 +92,19 @@ impl Decoded {
                 RoomEventKind::Encrypted
                 | RoomEventKind::Membership { .. }
                 | RoomEventKind::EncryptionOn
+                | RoomEventKind::Redaction { .. }
                 | RoomEventKind::Tombstone { .. } => true,
             },
+        }
+    }
+}
+
+impl Decoded {
+    /// As what was held.
+    pub(crate) fn released(self) -> Self {
+        match self {
+            Self::Chat(message) => Self::Released(message),
+            other => other,
         }
     }
 }
@@ -102,7 +117,7 @@ pub(crate) fn decode(item: &InboxItem) -> Decoded {
             .map_or(Decoded::Bad("undecodable_callback"), |message| Decoded::Chat(Box::new(message))),
         Source::Event => match decode_event(body) {
             Ok(OrgEvent::Message(message)) => Decoded::Chat(message),
-            Ok(OrgEvent::Other { name }) => Decoded::Other(name),
+            Ok(event) => Decoded::Org(Box::new(event)),
             Err(_) => Decoded::Bad("undecodable_event"),
         },
         Source::Matrix => bridge_matrix::wire::event::decode(body)
@@ -154,6 +169,8 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         chats,
         portals,
         people,
+        departed,
+        profiles,
         memberships,
         session,
         link,
@@ -172,6 +189,8 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.chats.extend(chats);
     into.portals.extend(portals);
     into.people.extend(people);
+    into.departed.extend(departed);
+    into.profiles.extend(profiles);
     into.memberships.extend(memberships);
     into.session.extend(session);
     into.link = link.or(into.link.take());
@@ -187,12 +206,10 @@ pub(crate) async fn step(
     now: Timestamp,
 ) -> Result<Stepped, StepError> {
     let mut stepped = match decoded {
-        Decoded::Chat(message) => return chat_message(app, item, message, now).await,
+        Decoded::Chat(message) => return chat_message(app, item, message, false, now).await,
+        Decoded::Released(message) => return chat_message(app, item, message, true, now).await,
         Decoded::Room(event) => room_event(app, item, event, now).await?,
-        Decoded::Other(name) => {
-            app.metrics.ignored_event(name);
-            Stepped::default()
-        }
+        Decoded::Org(event) => members::step(app, item, event, now).await?,
         // Handled by the lane itself.
         Decoded::Backfill(_) => return Ok(Stepped::default()),
         Decoded::Bad(code) => {
@@ -216,10 +233,13 @@ async fn chat_message(
     app: &App,
     item: &InboxItem,
     message: &ChatMessage,
+    released: bool,
     now: Timestamp,
 ) -> Result<Stepped, StepError> {
     let mut stepped = Stepped::default();
-    let facts = facts::for_chat_message(app, message).await?;
+    let mut facts = facts::for_chat_message(app, message).await?;
+    facts.released = released;
+    stepped.guard = direct::prepare(app, message, &mut facts, now).await?;
     let decision = from_dingtalk::decide(&facts, message, &item.envelope.key, now);
     match decision.fate {
         Fate::Done => stepped.commit.done.push(item.seq),
@@ -246,7 +266,11 @@ async fn chat_message(
         app.set_link(Some(link.clone()));
         stepped.commit.link = Some(Some(link));
     }
+    if decision.backfill {
+        stepped.commit.accept.push(direct::backfill(&message.chat, &item.envelope.key, now));
+    }
     stepped.commit.chats.extend(decision.chat);
+    stepped.commit.portals.extend(decision.portals);
     Ok(stepped)
 }
 
@@ -300,22 +324,10 @@ async fn changed_person(
             ..person
         },
         None => {
-            let Some(mxid) = ghost::user_id(
-                app.config.bot.ghost_prefix.as_str(),
-                app.own.server.as_str(),
-                &message.sender,
-            ) else {
-                return Ok(None);
-            };
-            Person {
-                id: message.sender.clone(),
-                mxid,
-                name: message.sender_name.clone(),
-                sender_id: Some(message.sender_id.clone()),
-                registered: false,
-                device: false,
-                shown_name: None,
-                updated_at: now,
+            let sender_id = Some(&message.sender_id);
+            match profiles::new_person(app, &message.sender, &message.sender_name, sender_id, now) {
+                Some(person) => person,
+                None => return Ok(None),
             }
         }
     };
@@ -331,15 +343,24 @@ async fn room_event(
 ) -> Result<Stepped, StepError> {
     let mut stepped = Stepped::default();
     if event.what == RoomEventKind::Ignored
-        || app.own.contains(event.sender.as_str()) && !is_own_membership(app, event)
+        || app.own.contains(event.sender.as_str()) && !concerns_bot(app, event)
     {
         return Ok(stepped);
     }
     let facts = facts::for_room_event(app, event).await?;
+    if let RoomEventKind::Membership { user, membership: Membership::Invite, .. } = &event.what
+        && app.own.is_ghost(user.as_str())
+    {
+        direct::invited(app, event, user, facts.portal.as_ref(), now, &mut stepped).await?;
+        return Ok(stepped);
+    }
     if facts.portal.is_some() && !app.config.permissions.is_bridged(event.sender.as_str()) {
         return Ok(stepped);
     }
-    let decision = from_matrix::decide(&facts, event);
+    let mut decision = from_matrix::decide(&facts, event);
+    if let (RoomEventKind::Redaction { target }, Some(chat)) = (&event.what, &facts.portal) {
+        decision.ops.extend(recall::redacted(app, chat, event, target, now, &mut stepped.commit).await?);
+    }
     let linked = app.linked();
     let robot = linked.as_ref().map(|linked| &linked.link.app_key);
     let from = From::Room {
@@ -363,6 +384,8 @@ async fn room_event(
     Ok(stepped)
 }
 
-fn is_own_membership(app: &App, event: &RoomEvent) -> bool {
-    matches!(&event.what, RoomEventKind::Membership { user, .. } if *user == app.own.bot)
+/// Whether an event of our own users changes where the bot is. A ghost that invites the bot has it join itself.
+fn concerns_bot(app: &App, event: &RoomEvent) -> bool {
+    matches!(&event.what, RoomEventKind::Membership { user, membership, .. }
+        if *user == app.own.bot && *membership != Membership::Invite)
 }

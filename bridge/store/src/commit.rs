@@ -1,13 +1,14 @@
 //! The one value that holds all writes.
 
+use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Envelope;
 use bridge_core::event::Session;
-use bridge_core::id::ChatId;
+use bridge_core::id::{ChatId, PersonId};
 use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::secret::Secret;
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use crate::ghosts::Person;
+use crate::ghosts::{Person, Profile};
 use crate::inbox::InboxSeq;
 use crate::link::Link;
 use crate::messages::MessageMapping;
@@ -46,6 +47,10 @@ pub struct Commit {
     pub portals: Vec<(ChatId, PortalChange)>,
     /// Whole rows, replaced or inserted.
     pub people: Vec<Person>,
+    /// When a person left the organisation; `None` for one who came back.
+    pub departed: Vec<(PersonId, Option<Timestamp>)>,
+    /// What the address book said of people. Whole rows, replaced or inserted.
+    pub profiles: Vec<(PersonId, Profile)>,
     /// A ghost is in a room, or no longer.
     pub memberships: Vec<(OwnedUserId, OwnedRoomId, bool)>,
     /// The latest reply address of a chat, sealed.

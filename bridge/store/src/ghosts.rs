@@ -24,3 +24,14 @@ pub struct Person {
     /// When the row changed last.
     pub updated_at: Timestamp,
 }
+
+/// What the address book said of a person when it was asked last, and what is shown of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Profile {
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// Where the picture was that is shown; none while none is.
+    pub source: Option<String>,
+    /// The picture that is shown, an `mxc:` address.
+    pub avatar: Option<String>,
+}

@@ -37,7 +37,7 @@ pub use commit::{Commit, Committed};
 pub use error::StoreError;
 pub use feed::{Feed, FeedShare};
 pub use figures::{ChatFigures, Depth, HeldExpired, InboxDepth, OutboxDepth, Purged, Retention};
-pub use ghosts::Person;
+pub use ghosts::{Person, Profile};
 pub use inbox::{InboxItem, InboxSeq, ParkedInbox};
 pub use link::{Link, LinkSource};
 pub use messages::{Direction, MessageMapping, Remote};

@@ -14,7 +14,7 @@ use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::Feed;
 use crate::figures::{ChatFigures, Depth, Purged, Retention};
-use crate::ghosts::Person;
+use crate::ghosts::{Person, Profile};
 use crate::inbox::{InboxItem, InboxSeq, ParkedInbox};
 use crate::link::Link;
 use crate::messages::{MessageMapping, Remote};
@@ -92,6 +92,12 @@ pub trait Store: Send + Sync {
 
     /// People with exactly this name, by key, at most `limit`.
     fn people_named<'a>(&'a self, name: &'a str, limit: u32) -> Answer<'a, Vec<Person>>;
+
+    /// When a person left the organisation; `None` while they are in it, as far as is known.
+    fn departed<'a>(&'a self, id: &'a PersonId) -> Answer<'a, Option<Timestamp>>;
+
+    /// What the address book said of a person; `None` before it was asked.
+    fn profile<'a>(&'a self, id: &'a PersonId) -> Answer<'a, Option<Profile>>;
 
     /// Whether a ghost was last recorded as being in a room.
     fn is_joined<'a>(&'a self, mxid: &'a UserId, room: &'a RoomId) -> Answer<'a, bool>;

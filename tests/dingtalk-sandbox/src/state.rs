@@ -4,7 +4,7 @@
 //! over an await, and nothing done under it grows with the number of messages.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fs::File as DiskFile,
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -38,6 +38,7 @@ pub(crate) enum Entry {
     Progress { msg_id: String, progress: Progress },
     Sent(Box<Sent>),
     Recalled { index: usize },
+    RecallExpired { index: usize },
     Event(Event),
     File(File),
     Media(Media),
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) sent: Vec<Arc<Sent>>,
     sent_by_msg: HashMap<String, usize>,
     sent_by_key: HashMap<String, Vec<usize>>,
+    /// Places in `sent` that can no longer be taken back, whatever their time.
+    pub(crate) settled: HashSet<usize>,
     pub(crate) events: Vec<Event>,
     event_index: HashMap<String, usize>,
     pub(crate) files: HashMap<String, File>,
@@ -96,6 +99,7 @@ impl State {
             sent: Vec::new(),
             sent_by_msg: HashMap::new(),
             sent_by_key: HashMap::new(),
+            settled: HashSet::new(),
             events: Vec::new(),
             event_index: HashMap::new(),
             files: HashMap::new(),
@@ -182,6 +186,9 @@ impl State {
                 }
                 self.session_order.push_back((session.expires, session.id.clone()));
                 self.sessions.insert(session.id.clone(), session);
+            }
+            Entry::RecallExpired { index } => {
+                self.settled.insert(index);
             }
             Entry::SessionsExpired => {
                 self.sessions.clear();

@@ -6,12 +6,13 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use crate::clock::Timestamp;
 use crate::content::{Block, Document, Inline, Target};
+use crate::decide::organisation::rename;
 use crate::decide::parts;
 use crate::delivery::key::{KeySeed, Purpose};
-use crate::event::{ChatBody, ChatMessage, Manner};
-use crate::id::PersonId;
+use crate::event::{ChatBody, ChatKind, ChatMessage, Manner};
+use crate::id::{ChatId, PersonId};
 use crate::op::{Author, Op, Post, Say};
-use crate::portal::{Chat, ChatState};
+use crate::portal::{Chat, ChatState, PortalChange};
 use crate::reply::{Reply, announcement};
 
 /// How much older than the present a stored time of the last message may be before it is written again: one write a
@@ -29,6 +30,12 @@ pub struct Facts {
     /// The room that the chat's alias stands for, where the chat is not stored: the database was lost, the portal was
     /// not.
     pub found_room: Option<OwnedRoomId>,
+    /// The row under which the bridge itself opened the 1:1 chat, with its room, before DingTalk named it.
+    pub opened: Option<Chat>,
+    /// The room made for the 1:1 chat, and the newest event in it.
+    pub room: Option<(OwnedRoomId, Option<String>)>,
+    /// The message was held and comes now.
+    pub released: bool,
     /// The event that the quoted message is.
     pub quoted_event: Option<OwnedEventId>,
     /// Ghosts of people who are mentioned.
@@ -51,6 +58,10 @@ pub struct Decision {
     pub fate: Fate,
     /// The chat's row, if it changed.
     pub chat: Option<Chat>,
+    /// Changes of where chats stand, in order.
+    pub portals: Vec<(ChatId, PortalChange)>,
+    /// What was held for the chat has to come before anything newer.
+    pub backfill: bool,
     /// Operations in order.
     pub ops: Vec<Op>,
 }
@@ -64,8 +75,21 @@ pub fn decide(facts: &Facts, message: &ChatMessage, cause: &str, now: Timestamp)
         chat = Chat { state: ChatState::Bridged, room: Some(room.clone()), announced: true, ..chat };
     }
     let mut changed = facts.chat.is_none();
-    if message.title.is_some() && message.title != chat.title {
-        chat.title.clone_from(&message.title);
+    let portals = move_in(facts, &mut chat);
+    let backfill = facts.chat.is_some() && !portals.is_empty();
+    if message.kind == ChatKind::Direct
+        && message.sender.staff().is_some()
+        && chat.peer.as_ref() != Some(&message.sender)
+    {
+        chat.peer = Some(message.sender.clone());
+        changed = true;
+    }
+    let mut ops = Vec::new();
+    if let Some(title) = &message.title
+        && chat.title.as_ref() != Some(title)
+    {
+        ops.extend(rename(&chat, title, cause));
+        chat.title = Some(title.clone());
         changed = true;
     }
     if message.robot.is_some() && message.robot != chat.robot {
@@ -76,8 +100,9 @@ pub fn decide(facts: &Facts, message: &ChatMessage, cause: &str, now: Timestamp)
         chat.last_message = now;
         changed = true;
     }
-    let mut ops = Vec::new();
     let fate = match chat.state {
+        // What was held comes first.
+        ChatState::Bridging if !facts.released => Fate::Hold,
         ChatState::Bridging | ChatState::Bridged => {
             ops.extend(relay(facts, message, &chat, cause, now));
             Fate::Done
@@ -92,7 +117,34 @@ pub fn decide(facts: &Facts, message: &ChatMessage, cause: &str, now: Timestamp)
         }
         ChatState::Unbridged | ChatState::Dead => Fate::Done,
     };
-    Decision { fate, chat: changed.then_some(chat), ops }
+    if !portals.is_empty() {
+        // Where it stands is told by the changes.
+        chat = Chat { state: ChatState::Seen, room: None, synced_to: None, ..chat };
+    }
+    Decision { fate, chat: changed.then_some(chat), portals, backfill, ops }
+}
+
+/// Gives a 1:1 chat the room that waits for it.
+fn move_in(facts: &Facts, chat: &mut Chat) -> Vec<(ChatId, PortalChange)> {
+    let (room, synced_to) = match (&facts.opened, &facts.room) {
+        (Some(Chat { room: Some(room), synced_to, .. }), _) => (room.clone(), synced_to.clone()),
+        (_, Some((room, newest))) => (room.clone(), newest.clone()),
+        _ => return Vec::new(),
+    };
+    let mut portals = Vec::new();
+    if let Some(opened) = &facts.opened {
+        portals.push((opened.id.clone(), PortalChange::Close { room: room.clone() }));
+    }
+    portals.push((chat.id.clone(), PortalChange::Choose { room: room.clone(), synced_to }));
+    chat.room = Some(room);
+    chat.announced = true;
+    // A chat that was seen before may have messages that wait.
+    chat.state = ChatState::Bridging;
+    if facts.chat.is_none() {
+        portals.push((chat.id.clone(), PortalChange::Open));
+        chat.state = ChatState::Bridged;
+    }
+    portals
 }
 
 fn new_chat(message: &ChatMessage, now: Timestamp) -> Chat {
@@ -103,7 +155,7 @@ fn new_chat(message: &ChatMessage, now: Timestamp) -> Chat {
         state: ChatState::Seen,
         room: None,
         robot: message.robot.clone(),
-        peer: matches!(message.kind, crate::event::ChatKind::Direct).then(|| message.sender.clone()),
+        peer: matches!(message.kind, ChatKind::Direct).then(|| message.sender.clone()),
         announced: false,
         first_seen: now,
         last_message: now,
@@ -181,8 +233,8 @@ pub(crate) fn excerpt(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::content::Mention;
-    use crate::event::{ChatKind, Quote};
-    use crate::id::{ChatId, MessageId, SenderId, StaffId};
+    use crate::event::Quote;
+    use crate::id::{MessageId, SenderId, StaffId};
 
     const NOW: Timestamp = Timestamp(1_758_800_001_000);
 
@@ -222,6 +274,68 @@ mod tests {
         assert_eq!((second.fate, second.ops, second.chat), (Fate::Hold, vec![], None));
     }
 
+    fn private(text: &str) -> ChatMessage {
+        ChatMessage { kind: ChatKind::Direct, title: None, ..message(text) }
+    }
+
+    #[test]
+    fn a_private_message_goes_into_the_room_made_for_it() {
+        let room: OwnedRoomId = "!d:acme.example".try_into().unwrap();
+        let facts = Facts { room: Some((room.clone(), Some("$n".into()))), ..Facts::default() };
+        let first = decide(&facts, &private("hi"), "msg:1", NOW);
+        assert_eq!((first.fate, first.backfill), (Fate::Done, false));
+        assert!(
+            matches!(first.ops.as_slice(), [Op::Say(say)] if say.room == room),
+            "no confirmation is posted"
+        );
+        let chosen = PortalChange::Choose { room: room.clone(), synced_to: Some("$n".into()) };
+        let id = first.chat.unwrap().id;
+        assert_eq!(first.portals, [(id.clone(), chosen.clone()), (id.clone(), PortalChange::Open)]);
+
+        // What waits for it comes first.
+        let seen = new_chat(&private("earlier"), NOW);
+        let waiting = decide(&Facts { chat: Some(seen.clone()), ..facts }, &private("hi"), "msg:2", NOW);
+        assert_eq!((waiting.fate, waiting.backfill, waiting.ops), (Fate::Hold, true, vec![]));
+        assert_eq!(waiting.portals, [(id, chosen)]);
+        let bridging = Chat { state: ChatState::Bridging, room: Some(room), ..seen };
+        let facts = Facts { chat: Some(bridging), ..Facts::default() };
+        let newer = decide(&facts, &private("newer"), "msg:3", NOW);
+        assert_eq!((newer.fate, newer.backfill), (Fate::Hold, false));
+        let released = decide(&Facts { released: true, ..facts }, &private("hi"), "msg:2", NOW);
+        assert_eq!((released.fate, released.ops.len()), (Fate::Done, 1));
+    }
+
+    #[test]
+    fn a_chat_the_bridge_opened_gives_its_room_to_the_one_dingtalk_names() {
+        let sender = message("").sender;
+        let opened = Chat {
+            id: crate::portal::direct_id(&sender).unwrap(),
+            kind: ChatKind::Direct,
+            peer: Some(sender.clone()),
+            synced_to: Some("$n".into()),
+            ..bridged()
+        };
+        let facts = Facts { opened: Some(opened.clone()), ..Facts::default() };
+        let decision = decide(&facts, &private("hi"), "msg:1", NOW);
+        let (chat, room) = (decision.chat.unwrap(), opened.room.clone().unwrap());
+        assert_eq!((chat.id.as_str(), &chat.room, &chat.peer), ("cidG==", &None, &Some(sender)));
+        let expected = [
+            (opened.id, PortalChange::Close { room: room.clone() }),
+            (chat.id.clone(), PortalChange::Choose { room, synced_to: Some("$n".into()) }),
+            (chat.id, PortalChange::Open),
+        ];
+        assert_eq!(decision.portals, expected);
+        assert!(matches!(decision.ops.as_slice(), [Op::Say(say)] if Some(&say.room) == opened.room.as_ref()));
+    }
+
+    #[test]
+    fn a_person_who_was_from_outside_can_be_written_to_once_they_are_known() {
+        let outside = PersonId::External(SenderId::parse("$:LWCP_v1:$a").unwrap());
+        let chat = Chat { kind: ChatKind::Direct, peer: Some(outside), ..bridged() };
+        let decision = decide(&Facts { chat: Some(chat), ..Facts::default() }, &private("hi"), "msg:1", NOW);
+        assert_eq!(decision.chat.unwrap().peer, Some(message("").sender));
+    }
+
     #[test]
     fn a_portal_is_found_again_by_its_alias() {
         let room: OwnedRoomId = "!r:acme.example".try_into().unwrap();
@@ -239,6 +353,17 @@ mod tests {
         assert_eq!(say.at, Some(Timestamp(1_758_800_000_000)));
         assert!(matches!(&say.author, Author::Ghost(PersonId::Staff(_))));
         assert_eq!(decision.chat, None, "nothing changed, nothing is written");
+    }
+
+    #[test]
+    fn a_new_title_is_kept_and_offered_to_the_room_before_the_message() {
+        let facts = Facts { chat: Some(bridged()), ..Facts::default() };
+        let renamed = ChatMessage { title: Some("Plan B".into()), ..message("hi") };
+        let decision = decide(&facts, &renamed, "msg:1", NOW);
+        assert!(
+            matches!(decision.ops.as_slice(), [Op::Rename(rename), Op::Say(_)] if rename.former.as_deref() == Some("Plan"))
+        );
+        assert_eq!(decision.chat.unwrap().title.as_deref(), Some("Plan B"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::event::{Manner, Membership, RoomEvent, RoomEventKind, RoomMessage};
 use crate::id::{ChatId, PersonId, StaffId};
 use crate::op::{Author, Op, Post, Say};
 use crate::portal::{Chat, PortalChange};
-use crate::reply::{EDITED, Reply, via_matrix};
+use crate::reply::{EDITED, Happening, Reply, via_matrix};
 
 /// Most characters of a display name in the prefix.
 const NAME_CHARS: usize = 64;
@@ -40,6 +40,10 @@ pub struct Facts {
     pub replied: Option<(String, String)>,
     /// People behind ghosts that are mentioned.
     pub people: Vec<(OwnedUserId, PersonId)>,
+    /// The room is that of a chat that is no more.
+    pub dead: bool,
+    /// The title of another chat whose room is the one this room is to live on as.
+    pub taken: Option<String>,
 }
 
 /// Something the bridge remembers about a room.
@@ -73,6 +77,10 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
             own_membership(facts, event, *membership, *is_direct, portal.as_ref())
         }
         (RoomEventKind::Message(message), Some(chat)) => portal_message(facts, event, message, chat),
+        (RoomEventKind::Message(message), None) if facts.dead => dead_room_message(facts, event, message),
+        (RoomEventKind::Unsupported { .. } | RoomEventKind::File(_), None) if facts.dead => {
+            refuse_dead(event)
+        }
         (RoomEventKind::File(sent), Some(chat)) => file::hand(facts, event, sent, chat),
         (RoomEventKind::Message(message), None) => plain_room_message(facts, message),
         (RoomEventKind::Unsupported { kind }, Some(_)) => {
@@ -85,6 +93,11 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
         }
         (RoomEventKind::EncryptionOn, Some(_)) if !facts.told_encrypted => {
             tell_encrypted(event, &Reply::EncryptedPortal)
+        }
+        (RoomEventKind::Tombstone { .. }, Some(_)) if facts.taken.is_some() => {
+            let title = facts.taken.clone().unwrap_or_default();
+            let text = Reply::Happened(Happening::UpgradeRefused { title }).bilingual();
+            Decision { ops: vec![say(event, Purpose::Notice, &text)], ..Decision::default() }
         }
         (RoomEventKind::Tombstone { replacement }, Some(chat)) => {
             let change = PortalChange::Move { from: event.room.clone(), to: replacement.clone() };
@@ -135,6 +148,20 @@ fn plain_room_message(facts: &Facts, message: &RoomMessage) -> Decision {
         return Decision::default();
     }
     Decision { command: Some(parse(&text)), ..Decision::default() }
+}
+
+/// What people write to a chat that is no more is answered; commands still work.
+fn dead_room_message(facts: &Facts, event: &RoomEvent, message: &RoomMessage) -> Decision {
+    let decision = plain_room_message(facts, message);
+    if decision.command.is_some() || message.manner == Manner::Notice { decision } else { refuse_dead(event) }
+}
+
+fn refuse_dead(event: &RoomEvent) -> Decision {
+    let mut refusal = say(event, Purpose::Notice, &Reply::Happened(Happening::ChatIsDead).bilingual());
+    if let Op::Say(say) = &mut refusal {
+        say.reply_to = Some(event.id.clone());
+    }
+    Decision { ops: vec![refusal], ..Decision::default() }
 }
 
 fn portal_message(facts: &Facts, event: &RoomEvent, message: &RoomMessage, chat: &Chat) -> Decision {
@@ -272,6 +299,8 @@ mod tests {
             sender_name: "Alice".into(),
             replied: None,
             people: vec![],
+            dead: false,
+            taken: None,
         }
     }
 
@@ -408,6 +437,34 @@ mod tests {
             decide(&facts(false), &event(RoomEventKind::Message(bot))).command.is_none(),
             "two bots must not talk for ever"
         );
+    }
+
+    #[test]
+    fn an_upgrade_moves_the_portal_unless_the_other_room_is_one() {
+        let upgrade = event(RoomEventKind::Tombstone { replacement: "!n:acme.example".try_into().unwrap() });
+        let moved = decide(&facts(true), &upgrade);
+        assert!(matches!(moved.portal, Some((_, PortalChange::Move { to, .. })) if to == "!n:acme.example"));
+        let taken = Facts { taken: Some("Sales".into()), ..facts(true) };
+        let refused = decide(&taken, &upgrade);
+        assert_eq!(refused.portal, None);
+        assert!(
+            matches!(refused.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text().contains("Sales"))
+        );
+    }
+
+    #[test]
+    fn a_dead_chats_room_refuses_messages_and_takes_commands() {
+        let dead = Facts { dead: true, direct: false, ..facts(false) };
+        let refused = decide(&dead, &event(RoomEventKind::Message(text("hello?"))));
+        assert!(
+            matches!(refused.ops.as_slice(), [Op::Say(say)] if say.body.to_plain_text().contains("disbanded") && say.reply_to.is_some())
+        );
+        let picture = RoomEventKind::Unsupported { kind: "m.image".into() };
+        assert_eq!(decide(&dead, &event(picture)).ops.len(), 1);
+        let notice = RoomMessage { manner: Manner::Notice, ..text("beep") };
+        assert_eq!(decide(&dead, &event(RoomEventKind::Message(notice))), Decision::default());
+        let command = decide(&dead, &event(RoomEventKind::Message(text("!dingtalk status"))));
+        assert!(command.command.is_some() && command.ops.is_empty());
     }
 
     #[test]

@@ -24,6 +24,12 @@ pub enum Purpose {
     Announce,
     /// Enters a room.
     Join,
+    /// Takes a message back.
+    Recall,
+    /// A ghost comes into rooms, leaves them or shows another name.
+    Membership,
+    /// A room is given its chat's title.
+    Title,
 }
 
 /// The key of one operation: at most 64 characters of `a-z0-9.-`.
@@ -45,6 +51,9 @@ impl KeySeed {
             Purpose::Notice => "notice",
             Purpose::Announce => "announce",
             Purpose::Join => "join",
+            Purpose::Recall => "recall",
+            Purpose::Membership => "membership",
+            Purpose::Title => "title",
         };
         Self(format!("{word}.{}", hex(&Sha256::digest(cause)[..16])))
     }

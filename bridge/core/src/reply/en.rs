@@ -164,6 +164,9 @@ pub(super) fn text(reply: &Reply) -> String {
             too many to read back."
                 .to_owned()
         }
+        Reply::Direct(reply) => reply.english(),
+        Reply::Notices(reply) => reply.english(),
+        Reply::Happened(happening) => happening.english(),
         Reply::Outage { lasting } => receiving::outage_en(*lasting),
         Reply::Silent(line) => receiving::silent_en(*line),
         Reply::UnsupportedKind { kind, summary: None } => format!("[{kind}: open DingTalk to see it]"),
@@ -404,6 +407,8 @@ fn summary(name: Name) -> &'static str {
         Name::Groups => "lists the chats the bot has seen",
         Name::Bridge => "connects a room and a chat",
         Name::Unbridge => "disconnects them",
+        Name::Pm => "opens the 1:1 chat with a person",
+        Name::Notices => "chooses the room that shows approvals, attendance and calendar changes",
         Name::Webhook => "shows what to paste into DingTalk's console",
         Name::Stream => "shows or chooses by which way messages come from DingTalk",
         Name::Retry => "sends failed messages again",
@@ -426,6 +431,15 @@ fn details(name: Name) -> &'static str {
             #team:server cidQ7x…==. Admins only."
         }
         Name::Unbridge => "Either side will do. Members keep what was said. Admins only.",
+        Name::Pm => {
+            "The name as DingTalk shows it, of somebody who has written before, or a staff id (UserID). The room is \
+            shown to those whom the bridge's configuration names (direct.recipients), else to whoever logged in; they \
+            may use this command."
+        }
+        Name::Notices => {
+            "Without arguments it shows which room that is; off chooses none. I must be in the room. Whoever is in it \
+            reads who asked for what and who clocked in. Admins only."
+        }
         Name::Webhook => {
             "Without arguments it shows address, token and AES key, made by the bridge. With two \
             arguments it takes the ones DingTalk's console made. new makes fresh ones. Admins only."

@@ -3,8 +3,12 @@
 //! One variant is one thing to say; the compiler refuses a language that forgets one. What a variant holds is shown
 //! to people: never a secret, except the webhook's token and key, which the admin asked for.
 
+mod card;
+mod direct;
 mod en;
 mod file;
+mod happening;
+mod notices;
 mod problem;
 mod receiving;
 mod zh;
@@ -21,6 +25,11 @@ use crate::receive::Receive;
 
 pub use problem::{BridgeProblem, LoginProblem};
 pub use receiving::{ReceivingLine, SilenceLine, StreamLine};
+
+pub use card::card;
+pub use direct::DirectReply;
+pub use happening::{Happening, RecallProblem};
+pub use notices::NoticesReply;
 
 /// Something to say to people.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +164,12 @@ pub enum Reply {
     OverQuota,
     /// In the room: messages before this point may be missing.
     Gap,
+    /// About 1:1 chats.
+    Direct(DirectReply),
+    /// About the notice room.
+    Notices(NoticesReply),
+    /// In the room: something happened to a message, or to the chat.
+    Happened(Happening),
     /// In the room: for so long nothing could be received from DingTalk.
     Outage {
         /// How long.
@@ -495,6 +510,9 @@ mod tests {
             Reply::Silent(SilenceLine::Gone),
             Reply::UnsupportedKind { kind: "picture".into(), summary: None },
         ];
+        all.extend(direct::samples().map(Reply::Direct));
+        all.extend(notices::samples().map(Reply::Notices));
+        all.extend(happening::samples().map(Reply::Happened));
         all.extend(Name::ALL.map(|name| Reply::Help(Some(name))));
         all.extend(
             [

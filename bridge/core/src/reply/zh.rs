@@ -119,6 +119,9 @@ pub(super) fn text(reply: &Reply) -> String {
             "⚠ 钉钉未提供一条消息的内容：本组织当月额度已用完。提升额度或到下月后恢复。".to_owned()
         }
         Reply::Gap => "⚠ 桥接离线期间这里的部分消息可能没有传到钉钉：数量过多，无法全部补读。".to_owned(),
+        Reply::Direct(reply) => reply.chinese(),
+        Reply::Notices(reply) => reply.chinese(),
+        Reply::Happened(happening) => happening.chinese(),
         Reply::Outage { lasting } => receiving::outage_zh(*lasting),
         Reply::Silent(line) => receiving::silent_zh(*line),
         Reply::UnsupportedKind { kind, summary: None } => format!("[{kind}：请在钉钉中查看]"),
@@ -318,6 +321,8 @@ fn summary(name: Name) -> &'static str {
         Name::Groups => "列出机器人见过的会话",
         Name::Bridge => "连接房间与会话",
         Name::Unbridge => "断开连接",
+        Name::Pm => "打开与某人的单聊",
+        Name::Notices => "选择显示审批、考勤和日程变更的房间",
         Name::Webhook => "显示要填入钉钉后台的内容",
         Name::Stream => "查看或选择钉钉消息的接收方式",
         Name::Retry => "重发失败的消息",
@@ -338,6 +343,13 @@ fn details(name: Name) -> &'static str {
             在钉钉群里@机器人，它会回复。例：bridge #team:server cidQ7x…==。仅限管理员。"
         }
         Name::Unbridge => "写房间或会话均可，已有消息保留。仅限管理员。",
+        Name::Pm => {
+            "填写对方在钉钉中显示的姓名（须曾发过消息），或其 UserID。房间只向配置中指定的用户（direct.recipients）\
+            显示，未指定时为登录者；他们可使用此命令。"
+        }
+        Name::Notices => {
+            "不带参数时显示当前房间；off 表示不显示。我须在该房间中。房间成员都能看到谁发起了什么、谁打了卡。仅管理员可用。"
+        }
         Name::Webhook => {
             "不带参数显示桥接生成的地址、Token 和 AES Key；带两个参数则使用钉钉后台生成的；new 重新生成。仅限管理员。"
         }

@@ -164,6 +164,8 @@ pub struct HttpClient {
 #[derive(Clone, Copy)]
 pub(super) enum Payload<'a> {
     None,
+    /// Asks for a picture.
+    Picture,
     Json(&'a [u8]),
     /// A message, behind its gate.
     Message(&'a [u8], &'a Gate),
@@ -257,8 +259,8 @@ impl HttpClient {
         self.exchange(&format!("{}{path}", self.new_base), token, payload, effect).await
     }
 
-    /// Posts to an address that came in a message.
-    pub(super) async fn post_to(
+    /// Calls an address that came in a message or an answer.
+    pub(super) async fn call_at(
         &self,
         address: &str,
         payload: Payload<'_>,
@@ -268,7 +270,7 @@ impl HttpClient {
             return Err(ApiError::own(
                 code::ADDRESS_NOT_ALLOWED,
                 Class::WrongData,
-                "the reply address is not DingTalk's",
+                "the address is not DingTalk's",
             ));
         }
         self.exchange(address, None, payload, effect).await
@@ -301,7 +303,7 @@ impl HttpClient {
         };
         let mut gate = None;
         let mut request = match payload {
-            Payload::None => self.inner.request(Method::GET, address),
+            Payload::None | Payload::Picture => self.inner.request(Method::GET, address),
             Payload::Json(body) => post().body(body.to_vec()),
             Payload::Message(body, behind) => {
                 gate = Some(behind);
@@ -311,7 +313,8 @@ impl HttpClient {
                     .body(behind.body(Bytes::copy_from_slice(body)))
             }
         };
-        request = request.header(reqwest::header::ACCEPT, "application/json");
+        let accepted = if matches!(payload, Payload::Picture) { "image/*" } else { "application/json" };
+        request = request.header(reqwest::header::ACCEPT, accepted);
         if let Some(token) = token {
             let mut value = reqwest::header::HeaderValue::try_from(token).map_err(|_| {
                 ApiError::own(code::ANSWER_UNREADABLE, Class::Retry, "the token is no header value")

@@ -5,6 +5,7 @@ mod files;
 mod gate;
 mod http;
 mod login;
+mod recall;
 mod send;
 mod stream;
 mod token;
@@ -24,10 +25,11 @@ pub use files::{Fetched, FileStream, Upload};
 pub use gate::Gate;
 pub use http::{Allowed, ClientOptions, HttpClient, MAX_ANSWER_BYTES, OptionsError};
 pub use login::{LoginError, LoginInfo};
+pub use recall::{MOST_RECALLED, Recalled};
 pub use send::DirectSent;
 pub use stream::{Received, Stream};
 pub use token::EARLY;
-pub use users::User;
+pub use users::{Picture, User};
 
 /// What an app proves itself with (API.md section 1.1). `Debug` shows no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -80,7 +80,7 @@ impl Client {
 
     /// Posts to a reply address; `body` from [`crate::wire::render::session_request`]. Such a message has no handle.
     pub async fn post_session(&self, webhook: &Secret, body: &[u8], gate: &Gate) -> Result<(), ApiError> {
-        let answer = self.http.post_to(webhook.expose(), Payload::Message(body, gate), Effect::Sends).await?;
+        let answer = self.http.call_at(webhook.expose(), Payload::Message(body, gate), Effect::Sends).await?;
         judge(answer.status, &answer.body, Effect::Sends, true).map(drop)
     }
 }

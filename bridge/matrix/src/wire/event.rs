@@ -32,10 +32,11 @@ pub enum DecodeError {
 
 /// Decodes one event. Of an event without a usable time it is taken to have happened in 1970.
 pub fn decode(raw: &[u8]) -> Result<RoomEvent, DecodeError> {
+    const MEMBERS: [&str; 8] =
+        ["event_id", "room_id", "sender", "type", "state_key", "origin_server_ts", "content", "redacts"];
     let raw = std::str::from_utf8(raw).map_err(|_| DecodeError::NotAnObject)?;
-    let [event_id, room_id, sender, kind, state_key, sent_at, content] =
-        members(raw, ["event_id", "room_id", "sender", "type", "state_key", "origin_server_ts", "content"])
-            .map_err(|_| DecodeError::NotAnObject)?;
+    let [event_id, room_id, sender, kind, state_key, sent_at, content, redacts] =
+        members(raw, MEMBERS).map_err(|_| DecodeError::NotAnObject)?;
     let id = |name, raw| text(raw).ok_or(DecodeError::Missing(name));
     let kind = id("type", kind)?;
     let content = content.map_or("{}", RawValue::get);
@@ -46,10 +47,22 @@ pub fn decode(raw: &[u8]) -> Result<RoomEvent, DecodeError> {
         sent_at: Timestamp(sent_at.and_then(|ts| ts.get().parse().ok()).filter(|ts| *ts >= 0).unwrap_or(0)),
         what: match state_key {
             Some(key) => state(&kind, text(Some(key)).as_deref(), content),
+            None if &*kind == "m.room.redaction" => redaction(content, redacts),
             None => timeline(&kind, content),
         }
         .unwrap_or(RoomEventKind::Ignored),
     })
+}
+
+/// Whether an event was taken back; also what is no event.
+pub fn is_redacted(raw: &[u8]) -> bool {
+    let content = std::str::from_utf8(raw).ok().and_then(|raw| members(raw, ["content"]).ok());
+    content.is_none_or(|[content]| content.is_none_or(|content| is_empty(content.get())))
+}
+
+/// Whether a content is an object without members.
+fn is_empty(content: &str) -> bool {
+    content.trim_matches(['{', '}', ' ', '\t', '\r', '\n']).is_empty()
 }
 
 fn state(kind: &str, key: Option<&str>, content: &str) -> Option<RoomEventKind> {
@@ -87,7 +100,7 @@ fn timeline(kind: &str, content: &str) -> Option<RoomEventKind> {
         }
         "m.sticker" => {
             let sticker = file::read(bridge_core::event::FileKind::Picture, content);
-            let is_redacted = content.trim_matches(['{', '}', ' ', '\t', '\r', '\n']).is_empty();
+            let is_redacted = is_empty(content);
             match sticker {
                 Some(sticker) => Some(RoomEventKind::File(Box::new(RoomFile {
                     reply_to: relations(content).reply_to,
@@ -97,11 +110,18 @@ fn timeline(kind: &str, content: &str) -> Option<RoomEventKind> {
             }
         }
         "m.poll.start" | "org.matrix.msc3381.poll.start" => {
-            let is_redacted = content.trim_matches(['{', '}', ' ', '\t', '\r', '\n']).is_empty();
+            let is_redacted = is_empty(content);
             (!is_redacted).then(|| RoomEventKind::Unsupported { kind: kind.to_owned() })
         }
         _ => None,
     }
+}
+
+/// A redaction names its target in its content from room version 11 on, beside it before.
+fn redaction(content: &str, beside: Option<&RawValue>) -> Option<RoomEventKind> {
+    let [within] = members(content, ["redacts"]).ok()?;
+    let target = text(within).or_else(|| text(beside))?;
+    EventId::parse(&*target).ok().map(|target| RoomEventKind::Redaction { target })
 }
 
 /// The relations of a message.

@@ -46,6 +46,13 @@ pub(super) const CODES: &[Code] = &[
         "See why the homeserver does not answer.",
     ),
     code(
+        "not_now",
+        Area::Reading,
+        "A room cannot be made ready now; the step is tried again.",
+        "The homeserver is away, or slows the bridge down.",
+        "See why the homeserver does not answer.",
+    ),
+    code(
         "unreadable",
         Area::Reading,
         "A message that waited was written by another version and was given up.",

@@ -47,7 +47,7 @@ pub(super) fn later(error: &StepError) -> Response<Body> {
     tracing::warn!(code = error.code(), "a request to the API could not be carried out: {error}");
     let what = match error {
         StepError::Store(_) => "The database",
-        StepError::Homeserver(_) => "The homeserver",
+        StepError::Homeserver(_) | StepError::NotNow(_) => "The homeserver",
         StepError::Unrenderable(_) => "The bridge",
     };
     let message = format!("{what} cannot do that now; nothing was changed. Ask again.");

@@ -141,7 +141,7 @@ pub(super) async fn check(server: &Server) -> Result<Checked, StoreError> {
         return Err(newer());
     }
     if version > 0 {
-        super::write::read_all(&mut session).await?;
+        super::write::read_all(&mut session, version).await?;
     }
     Ok(Checked { version, latest: latest() })
 }

@@ -9,7 +9,7 @@ use bridge_core::portal::{Chat, ChatState, PortalChange};
 use super::{Arg, Columns};
 use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
-use crate::ghosts::Person;
+use crate::ghosts::{Person, Profile};
 use crate::inbox::InboxSeq;
 use crate::link::Link;
 use crate::messages::{MessageMapping, Remote};
@@ -126,6 +126,8 @@ pub(crate) async fn apply(
             chats: _,
             portals: _,
             people: _,
+            departed: _,
+            profiles: _,
             memberships: _,
             session: _,
             link: _,
@@ -269,6 +271,19 @@ async fn state(conn: &mut impl Writes, sealer: &Sealer, commits: &[Commit]) -> R
     for person in commits.iter().flat_map(|commit| &commit.people) {
         write_person(conn, person).await?;
     }
+    for (person, at) in commits.iter().flat_map(|commit| &commit.departed) {
+        let person = person.to_key();
+        if let Some(at) = at {
+            let statement = "INSERT INTO departed (person, at) VALUES ($1, $2)
+                             ON CONFLICT (person) DO UPDATE SET at = excluded.at";
+            conn.run(statement, &[(&person).into(), at.0.into()]).await?;
+        } else {
+            conn.run("DELETE FROM departed WHERE person = $1", &[(&person).into()]).await?;
+        }
+    }
+    for (person, profile) in commits.iter().flat_map(|commit| &commit.profiles) {
+        write_profile(conn, person, profile).await?;
+    }
     for (user, room, joined) in commits.iter().flat_map(|commit| &commit.memberships) {
         let statement = if *joined {
             "INSERT INTO membership (mxid, room) VALUES ($1, $2) ON CONFLICT DO NOTHING"
@@ -362,6 +377,16 @@ async fn change_portal(
             let state = ChatState::Unbridged.as_str();
             conn.run(statement, &[state.into(), chat.into(), room.as_str().into()]).await
         }
+        PortalChange::End => {
+            let statement = "UPDATE chat SET state = $1 WHERE id = $2";
+            conn.run(statement, &[ChatState::Dead.as_str().into(), chat.into()]).await
+        }
+        PortalChange::Release { room } => {
+            let statement =
+                "UPDATE chat SET room = NULL, synced_to = NULL WHERE id = $1 AND room = $2 AND state = $3";
+            let state = ChatState::Dead.as_str();
+            conn.run(statement, &[chat.into(), room.as_str().into(), state.into()]).await
+        }
         PortalChange::Synced { room, event } => {
             let statement = "UPDATE chat SET synced_to = $1 WHERE id = $2 AND room = $3";
             conn.run(statement, &[event.into(), chat.into(), room.as_str().into()]).await
@@ -386,6 +411,24 @@ async fn write_person(conn: &mut impl Writes, person: &Person) -> Result<(), Sto
         person.device.into(),
         person.shown_name.as_deref().into(),
         person.updated_at.0.into(),
+    ];
+    conn.run(statement, &args).await.map(drop)
+}
+
+async fn write_profile(
+    conn: &mut impl Writes,
+    person: &PersonId,
+    profile: &Profile,
+) -> Result<(), StoreError> {
+    let person = person.to_key();
+    let statement = "INSERT INTO profile (person, asked_at, source, avatar) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (person) DO UPDATE SET asked_at = excluded.asked_at, source = excluded.source,
+         avatar = excluded.avatar";
+    let args = [
+        (&person).into(),
+        profile.asked_at.0.into(),
+        profile.source.as_deref().into(),
+        profile.avatar.as_deref().into(),
     ];
     conn.run(statement, &args).await.map(drop)
 }

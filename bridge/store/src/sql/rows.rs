@@ -9,7 +9,7 @@ use ruma::{EventId, RoomId, UserId};
 
 use crate::error::StoreError;
 use crate::feed::FeedShare;
-use crate::ghosts::Person;
+use crate::ghosts::{Person, Profile};
 use crate::inbox::{InboxItem, InboxSeq};
 use crate::link::{Link, LinkSource};
 use crate::messages::{Direction, MessageMapping, Remote};
@@ -110,6 +110,14 @@ pub(crate) fn person(row: &impl Columns) -> Result<Person> {
         device: row.flag("device")?,
         shown_name: row.maybe_text("shown_name")?,
         updated_at: Timestamp(row.number("updated_at")?),
+    })
+}
+
+pub(crate) fn profile(row: &impl Columns) -> Result<Profile> {
+    Ok(Profile {
+        asked_at: Timestamp(row.number("asked_at")?),
+        source: row.maybe_text("source")?,
+        avatar: row.maybe_text("avatar")?,
     })
 }
 

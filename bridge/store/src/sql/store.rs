@@ -22,7 +22,7 @@ use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::{Feed, Gate};
 use crate::figures::{ChatFigures, Depth, Purged, Retention};
-use crate::ghosts::Person;
+use crate::ghosts::{Person, Profile};
 use crate::inbox::{InboxItem, InboxSeq, ParkedInbox};
 use crate::link::Link;
 use crate::messages::{MessageMapping, Remote};
@@ -221,6 +221,24 @@ impl<R: Reads> Store for Sql<R> {
             let statement = "SELECT * FROM person WHERE name = $1 ORDER BY id LIMIT $2";
             let found = self.reads.rows(statement, &[name.into(), limit.into()]).await?;
             found.iter().map(rows::person).collect()
+        }
+        .boxed()
+    }
+
+    fn departed<'a>(&'a self, id: &'a PersonId) -> Answer<'a, Option<Timestamp>> {
+        async move {
+            let statement = "SELECT at FROM departed WHERE person = $1";
+            let found = self.reads.row(statement, &[(&id.to_key()).into()]).await?;
+            found.map(|row| row.number("at").map(Timestamp)).transpose()
+        }
+        .boxed()
+    }
+
+    fn profile<'a>(&'a self, id: &'a PersonId) -> Answer<'a, Option<Profile>> {
+        async move {
+            let statement = "SELECT asked_at, source, avatar FROM profile WHERE person = $1";
+            let found = self.reads.row(statement, &[(&id.to_key()).into()]).await?;
+            found.as_ref().map(rows::profile).transpose()
         }
         .boxed()
     }

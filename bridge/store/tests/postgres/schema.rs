@@ -38,6 +38,19 @@ async fn checking_tells_versions_apart_without_migrating() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_an_older_version_is_sound_and_can_be_migrated() {
+    let own = Own::new().await;
+    let latest = postgres::migrate(&own.server()).await.unwrap();
+    own.sql("DROP TABLE departed, profile").await;
+    assert!(postgres::check(&own.server()).await.is_err(), "tables of this version are missing");
+    own.sql("DELETE FROM _sqlx_migrations WHERE version > 1").await;
+    let checked = postgres::check(&own.server()).await.unwrap();
+    assert_eq!((checked.version, checked.latest), (1, latest));
+    assert_eq!(postgres::migrate(&own.server()).await.unwrap(), latest);
+    postgres::check(&own.server()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_that_migrate_at_once_all_find_it_done() {
     let own = Own { schema: Some("together".to_owned()), ..Own::new().await };
     let all = (0..8).map(|_| {

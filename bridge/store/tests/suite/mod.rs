@@ -115,6 +115,7 @@ macro_rules! for_each_promise {
                 messages_change_what_they_tell_and_not_where_a_chat_stands
                 a_chat_changes_its_standing_from_the_one_that_was_meant
                 people_are_found_by_every_name_they_have
+                people_depart_and_have_profiles
                 memberships_come_and_go
                 linking_and_unlinking
                 settings_and_sessions

@@ -6,7 +6,8 @@ use bridge_core::id::{CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId
 use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::secret::Secret;
 use bridge_store::{
-    ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Remote, Settlement,
+    ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Profile, Remote,
+    Settlement,
 };
 use ruma::{OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
 
@@ -147,6 +148,19 @@ pub async fn a_chat_changes_its_standing_from_the_one_that_was_meant(database: i
         assert_eq!(error.code(), "database_conflict");
     }
 
+    // A chat that is gone keeps its room until that is wanted for another.
+    let ended = (ChatState::Dead, Some(two.clone()), Some("$a".to_owned()));
+    let portals = vec![(chat_id("cid2"), PortalChange::End)];
+    store.commit(Commit { portals, ..Commit::default() }).await.unwrap();
+    let other = store.chat(&chat_id("cid2")).await.unwrap().unwrap();
+    assert_eq!((other.state, other.room, other.synced_to), ended);
+    let release = |room: &ruma::OwnedRoomId| PortalChange::Release { room: room.clone() };
+    assert_eq!(after(release(&one)).await.1, Some(one.clone()), "this one is not gone");
+    let portals = vec![(chat_id("cid2"), release(&two))];
+    store.commit(Commit { portals, ..Commit::default() }).await.unwrap();
+    let other = store.chat(&chat_id("cid2")).await.unwrap().unwrap();
+    assert_eq!((other.state, other.room), (ChatState::Dead, None));
+
     let three = owned_room_id!("!three:acme.example");
     let moved = (ChatState::Bridged, Some(three.clone()), None);
     assert_eq!(after(PortalChange::Move { from: one, to: three.clone() }).await, moved);
@@ -189,6 +203,32 @@ pub async fn people_are_found_by_every_name_they_have(database: impl Database) {
     // A ghost is one person's.
     let thief = Person { id: PersonId::Staff(StaffId::parse("u2").unwrap()), ..staff };
     assert!(store.commit(Commit { people: vec![thief], ..Commit::default() }).await.is_err());
+}
+
+pub async fn people_depart_and_have_profiles(database: impl Database) {
+    let store = open(&database).await;
+    let id = PersonId::Staff(StaffId::parse("u1").unwrap());
+    let depart =
+        |at: Option<i64>| Commit { departed: vec![(id.clone(), at.map(Timestamp))], ..Commit::default() };
+    assert_eq!(store.departed(&id).await.unwrap(), None);
+    store.commit(depart(Some(5))).await.unwrap();
+    store.commit(depart(Some(7))).await.unwrap();
+    assert_eq!(store.departed(&id).await.unwrap(), Some(Timestamp(7)));
+    store.commit(depart(None)).await.unwrap();
+    assert_eq!(store.departed(&id).await.unwrap(), None);
+
+    let asked = Profile { asked_at: Timestamp(9), ..Profile::default() };
+    let shown = Profile {
+        asked_at: Timestamp(10),
+        source: Some("https://a.b/c".to_owned()),
+        avatar: Some("mxc://acme.example/x".to_owned()),
+    };
+    assert_eq!(store.profile(&id).await.unwrap(), None);
+    for profile in [asked, shown] {
+        let profiles = vec![(id.clone(), profile.clone())];
+        store.commit(Commit { profiles, ..Commit::default() }).await.unwrap();
+        assert_eq!(store.profile(&id).await.unwrap(), Some(profile));
+    }
 }
 
 pub async fn memberships_come_and_go(database: impl Database) {

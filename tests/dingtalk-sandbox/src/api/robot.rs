@@ -119,7 +119,9 @@ fn recall(world: &World, app: &App, body: &Map<String, Value>, fits: impl Fn(&Se
     for key in keys {
         let indexes = state.sent_by_key(key).to_vec();
         let found = indexes.iter().filter_map(|index| state.sent.get(*index)).find(|sent| fits(sent));
-        match found.filter(|sent| sent.app_key.as_ref() == Some(&app.app_key)).map(|sent| sent.time) {
+        let found = found.filter(|sent| sent.app_key.as_ref() == Some(&app.app_key));
+        let settled = found.is_some_and(|sent| state.settled.contains(&sent.index));
+        match found.map(|sent| if settled { i64::MIN } else { sent.time }) {
             None => {
                 failed.insert(key.to_owned(), json!("invalid.processQueryKey"));
             }

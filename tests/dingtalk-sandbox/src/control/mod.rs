@@ -79,9 +79,11 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/events", get(events).post(happen))
         .route("/faults", get(faults).post(add_fault).delete(remove_faults))
         .route("/tokens/expire", post(expire_tokens))
+        .route("/sent/expire", post(expire_sent))
         .route("/sessions/expire", post(expire_sessions))
         .route("/files/expire", post(expire_files))
         .route("/media/{id}", get(media))
+        .route("/pictures/{name}", get(picture))
         .route("/live", get(live::live))
         .merge(setup::router())
         .merge(stream::router())
@@ -205,6 +207,17 @@ async fn expire_tokens(State(world): Shared, Query(query): Params) -> Json<Value
     Json(json!({"ok": true}))
 }
 
+/// The time in which something sent can be taken back is over.
+async fn expire_sent(State(world): Shared, Query(query): Params) -> Outcome {
+    let index = number(&query, "index", usize::MAX)?;
+    let mut state = world.state();
+    if state.sent.get(index).is_none() {
+        return Err(ControlError::unknown("place in the log", &index.to_string()));
+    }
+    state.record(Entry::RecallExpired { index });
+    Ok(Json(json!({"ok": true})))
+}
+
 async fn expire_sessions(State(world): Shared) -> Json<Value> {
     world.state().record(Entry::SessionsExpired);
     Json(json!({"ok": true}))
@@ -218,6 +231,13 @@ async fn expire_files(State(world): Shared) -> Json<Value> {
         state.record(Entry::File(file));
     }
     Json(json!({"ok": true}))
+}
+
+/// A picture of one point, for people's `avatar`.
+async fn picture() -> Response {
+    const POINT: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
+        \0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82";
+    ([(CONTENT_TYPE, "image/png")], POINT).into_response()
 }
 
 /// What a bridge uploaded, as it came.

@@ -32,7 +32,7 @@ fn a_message_whose_answer_was_lost_is_not_repeated_and_the_room_is_told() {
         );
 
         // Only a person may decide that it be sent again.
-        direct.expect("retry", &["Sending 1 failed messages again"]).await;
+        direct.expect("retry", &["Sending 1 failed message again"]).await;
         let again = test_support::wait_until(stage::LIMIT, "the second one", async || {
             (sent(&world, chat, &text).await.len() == 2).then_some(())
         });

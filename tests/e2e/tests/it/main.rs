@@ -3,22 +3,29 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
 mod api;
+mod avatars;
 mod away;
 mod commands;
 mod crossing;
 mod database;
 mod direct;
+mod direct_chats;
 mod encrypted;
 mod first_contact;
+mod group;
 mod language;
 mod logout;
 mod lost_answer;
 mod media;
+mod membership;
+mod notices;
 mod parking;
 mod postgresql;
 mod readback;
+mod recall;
 mod restart;
 mod rotation;
 mod stage;
 mod status_report;
 mod stream;
+mod upgrade;

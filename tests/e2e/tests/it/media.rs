@@ -2,11 +2,11 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use test_support::{RoomOptions, wait_until};
+use test_support::wait_until;
 use world::{BridgedChat, HomeserverKind, StubMode, World};
 
 use crate::{
-    direct::Direct,
+    direct_chats::accept,
     stage::{self, LIMIT, body, ghost, run, unique, wait_message, wait_sent, whole},
 };
 
@@ -50,27 +50,12 @@ fn is(event: &Value, msgtype: &str, name: &str) -> bool {
 }
 
 /// The room of a person's 1:1 chat with the bot; files come only from there (API.md section 2.3).
-async fn bridge_one_to_one(world: &World, person: usize) -> String {
+async fn one_to_one(world: &World, person: usize) -> String {
     let staff_id = &world.info().people[person].staff_id;
-    let chat_id = write(world, json!({"chat_id": "", "staff_id": staff_id, "text": unique("hello")})).await;
-    let admin = world.admin();
-    let options = RoomOptions {
-        invite: vec![world.bot_user_id()],
-        name: Some("1:1".to_owned()),
-        ..RoomOptions::default()
-    };
-    let room = admin.create_room(options).await.unwrap();
-    let joined = wait_until(LIMIT, "the bot to join", async || {
-        admin.joined_members(&room).await.ok()?.contains_key(&world.bot_user_id()).then_some(())
-    });
-    joined.await.unwrap();
-    admin.set_power(&room, &world.bot_user_id(), 50).await.unwrap();
-    let direct = Direct::open(world, admin).await;
-    let known = wait_until(LIMIT, "the chat to be known", async || {
-        direct.ask("groups").await.contains(&chat_id).then_some(())
-    });
-    known.await.unwrap();
-    direct.expect(&format!("bridge {room} {chat_id}"), &["Bridged"]).await;
+    let hello = unique("hello");
+    write(world, json!({"chat_id": "", "staff_id": staff_id, "text": hello})).await;
+    let room = accept(world, &ghost(world, person)).await;
+    wait_message(world, &room, &hello).await;
     room
 }
 
@@ -133,7 +118,7 @@ fn texts_and_pictures_come_in_order_from_the_ghost() {
 fn voices_videos_and_files_come_as_what_they_are() {
     run(async {
         let world = stage::synapse().await;
-        let room = bridge_one_to_one(world, 3).await;
+        let room = one_to_one(world, 3).await;
         let staff_id = &world.info().people[3].staff_id;
         let send = async |kind: &str, bytes: &[u8], name: &str, text: &str| {
             let file = json!({"base64": base64(bytes), "name": name});
@@ -201,7 +186,7 @@ fn cards_and_forwarded_messages_are_readable() {
 fn a_file_that_cannot_be_shown_is_said_with_name_and_size() {
     run(async {
         let world = stub("media-limits", &["--max-upload", "100000"], "").await;
-        let room = bridge_one_to_one(&world, 0).await;
+        let room = one_to_one(&world, 0).await;
         let staff_id = &world.info().people[0].staff_id;
         let file = |name: &str, size: u64| json!({"chat_id": "", "staff_id": staff_id, "kind": "file", "file": {"name": name, "size": size}});
         write(&world, file("big.pdf", 204_800)).await;
@@ -431,7 +416,7 @@ fn large_files_stream_through_in_little_memory() {
     const GROWTH_KIB: u64 = 24 << 10;
     run(async {
         let world = stub("media-memory", &["--max-upload", "200000000"], "").await;
-        let room = bridge_one_to_one(&world, 0).await;
+        let room = one_to_one(&world, 0).await;
         let staff_id = &world.info().people[0].staff_id;
         let file = |size: u64| json!({"chat_id": "", "staff_id": staff_id, "kind": "file", "file": {"name": format!("{size}.pdf"), "size": size}});
         // What only the first file needs is not the size of files.

@@ -1,6 +1,10 @@
 //! Rooms, members and state.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use reqwest::Method;
@@ -100,7 +104,13 @@ impl MatrixClient {
             #[serde(default)]
             events: Vec<Value>,
         }
-        let filter = json!({"room": {"timeline": {"limit": 1}, "state": {"types": []}}}).to_string();
+        // Synapse gives the same first sync again for two minutes, so no two may ask for the same.
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        let limit = 1 + ASKED.fetch_add(1, Ordering::Relaxed) % 10_000;
+        let nothing = json!({"types": []});
+        let room = json!({"timeline": {"limit": limit, "types": []}, "state": nothing, "ephemeral": nothing,
+            "account_data": nothing});
+        let filter = json!({"room": room, "presence": nothing, "account_data": nothing}).to_string();
         let query = [("timeout", "0"), ("filter", &filter)];
         let mut answer = self.request(Method::GET, &["v3", "sync"], &query, None).await?;
         let invitations = match answer.pointer_mut("/rooms/invite") {

@@ -37,6 +37,25 @@ fn texts_are_decoded_with_their_manner() {
 }
 
 #[test]
+fn a_redaction_names_its_target_in_either_place() {
+    let target = RoomEventKind::Redaction { target: "$m".try_into().unwrap() };
+    assert_eq!(what("m.room.redaction", &json!({"redacts": "$m", "reason": "typo"})), target);
+    let old = json!({"event_id": "$e", "room_id": "!r", "sender": "@a:b", "type": "m.room.redaction",
+        "redacts": "$m", "content": {}});
+    assert_eq!(decode(old.to_string().as_bytes()).unwrap().what, target);
+    for content in [json!({}), json!({"redacts": 5}), json!({"redacts": "m"}), json!({"redacts": ""})] {
+        assert_eq!(what("m.room.redaction", &content), RoomEventKind::Ignored, "{content}");
+    }
+}
+
+#[test]
+fn a_redacted_event_has_no_content() {
+    assert!(is_redacted(br#"{"type":"m.room.message","content":{ },"unsigned":{"redacted_because":{}}}"#));
+    assert!(!is_redacted(br#"{"content":{"body":"x"}}"#));
+    assert!(is_redacted(b"nonsense") && is_redacted(b"{}"));
+}
+
+#[test]
 fn html_counts_only_with_its_format() {
     let html = "org.matrix.custom.html";
     assert_eq!(

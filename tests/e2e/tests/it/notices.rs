@@ -1,0 +1,120 @@
+//! Approvals, attendance and calendars are read in the notice room, and nowhere when none is chosen.
+
+use serde_json::{Value, json};
+use test_support::wait_until;
+
+use crate::{
+    direct::Direct,
+    group::{happen, room},
+    stage::{self, LIMIT, body, run, wait_message},
+};
+
+fn events(staff_id: &str, title: &str) -> [(&'static str, Value, Vec<&'static str>); 6] {
+    [
+        (
+            "bpms_instance_change",
+            json!({"title": title, "type": "finish", "result": "agree", "staffId": staff_id,
+                "finishTime": 1_758_800_005_123_i64, "url": "https://aflow.dingtalk.com/approval?id=1"}),
+            vec![
+                "已结束 finished",
+                "同意 agreed",
+                "2025-09-25 19:33 (UTC+8)",
+                "https://aflow.dingtalk.com/approval?id=1",
+            ],
+        ),
+        (
+            "bpms_task_change",
+            json!({"title": title, "type": "start", "staffId": staff_id, "url": "javascript:alert(1)"}),
+            vec!["审批任务 Approval step", "已发起 started"],
+        ),
+        (
+            "attendance_check_record",
+            json!({"dataList": [{"userId": staff_id, "checkTime": 1_758_800_000_113_i64,
+                "locationResult": "Outside", "address": "somewhere private"}]}),
+            vec!["打卡 Attendance", "外勤 elsewhere"],
+        ),
+        (
+            "attend_bossCheck_change",
+            json!({"userId": staff_id, "workDate": "2025-09-25 00:00:00"}),
+            vec!["考勤结果已更改", "2025-09-25"],
+        ),
+        (
+            "attendance_approve_status_change",
+            json!({"status": "NORMAL", "approveType": "overtime"}),
+            vec!["考勤审批", "NORMAL", "overtime"],
+        ),
+        (
+            "calendar_event_change",
+            json!({"changeType": "create", "unionIdList": ["a", "b"],
+                "calendarEventUpdateTime": 1_758_800_000_223_i64}),
+            vec!["日程 Calendar", "新建 created", "People: 2"],
+        ),
+    ]
+}
+
+#[test]
+fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
+    run(async {
+        let world = stage::stub("notices", |_| ()).await;
+        let person = &world.info().people[0];
+        let ignored = async || stage::metric(&world, "ignored_events_total", &[]).await;
+        let before = ignored().await;
+        for (kind, fields, _) in events(&person.staff_id, "unseen") {
+            happen(&world, json!({"event_type": kind, "fields": fields})).await;
+        }
+        let counted =
+            wait_until(LIMIT, "six ignored events", async || (ignored().await == before + 6).then_some(()));
+        counted.await.unwrap();
+
+        let direct = Direct::open(&world, world.admin()).await;
+        direct.expect("notices", &["No room shows"]).await;
+        direct.expect("notices nowhere", &["must be an id (!…) or an alias"]).await;
+        direct.expect("notices !no:demo.localhost", &["I am not in this room"]).await;
+        direct
+            .expect(&format!("notices {}", world.chats()[0].room_id), &["bridged to a DingTalk chat"])
+            .await;
+        let alice = Direct::open(&world, &world.users()[0]).await;
+        alice.expect("notices off", &["You may not use notices"]).await;
+        let room = room(&world, Some("Notices")).await;
+        direct.expect(&format!("notices {room}"), &["are shown in", &room]).await;
+        wait_message(&world, &room, "Nothing written here reaches DingTalk").await;
+        direct.expect("通知", &["显示在", &room]).await;
+
+        for shape in ["http", "stream"] {
+            let title = stage::unique("请假");
+            let all = events(&person.staff_id, &title);
+            for (kind, fields, _) in &all {
+                happen(&world, json!({"event_type": kind, "fields": fields, "shape": shape})).await;
+            }
+            let cards = wait_until(LIMIT, "six cards", async || {
+                let said = world.admin().messages(&room, 100).await.ok()?;
+                let said: Vec<Value> =
+                    said.into_iter().filter(|event| event["type"] == "m.room.message").collect();
+                (said.len() == if shape == "http" { 7 } else { 13 }).then_some(said)
+            });
+            let cards = cards.await.unwrap();
+            assert!(!stage::messages(&world, &room, &title).await.is_empty());
+            for (kind, _, words) in &all {
+                let fits = |card: &&Value| words.iter().all(|word| card.to_string().contains(word));
+                assert!(cards.iter().any(|card| fits(&card)), "{kind}: {cards:#?}");
+            }
+            for card in &cards {
+                assert!(!card.to_string().contains("javascript:"), "{card}");
+                assert!(!card.to_string().contains("somewhere private"), "{card}");
+                assert_eq!(card["content"]["msgtype"], "m.notice");
+                assert_eq!(card["sender"], world.bot_user_id().as_str());
+            }
+            assert!(cards.iter().filter(|card| body(card).contains(&person.name)).count() >= 4);
+        }
+
+        direct.expect("notices off", &["No room shows"]).await;
+        let before = ignored().await;
+        let (kind, fields, _) = &events(&person.staff_id, "after")[0];
+        happen(&world, json!({"event_type": kind, "fields": fields})).await;
+        let counted =
+            wait_until(LIMIT, "an ignored event", async || (ignored().await == before + 1).then_some(()));
+        counted.await.unwrap();
+        assert!(stage::messages(&world, &room, "after").await.is_empty());
+        world.stop().await.unwrap();
+    });
+}
