@@ -1,13 +1,14 @@
 //! Measures what the product promises about speed and size.
 //!
 //! `bench relay` starts the bridge between a homeserver stub and a small DingTalk, each a process of its own, and
-//! drives both ways. It prints figures; it never fails because something was slow, only because a message was lost,
-//! doubled or out of order.
+//! drives both ways. `bench media` sends a large file through it. Both print figures; they never fail because something
+//! was slow, only because a message was lost, doubled or out of order, or a file was not whole.
 
 mod app;
 mod forward;
 mod machine;
 mod marks;
+mod media;
 mod numbers;
 mod push;
 mod relay;
@@ -36,6 +37,8 @@ struct Cli {
 enum What {
     /// Messages per second, latency, processor time and memory of the bridge, beside a bare forwarder
     Relay(relay::Options),
+    /// Memory of the bridge while a large file goes through it, each way
+    Media(media::Options),
     /// DingTalk's sending calls; started by `relay`
     #[command(hide = true)]
     Sink,
@@ -48,11 +51,13 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().what.unwrap_or_else(|| What::Relay(relay::Options::default())) {
-        What::Relay(options) => threads().and_then(|threads| threads.block_on(relay::run(options))),
-        What::Sink => one_thread().and_then(|thread| thread.block_on(sink::run())),
-        What::Push { job } => one_thread().and_then(|thread| thread.block_on(push::run(&job))),
-        What::Forward { job } => threads().and_then(|threads| threads.block_on(forward::run(&job))),
+    let outcome = match Cli::parse().what {
+        None => threads().and_then(|threads| threads.block_on(all())),
+        Some(What::Relay(options)) => threads().and_then(|threads| threads.block_on(relay::run(options))),
+        Some(What::Media(options)) => threads().and_then(|threads| threads.block_on(media::run(options))),
+        Some(What::Sink) => one_thread().and_then(|thread| thread.block_on(sink::run())),
+        Some(What::Push { job }) => one_thread().and_then(|thread| thread.block_on(push::run(&job))),
+        Some(What::Forward { job }) => threads().and_then(|threads| threads.block_on(forward::run(&job))),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -62,6 +67,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Every measurement, one after the other.
+async fn all() -> anyhow::Result<bool> {
+    let relay = relay::run(relay::Options::default()).await?;
+    Ok(media::run(media::Options::default()).await? && relay)
 }
 
 /// The runtime of the bridge: the forwarder has the same.

@@ -9,6 +9,7 @@ use crate::{output::say, process, repo};
 #[command(after_help = "Examples:
   cargo xtask bench relay          messages per second each way, beside a bare forwarder
   cargo xtask bench relay --json   the same for scripts
+  cargo xtask bench media          memory while a file of 500 MiB goes through, each way
   cargo xtask bench                all figures")]
 pub(crate) struct Bench {
     /// Name of the measurement and its flags
