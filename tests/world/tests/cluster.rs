@@ -203,7 +203,7 @@ async fn another_client_deletes_the_object_and_makes_it_again(world: &ClusterWor
         world.homeserver().resume().await.unwrap();
     };
     let (way, ()) = tokio::join!(another_client(world, installed.python(), "create"), register);
-    assert_eq!(way[way.len() - 2..], ["Ready".to_owned(), world.description().webhook_url], "{way:?}");
+    assert_eq!(way[way.len() - 2..], ["AllGood".to_owned(), world.description().webhook_url], "{way:?}");
 }
 
 /// Everything that is not the webhook belongs to the homeserver of the same host.
