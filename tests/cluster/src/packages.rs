@@ -3,11 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::Stdio,
 };
-
-use anyhow::Context as _;
-use tokio::process::Command;
 
 use crate::unfit::Unfit;
 
@@ -76,11 +72,7 @@ pub(crate) async fn install(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<
     }
     let packages: Vec<&str> = packages.into_iter().collect();
     progress(&format!("installing {} by apt-get, for {}", packages.join(" "), programs.join(", ")));
-    // The lists of a fresh machine may be empty or old.
-    if apt_get(&["install"], &packages).await.is_err() {
-        apt_get(&["update"], &[]).await?;
-        apt_get(&["install"], &packages).await?;
-    }
+    test_support::debian::install(&packages).await?;
     let (programs, _) = missing();
     anyhow::ensure!(
         programs.is_empty(),
@@ -89,24 +81,5 @@ pub(crate) async fn install(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<
             remedy: "apt-get installed the packages without an error, but these are not there.".to_owned()
         }
     );
-    Ok(())
-}
-
-async fn apt_get(words: &[&str], packages: &[&str]) -> anyhow::Result<()> {
-    let mut command = Command::new("apt-get");
-    command.args(words).args(["-y", "-q"]);
-    if !packages.is_empty() {
-        command.arg("--no-install-recommends").args(packages);
-    }
-    let output = command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("running apt-get")?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    anyhow::ensure!(output.status.success(), "apt-get {} failed:\n{}", words.join(" "), said.trim_end());
     Ok(())
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows the bridge. The [`process`], [`postgres`] and [`synapse`] modules are for Linux.
 
+pub mod debian;
 pub mod matrix_client;
 pub mod metrics;
 pub mod postgres;

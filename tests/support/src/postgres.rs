@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use tokio::process::Command;
 
 use crate::{
+    debian,
     process::{Process, Spawn},
     waiting::{free_port, wait_until},
 };
@@ -307,25 +308,8 @@ async fn programs(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<PathBuf> {
     let settings = Path::new("/etc/postgresql-common/createcluster.d");
     std::fs::create_dir_all(settings).context(remedy)?;
     std::fs::write(settings.join("bridge-tests.conf"), "create_main_cluster = false\n").context(remedy)?;
-    // The lists of a fresh machine may be empty or old.
-    if apt_get(&["install", "--no-install-recommends", "postgresql"]).await.is_err() {
-        apt_get(&["update"]).await?;
-        apt_get(&["install", "--no-install-recommends", "postgresql"]).await.context(remedy)?;
-    }
+    debian::install(&["postgresql"]).await.context(remedy)?;
     installed().context(remedy)
-}
-
-async fn apt_get(words: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new("apt-get")
-        .args(words)
-        .args(["-y", "-q"])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("running apt-get")?;
-    success("apt-get", &output)
 }
 
 /// The newest version with a server and its tools.
