@@ -6,6 +6,7 @@
 
 mod app;
 mod forward;
+mod frame;
 mod machine;
 mod marks;
 mod media;

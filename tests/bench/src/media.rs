@@ -5,7 +5,6 @@
 
 use std::{
     fmt,
-    io::Write as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -16,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use world::{HomeserverKind, Programs, StubMode, World, WorldOptions};
 
-use crate::relay::Progress;
+use crate::frame::{self, Folders, Progress};
 
 /// What memory may grow by, in KiB.
 const TARGET_KIB: u64 = 8 << 10;
@@ -97,36 +96,17 @@ impl fmt::Display for Report {
 
 /// Measures and prints. It fails when a file did not arrive whole, never because something was slow or large.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    test_support::install_crypto();
-    let report = tokio::select! {
-        report = measure(&options) => report?,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-    };
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{report}")?;
-    }
-    out.flush()?;
+    frame::report(measure(&options), options.json).await?;
     Ok(true)
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let progress: Progress<'_> = &|line| {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    };
-    if cfg!(debug_assertions) {
-        progress("This is a debug build: the figures say nothing. Use: cargo xtask bench media");
-    }
-    let own = std::env::current_exe().context("this program has no path")?;
-    let beside = own.parent().context("this program lies in no folder")?;
-    let programs = options.programs.as_deref().unwrap_or(beside);
-    let dir = tempfile::Builder::new().prefix("bench-media-").tempdir_in(beside)?;
+    let progress: Progress<'_> = &frame::tell;
+    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "media")?;
+    let dir = tempfile::Builder::new().prefix("bench-media-").tempdir_in(own)?;
     let bytes = options.mib << 20;
     progress("Starting the homeserver stub, the DingTalk sandbox and the bridge.");
-    let world = Box::pin(start(programs, dir.path(), bytes, progress)).await?;
+    let world = Box::pin(start(&programs, dir.path(), bytes, progress)).await?;
     let result = both_ways(&world, bytes, progress).await;
     world.stop().await?;
     Ok(Report { bytes, target_kib: TARGET_KIB, ways: result? })

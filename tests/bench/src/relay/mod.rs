@@ -4,19 +4,19 @@ mod measure;
 mod report;
 mod rig;
 
-use std::{io::Write as _, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use test_support::usage;
 
-use crate::machine::Machine;
+use crate::{
+    frame::{self, Folders, Progress},
+    machine::Machine,
+};
 use measure::{Load, Way};
 use report::{Memory, Report};
 use rig::{Between, Rig};
-
-/// What is told while it goes on.
-pub(crate) type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// How long the bridge is left alone before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
@@ -91,48 +91,21 @@ enum Part {
 
 /// Measures and prints; answers whether everything crossed once and in order.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    test_support::install_crypto();
-    let work = tokio::select! {
-        report = measure(&options) => report,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-    };
-    let report = work?;
-    let mut out = std::io::stdout().lock();
-    if options.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{report}")?;
-    }
-    out.flush()?;
-    Ok(report.correct)
+    Ok(frame::report(measure(&options), options.json).await?.correct)
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let progress: Progress<'_> = &|line| {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    };
-    if cfg!(debug_assertions) {
-        progress("This is a debug build: the figures say nothing. Use: cargo xtask bench relay");
-    }
-    let own = std::env::current_exe().context("this program has no path")?;
-    let beside = own.parent().context("this program lies in no folder")?;
-    let programs = options.programs.as_deref().unwrap_or(beside);
-    for program in ["dingtalk-bridge", "homeserver-stub"] {
-        let path = programs.join(program);
-        let remedy = "build it with: cargo build --release -p dingtalk-bridge -p homeserver-stub";
-        anyhow::ensure!(path.is_file(), "there is no {}; {remedy}", path.display());
-    }
-    // Beside the build, because the folder for temporary files may be in memory.
+    let progress: Progress<'_> = &frame::tell;
+    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "relay")?;
     let dir = tempfile::Builder::new()
         .prefix("bench-relay-")
-        .tempdir_in(options.dir.as_deref().unwrap_or(beside))
+        .tempdir_in(options.dir.as_deref().unwrap_or(&own))
         .context("making a folder for the database")?;
     let machine = Machine::look(dir.path())?;
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
 
     progress("Starting the homeserver stub, a small DingTalk and the bridge.");
-    let mut rig = Rig::start(programs, dir.path(), options.chats, progress).await?;
+    let mut rig = Rig::start(&programs, dir.path(), options.chats, progress).await?;
     let mut report = Report::new(machine, options.chats);
     report.binary_bytes = std::fs::metadata(programs.join("dingtalk-bridge"))?.len();
 

@@ -16,9 +16,9 @@ use test_support::{Process, Spawn, free_port, wait_until};
 use crate::{
     app::{AGENT_ID, APP_KEY, APP_SECRET, CORP_ID, PEOPLE_PER_CHAT, chat_id, staff_id},
     forward,
+    frame::Progress,
     marks::Mark,
     push,
-    relay::Progress,
 };
 
 const SERVER: &str = "bench.localhost";
