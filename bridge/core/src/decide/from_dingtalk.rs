@@ -230,15 +230,15 @@ pub(crate) fn excerpt(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::content::Mention;
     use crate::event::Quote;
     use crate::id::{MessageId, SenderId, StaffId};
 
-    const NOW: Timestamp = Timestamp(1_758_800_001_000);
+    pub(in crate::decide) const NOW: Timestamp = Timestamp(1_758_800_001_000);
 
-    fn message(text: &str) -> ChatMessage {
+    pub(in crate::decide) fn message(text: &str) -> ChatMessage {
         ChatMessage {
             id: MessageId::parse("msgA1==").unwrap(),
             chat: ChatId::parse("cidG==").unwrap(),
@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    fn bridged() -> Chat {
+    pub(in crate::decide) fn bridged() -> Chat {
         let mut chat = new_chat(&message(""), NOW);
         chat.state = ChatState::Bridged;
         chat.room = Some("!r:acme.example".try_into().unwrap());

@@ -69,11 +69,9 @@ pub(super) fn show(
 mod tests {
     use super::*;
     use crate::decide::from_dingtalk::decide;
-    use crate::event::{ChatBody, ChatFile, ChatKind, FileKind, Quote};
-    use crate::id::{ChatId, MessageId, PersonId, RobotCode, SenderId, StaffId};
-    use crate::portal::ChatState;
-
-    const NOW: Timestamp = Timestamp(1_758_800_001_000);
+    use crate::decide::from_dingtalk::tests::{NOW, bridged, message};
+    use crate::event::{ChatBody, ChatFile, FileKind, Quote};
+    use crate::id::RobotCode;
 
     fn picture(code: &str) -> ChatPart {
         let code = code.to_owned();
@@ -85,35 +83,9 @@ mod tests {
     }
 
     fn decided(parts: Vec<ChatPart>, quote: Option<Quote>, known: bool) -> Vec<Op> {
-        let message = ChatMessage {
-            id: MessageId::parse("msgA1==").unwrap(),
-            chat: ChatId::parse("cidG==").unwrap(),
-            kind: ChatKind::Group,
-            title: Some("Plan".into()),
-            sender: PersonId::Staff(StaffId::parse("user0142").unwrap()),
-            sender_id: SenderId::parse("$:LWCP_v1:$a").unwrap(),
-            sender_name: "林小桥".into(),
-            sent_at: Timestamp(1_758_800_000_000),
-            body: ChatBody::Parts(parts),
-            quote,
-            mentioned: vec![],
-            session: None,
-            robot: Some(RobotCode::parse("dingrobot").unwrap()),
-            corp: None,
-        };
-        let chat = Chat {
-            id: message.chat.clone(),
-            kind: ChatKind::Group,
-            title: message.title.clone(),
-            state: ChatState::Bridged,
-            room: Some("!r:acme.example".try_into().unwrap()),
-            robot: message.robot.clone(),
-            peer: None,
-            announced: true,
-            first_seen: NOW,
-            last_message: NOW,
-            synced_to: None,
-        };
+        let robot = Some(RobotCode::parse("dingrobot").unwrap());
+        let message = ChatMessage { body: ChatBody::Parts(parts), quote, robot, ..message("") };
+        let chat = Chat { robot: message.robot.clone(), ..bridged() };
         let quoted_event = known.then(|| "$e".try_into().unwrap());
         let facts = Facts { chat: Some(chat), quoted_event, ..Facts::default() };
         decide(&facts, &message, "msg:1", NOW).ops

@@ -2,8 +2,8 @@
 
 use std::sync::Mutex as Shared;
 
-use bridge_store::Commit;
 use bridge_store::postgres::Waiting;
+use bridge_store::{Commit, Committed, StoreError};
 use test_support::{FaultProxy, Mode, wait_until};
 
 use super::*;
@@ -22,6 +22,21 @@ fn standby(own: &Own) -> (tokio::task::JoinHandle<Arc<dyn Store>>, Told) {
         postgres::open(how, keyring(&setup), move |waiting| tell.lock().unwrap().push(waiting)).await.unwrap()
     });
     (opening, told)
+}
+
+/// A store whose connections can be cut.
+async fn through_a_proxy(own: &Own) -> (FaultProxy, Arc<dyn Store>) {
+    let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
+    let setup = Setup::default();
+    let how = options(own.through(proxy.address().port()), &setup);
+    let store = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
+    (proxy, store)
+}
+
+/// A write that nobody waits for yet.
+fn begin_to_write(store: &Arc<dyn Store>) -> tokio::task::JoinHandle<Result<Committed, StoreError>> {
+    let store = Arc::clone(store);
+    tokio::spawn(async move { store.commit(accept([envelope("a", "k1")])).await })
 }
 
 async fn until_it_stands_by(told: &Shared<Vec<Waiting>>) {
@@ -88,10 +103,7 @@ async fn an_older_epoch_is_refused_by_each_transaction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_process_loses_the_database() {
     let own = Own::new().await;
-    let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
-    let setup = Setup::default();
-    let how = options(own.through(proxy.address().port()), &setup);
-    let first = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
+    let (proxy, first) = through_a_proxy(&own).await;
     first.commit(accept([envelope("a", "k1")])).await.unwrap();
     // Nothing goes through, and nobody is told: the server hears nothing for so long that it ends the session.
     proxy.set(Mode::Blackhole);
@@ -106,15 +118,9 @@ async fn a_silent_process_loses_the_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_wait_while_the_connection_is_away() {
     let own = Own::new().await;
-    let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
-    let setup = Setup::default();
-    let how = options(own.through(proxy.address().port()), &setup);
-    let store = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
+    let (proxy, store) = through_a_proxy(&own).await;
     proxy.set(Mode::Cut);
-    let waiting = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move { store.commit(accept([envelope("a", "k1")])).await }
-    });
+    let waiting = begin_to_write(&store);
     // Reading says what is the matter, so that the probes can.
     wait_until(PATIENCE, "reading to fail", async || store.depth().await.err().map(drop)).await.unwrap();
     assert!(!waiting.is_finished());
@@ -126,15 +132,9 @@ async fn writes_wait_while_the_connection_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_does_not_wait_for_a_database_that_is_away() {
     let own = Own::new().await;
-    let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
-    let setup = Setup::default();
-    let how = options(own.through(proxy.address().port()), &setup);
-    let store = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
+    let (proxy, store) = through_a_proxy(&own).await;
     proxy.set(Mode::Cut);
-    let waiting = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move { store.commit(accept([envelope("a", "k1")])).await }
-    });
+    let waiting = begin_to_write(&store);
     wait_until(PATIENCE, "reading to fail", async || store.depth().await.err().map(drop)).await.unwrap();
     store.close().await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap_err().code(), "database_closed");
@@ -147,10 +147,7 @@ async fn cut_connections_lose_and_double_nothing() {
     const WRITERS: usize = 6;
     const COMMITS: usize = 60;
     let own = Own::new().await;
-    let proxy = FaultProxy::start(format!("127.0.0.1:{}", own.server.port())).await.unwrap();
-    let setup = Setup::default();
-    let how = options(own.through(proxy.address().port()), &setup);
-    let store = postgres::open(how, keyring(&setup), |_| {}).await.unwrap();
+    let (proxy, store) = through_a_proxy(&own).await;
     let mut feed = store.take_feed().unwrap();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
