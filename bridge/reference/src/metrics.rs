@@ -142,6 +142,8 @@ metrics! {
     /// See the table.
     READY: "ready", Gauge, Flag, [], "1 while the bridge is ready";
     /// See the table.
+    STANDBY: "standby", Gauge, Flag, [], "1 while this process waits for another one that works on the database";
+    /// See the table.
     OVER_QUOTA: "over_quota", Gauge, Flag, [], "1 while DingTalk withholds messages because the monthly quota is used up";
     /// See the table.
     LAST_EVENT: "last_event_timestamp", Gauge, Seconds, [],

@@ -174,6 +174,8 @@ impl Metrics {
         add(r, &table::HELD, self.held.clone());
         add(r, &table::LINKED, self.linked.clone());
         add(r, &table::READY, self.ready.clone());
+        // A process that stands by has no other page than `waiting_page`.
+        add(r, &table::STANDBY, <Gauge>::default());
         add(r, &table::OVER_QUOTA, self.over_quota.clone());
         add(r, &table::LAST_EVENT, self.last_event.clone());
         add(r, &table::API_REQUESTS, self.api_requests.clone());
@@ -292,24 +294,27 @@ impl Metrics {
         self.ready.set(i64::from(standing.problems().is_empty()));
         self.over_quota.set(i64::from(standing.over_quota));
         self.last_event.set(standing.heard().map_or(0, |at| at.0.div_euclid(1_000)));
-        let mut page = String::new();
-        if encode(&mut page, &self.registry).is_err() {
-            page.clear();
-            let _ = writeln!(page, "# EOF");
-        }
-        page
+        encoded(&self.registry)
     }
+}
+
+fn encoded(registry: &Registry) -> String {
+    let mut page = String::new();
+    if encode(&mut page, registry).is_err() {
+        page.clear();
+        let _ = writeln!(page, "# EOF");
+    }
+    page
 }
 
 /// The page of a process that does not work yet, because the database is away or another process works on it.
 pub(crate) fn waiting_page(stands_by: bool) -> String {
-    format!(
-        "# HELP dingtalk_bridge_ready 1 while the bridge is ready.\n# TYPE dingtalk_bridge_ready gauge\n\
-         dingtalk_bridge_ready 0\n\
-         # HELP dingtalk_bridge_standby 1 while this process waits for another one that works on the database.\n\
-         # TYPE dingtalk_bridge_standby gauge\ndingtalk_bridge_standby {}\n# EOF\n",
-        i32::from(stands_by)
-    )
+    let mut registry = Registry::with_prefix(table::PREFIX);
+    add(&mut registry, &table::READY, <Gauge>::default());
+    let standby = <Gauge>::default();
+    standby.set(i64::from(stands_by));
+    add(&mut registry, &table::STANDBY, standby);
+    encoded(&registry)
 }
 
 #[cfg(test)]
@@ -345,6 +350,15 @@ mod tests {
             }
         }
         assert_eq!(page.matches("# TYPE ").count(), table::METRICS.len(), "{page}");
+    }
+
+    #[test]
+    fn a_process_that_waits_says_whether_it_stands_by() {
+        for (stands_by, value) in [(true, 1), (false, 0)] {
+            let page = waiting_page(stands_by);
+            assert!(page.contains("\ndingtalk_bridge_ready 0\n"), "{page}");
+            assert!(page.contains(&format!("\ndingtalk_bridge_standby {value}\n")), "{page}");
+        }
     }
 
     #[test]
