@@ -8,6 +8,7 @@ use bridge_core::ghost;
 use bridge_core::id::{PersonId, SenderId, StaffId};
 use bridge_core::portal::Chat;
 use bridge_dingtalk::error::{ApiError, BAN, Class};
+use bridge_matrix::client::Upload;
 use bridge_store::{Commit, Person, Profile, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -167,11 +168,16 @@ async fn show(
     let shown = match &source {
         None => String::new(),
         Some(address) => match app.dingtalk.picture(address).await {
-            Ok(picture) => app
-                .matrix
-                .upload_picture(&person.mxid, picture.content_type, picture.bytes)
-                .await
-                .map_err(matrix)?,
+            Ok(picture) => {
+                let file = Upload::of_bytes(picture.content_type, None, picture.bytes.into());
+                let upload = app.matrix.upload(&person.mxid, file);
+                let patience = app.config.homeserver.request_timeout.get();
+                let Ok(uploaded) = tokio::time::timeout(patience, upload).await else {
+                    tracing::warn!("a picture could not be shown: the homeserver does not take it in time");
+                    return Err(PAUSE);
+                };
+                uploaded.map_err(matrix)?.to_string()
+            }
             Err(error) => {
                 unless_final(&error, "a person's picture cannot be fetched")?;
                 profile.source = source;

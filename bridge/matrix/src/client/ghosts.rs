@@ -1,12 +1,11 @@
 //! Users of the registration: accounts, devices, profiles (application service API; Client-Server API, "Profiles").
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use ruma::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::path::Path;
-use super::{Client, MAX_ANSWER_BYTES, Nothing, decode, encode, read, seconds};
+use super::{Client, Nothing, encode};
 use crate::error::{Class, MatrixError};
 
 /// What a user shows of themselves.
@@ -66,34 +65,6 @@ impl Client {
         }
         let path = Path::v3("profile").push(user.as_str()).fixed("avatar_url").acting(user);
         self.put::<Nothing>(path, encode(&Body { avatar_url: avatar })?).await.map(drop)
-    }
-
-    /// Gives the homeserver a small picture (Client-Server API, "Content repository") and answers its `mxc:` address.
-    pub async fn upload_picture(
-        &self,
-        user: &UserId,
-        content_type: &'static str,
-        bytes: Vec<u8>,
-    ) -> Result<String, MatrixError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            content_uri: String,
-        }
-        let (path, _) = Path::at("/_matrix/media/v3/", "upload").acting(user).finish()?;
-        let request = self
-            .http
-            .post(format!("{}{path}", self.base))
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static(content_type))
-            .body(bytes);
-        let answer = request.send().await.map_err(MatrixError::from_transport)?;
-        let (status, wait) = (answer.status(), seconds(answer.headers()));
-        let body = read(answer, MAX_ANSWER_BYTES).await;
-        if !status.is_success() {
-            return Err(MatrixError::from_answer(status.as_u16(), wait, &body.unwrap_or_default()));
-        }
-        let uri = decode::<Answer>(&body?)?.content_uri;
-        if uri.starts_with("mxc://") { Ok(uri) } else { Err(MatrixError::unreadable(200, "names no file")) }
     }
 
     /// A user's profile, asked for by the bot; `None` when the homeserver has none.

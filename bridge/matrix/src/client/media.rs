@@ -81,7 +81,8 @@ impl Client {
     pub async fn upload(&self, user: &UserId, file: Upload) -> Result<OwnedMxcUri, MatrixError> {
         let path = named(Path::at("/_matrix/media/v3/", "upload"), &file).acting(user);
         let answer = self.send_file(Method::POST, path, file).await?;
-        decode::<Named>(&answer).map(|named| named.content_uri)
+        let uri = decode::<Named>(&answer)?.content_uri;
+        if uri.is_valid() { Ok(uri) } else { Err(MatrixError::unreadable(200, "names no file")) }
     }
 
     /// First of two steps: a name for a file to come. It is the user's, and lapses unused after some hours.
