@@ -7,6 +7,8 @@ use bridge_core::event::FileKind;
 use ruma::{EventId, MxcUri};
 use serde::Serialize;
 
+use super::render::RelatesTo;
+
 /// A file as a room sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct FileContent<'a> {
@@ -67,17 +69,6 @@ struct Audio {
     duration: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct RelatesTo<'a> {
-    #[serde(rename = "m.in_reply_to")]
-    in_reply_to: InReplyTo<'a>,
-}
-
-#[derive(Serialize)]
-struct InReplyTo<'a> {
-    event_id: &'a EventId,
-}
-
 /// The content of a message with a file, as JSON.
 pub fn file_content(file: &FileContent<'_>) -> String {
     let duration = file.duration.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
@@ -101,7 +92,7 @@ pub fn file_content(file: &FileContent<'_>) -> String {
         mentions: Empty {},
         voice: (file.kind == FileKind::Voice).then_some(Empty {}),
         audio: (file.kind == FileKind::Voice).then_some(Audio { duration }),
-        relates_to: file.reply_to.map(|event_id| RelatesTo { in_reply_to: InReplyTo { event_id } }),
+        relates_to: file.reply_to.map(RelatesTo::reply),
     };
     // Texts and numbers: there is nothing in it that JSON cannot say.
     serde_json::to_string(&content).unwrap_or_default()

@@ -77,10 +77,17 @@ struct Mentions<'a> {
     room: bool,
 }
 
+/// What a message answers.
 #[derive(Serialize)]
-struct RelatesTo<'a> {
+pub(super) struct RelatesTo<'a> {
     #[serde(rename = "m.in_reply_to")]
     in_reply_to: InReplyTo<'a>,
+}
+
+impl<'a> RelatesTo<'a> {
+    pub(super) fn reply(event_id: &'a EventId) -> Self {
+        Self { in_reply_to: InReplyTo { event_id } }
+    }
 }
 
 #[derive(Serialize)]
@@ -102,7 +109,7 @@ pub fn message_content(document: &Document, manner: Manner, meta: &MessageMeta<'
         format: formatted.is_some().then_some("org.matrix.custom.html"),
         formatted_body: formatted.as_deref(),
         mentions: Mentions { user_ids: &meta.mentions, room: meta.room_mention },
-        relates_to: meta.reply_to.map(|event_id| RelatesTo { in_reply_to: InReplyTo { event_id } }),
+        relates_to: meta.reply_to.map(RelatesTo::reply),
         external_url: meta.external_url,
     };
     // Texts, booleans and lists of texts: there is nothing in it that JSON cannot say.
