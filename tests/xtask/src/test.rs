@@ -19,8 +19,8 @@ use crate::{
   cargo xtask test --quick   leaves out the long end-to-end tests (sets DINGTALK_TEST_QUICK=1)
 
 What the tests need and the machine lacks is installed, and it is said what: Synapse into a virtual environment
-under the target folder; as root chromium and its driver, by apt-get, for the test that uses the pages as a person
-does, and what the local cluster needs, which with Go is built once in about 15 minutes.")]
+under the target folder; as root, by apt-get, PostgreSQL, chromium and its driver for the test that uses the pages as
+a person does, and what the local cluster needs, which with Go is built once in about 15 minutes.")]
 pub(crate) struct Test {
     /// Leave out the long end-to-end tests
     #[arg(long)]
