@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use crate::{output::say, process, repo};
+use crate::{
+    output::{answer, say},
+    process::{self, Output},
+    repo,
+};
 
 /// Measures speed and size in a release build
 #[derive(Debug, Args)]
@@ -30,7 +34,7 @@ impl Bench {
         let mut measure = words(&measure);
         measure.extend(self.arguments.iter().cloned());
         for command in [words(&build), measure] {
-            let status = process::run(&command, &repo::root(), &[], |_| {}).await?;
+            let status = process::run(&command, &repo::root(), &[], Output::Standard(&mut answer)).await?;
             anyhow::ensure!(status.success(), "`{}` failed: {status}", command.join(" "));
         }
         Ok(())

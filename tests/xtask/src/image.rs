@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{
     output::{answer, say},
-    process, repo,
+    process::{self, Output},
+    repo,
 };
 
 /// Builds static programs and packs them as container images, without a container engine
@@ -106,7 +107,7 @@ impl Images {
         let words: Vec<String> =
             std::iter::once(cargo).chain(words.iter().map(ToString::to_string)).collect();
         let flags = [("CARGO_ENCODED_RUSTFLAGS".to_owned(), flags().join("\u{1f}"))];
-        let status = process::run(&words, &repo::root(), &flags, |_| {}).await?;
+        let status = process::run(&words, &repo::root(), &flags, Output::Standard(&mut answer)).await?;
         anyhow::ensure!(
             status.success(),
             "`{}` failed: {status}; a static C library is needed (Debian: libc6-dev, Fedora: glibc-static)",

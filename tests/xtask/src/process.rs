@@ -49,13 +49,25 @@ pub(crate) async fn or_interrupted<T>(work: impl Future<Output = anyhow::Result<
     }
 }
 
-/// Runs a program to its end. Each line of its standard output is shown to `look` and passed on.
+/// Who is told what a program prints, line by line.
+pub(crate) enum Output<'a> {
+    /// Its standard output; its standard error is ours.
+    Standard(&'a mut (dyn FnMut(&str) + Send)),
+    /// Its standard output and error.
+    Both(&'a mut (dyn FnMut(&str) + Send)),
+}
+
+/// Runs a program to its end.
 pub(crate) async fn run(
     words: &[String],
     folder: &Path,
     variables: &[(String, String)],
-    mut look: impl FnMut(&str),
+    output: Output<'_>,
 ) -> anyhow::Result<ExitStatus> {
+    let (look, both) = match output {
+        Output::Standard(look) => (look, false),
+        Output::Both(look) => (look, true),
+    };
     let (program, arguments) = words.split_first().context("no program")?;
     let mut command = Command::new(program);
     for name in world::own_package_variables() {
@@ -67,6 +79,7 @@ pub(crate) async fn run(
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(if both { Stdio::piped() } else { Stdio::inherit() })
         // A group of its own: an interrupt reaches what the program has started, too.
         .process_group(0)
         .kill_on_drop(true)
@@ -74,11 +87,27 @@ pub(crate) async fn run(
         .with_context(|| format!("starting {program}"))?;
     let out = child.stdout.take().context("no standard output")?;
     let mut lines = BufReader::new(out).lines();
+    let mut errors = child.stderr.take().map(|out| BufReader::new(out).lines());
     let work = async {
-        // A line that is not UTF-8 ends the reading, not the program.
-        while let Ok(Some(line)) = lines.next_line().await {
-            crate::output::answer(&line);
-            look(&line);
+        // A line that is not UTF-8 ends the reading of that stream, not the program.
+        let mut more = true;
+        while more || errors.is_some() {
+            let from_errors = async {
+                match &mut errors {
+                    Some(errors) => errors.next_line().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                line = lines.next_line(), if more => match line {
+                    Ok(Some(line)) => look(&line),
+                    _ => more = false,
+                },
+                line = from_errors => match line {
+                    Ok(Some(line)) => look(&line),
+                    _ => errors = None,
+                },
+            }
         }
         child.wait().await
     };
@@ -120,10 +149,22 @@ mod tests {
         let words: Vec<String> = ["sh", "-c", "echo one; echo $TWO; exit 3"].map(str::to_owned).to_vec();
         let mut seen = Vec::new();
         let variables = [("TWO".to_owned(), "two".to_owned())];
-        let status =
-            run(&words, Path::new("."), &variables, |line| seen.push(line.to_owned())).await.unwrap();
+        let mut look = |line: &str| seen.push(line.to_owned());
+        let status = run(&words, Path::new("."), &variables, Output::Standard(&mut look)).await.unwrap();
         assert_eq!(status.code(), Some(3));
         assert_eq!(seen, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn both_streams_are_read_to_their_ends() {
+        let words: Vec<String> =
+            ["sh", "-c", "echo out; exec 1>&-; echo error >&2; exit 1"].map(str::to_owned).to_vec();
+        let mut seen = Vec::new();
+        let mut look = |line: &str| seen.push(line.to_owned());
+        let status = run(&words, Path::new("."), &[], Output::Both(&mut look)).await.unwrap();
+        assert_eq!(status.code(), Some(1));
+        seen.sort();
+        assert_eq!(seen, ["error", "out"]);
     }
 
     #[tokio::test]

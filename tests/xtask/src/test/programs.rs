@@ -1,0 +1,174 @@
+//! Test programs, several at a time: most of their time is spent in waiting for servers, not in computing.
+
+use std::{
+    collections::VecDeque,
+    num::NonZero,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use world::span;
+
+use super::tally::Tally;
+use crate::{
+    output::{answer, say},
+    process::{self, Interrupted, Output},
+    repo,
+};
+
+/// A test program that Cargo has built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Program {
+    /// `package::target`, e.g. `e2e::it`.
+    name: String,
+    path: PathBuf,
+    /// Folder of its package; it runs there, as under Cargo.
+    folder: PathBuf,
+    /// Whether it is one of those that start servers, which take longest.
+    starts_servers: bool,
+}
+
+/// What has become of one.
+struct Ended {
+    program: Program,
+    lines: Vec<String>,
+    success: bool,
+    took: Duration,
+}
+
+/// Builds all test programs of the workspace and runs them, those that take longest first.
+///
+/// Nothing new is started after a failure; what runs is waited for.
+pub(super) async fn run(variables: &[(String, String)]) -> anyhow::Result<Tally> {
+    let mut waiting = build().await?;
+    // Two cores can serve three programs of which each mostly waits.
+    let places = std::thread::available_parallelism().map_or(2, NonZero::get) + 1;
+    let mut running = JoinSet::new();
+    let mut tally = Tally::default();
+    let mut failed: Option<anyhow::Error> = None;
+    loop {
+        while failed.is_none() && running.len() < places {
+            let Some(program) = waiting.pop_front() else { break };
+            say(&format!("{:>9}  {}", "started", program.name));
+            running.spawn(one(program, variables.to_vec()));
+        }
+        let Some(ended) = running.join_next().await else { break };
+        let ended = ended.context("a test program was not waited for")?;
+        match ended {
+            Ok(ended) => {
+                failed = failed.or(report(&ended, &mut tally));
+            }
+            Err(error) if error.is::<Interrupted>() => {
+                // Each of the others has heard the same and ends its group.
+                while running.join_next().await.is_some() {}
+                return Err(error);
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(tally), Err)
+}
+
+/// Prints what a program had to say; answers with an error if it failed.
+fn report(ended: &Ended, tally: &mut Tally) -> Option<anyhow::Error> {
+    answer(&format!("\n--- {} ---", ended.program.name));
+    for line in &ended.lines {
+        tally.read(line);
+        answer(line);
+    }
+    say(&format!("{:>9}  {}", span(ended.took), ended.program.name));
+    (!ended.success).then(|| {
+        let (folder, path) = (ended.program.folder.display(), ended.program.path.display());
+        anyhow::anyhow!("{} failed. To repeat it alone: cd {folder} && {path}", ended.program.name)
+    })
+}
+
+async fn one(program: Program, mut variables: Vec<(String, String)>) -> anyhow::Result<Ended> {
+    let began = Instant::now();
+    variables.push(("CARGO_MANIFEST_DIR".to_owned(), program.folder.display().to_string()));
+    let words = [program.path.display().to_string()];
+    let mut lines = Vec::new();
+    let output = Output::Both(&mut |line: &str| lines.push(line.to_owned()));
+    let status = process::run(&words, &program.folder, &variables, output).await?;
+    Ok(Ended { success: status.success(), took: began.elapsed(), program, lines })
+}
+
+/// Has Cargo build them.
+async fn build() -> anyhow::Result<VecDeque<Program>> {
+    let words = ["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
+    let cargo = repo::cargo().to_string_lossy().into_owned();
+    let words: Vec<String> = std::iter::once(cargo).chain(words.map(str::to_owned)).collect();
+    let mut programs = Vec::new();
+    let read = &mut |line: &str| programs.extend(program(line));
+    let status = process::run(&words, &repo::root(), &[], Output::Standard(read)).await?;
+    anyhow::ensure!(status.success(), "`{}` failed: {status}", words.join(" "));
+    anyhow::ensure!(!programs.is_empty(), "Cargo names no test program");
+    programs.sort_by_key(|program| !program.starts_servers);
+    Ok(programs.into())
+}
+
+/// A line of Cargo's, if it tells of a test program.
+fn program(line: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
+        return None;
+    }
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_path_buf();
+    let package = folder.file_name()?.to_string_lossy().into_owned();
+    let target = message["target"]["name"].as_str()?;
+    let kind = message["target"]["kind"][0].as_str()?;
+    let below_tests = folder.parent().is_some_and(|parent| parent.ends_with("tests"));
+    Some(Program {
+        name: format!("{package}::{target}"),
+        path: PathBuf::from(message["executable"].as_str()?),
+        starts_servers: below_tests && kind == "test",
+        folder,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn artifact(manifest: &str, target: &str, kind: &str, test: bool) -> String {
+        json!({
+            "reason": "compiler-artifact",
+            "manifest_path": manifest,
+            "target": {"name": target, "kind": [kind]},
+            "profile": {"test": test},
+            "executable": "/t/debug/deps/it-1",
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_test_program_is_known_by_what_cargo_says_of_it() {
+        let it = program(&artifact("/r/tests/e2e/Cargo.toml", "it", "test", true)).unwrap();
+        assert_eq!(it.name, "e2e::it");
+        assert_eq!(it.folder, Path::new("/r/tests/e2e"));
+        assert!(it.starts_servers);
+        let unit = program(&artifact("/r/bridge/core/Cargo.toml", "bridge_core", "lib", true)).unwrap();
+        assert!(!unit.starts_servers);
+        assert_eq!(program(&artifact("/r/bridge/Cargo.toml", "dingtalk-bridge", "bin", false)), None);
+        assert_eq!(program("warning: not JSON"), None);
+    }
+
+    #[test]
+    fn what_a_failed_program_says_is_counted_and_how_to_repeat_it_is_said() {
+        let program = program(&artifact("/r/tests/e2e/Cargo.toml", "it", "test", true)).unwrap();
+        let lines = vec!["test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured".to_owned()];
+        let mut tally = Tally::default();
+        let ended = Ended { program, lines, success: false, took: Duration::from_secs(1) };
+        let error = report(&ended, &mut tally).unwrap();
+        assert_eq!(tally, Tally { passed: 5, failed: 1, ignored: 0 });
+        assert_eq!(
+            error.to_string(),
+            "e2e::it failed. To repeat it alone: cd /r/tests/e2e && /t/debug/deps/it-1"
+        );
+    }
+}
