@@ -59,7 +59,8 @@ pub(super) async fn run(variables: &[(String, String)]) -> anyhow::Result<Tally>
         let ended = ended.context("a test program was not waited for")?;
         match ended {
             Ok(ended) => {
-                failed = failed.or(report(&ended, &mut tally));
+                show(&ended);
+                failed = failed.or(count(&ended, &mut tally));
             }
             Err(error) if error.is::<Interrupted>() => {
                 // Each of the others has heard the same and ends its group.
@@ -72,14 +73,20 @@ pub(super) async fn run(variables: &[(String, String)]) -> anyhow::Result<Tally>
     failed.map_or(Ok(tally), Err)
 }
 
-/// Prints what a program had to say; answers with an error if it failed.
-fn report(ended: &Ended, tally: &mut Tally) -> Option<anyhow::Error> {
+/// Prints what a program had to say.
+fn show(ended: &Ended) {
     answer(&format!("\n--- {} ---", ended.program.name));
     for line in &ended.lines {
-        tally.read(line);
         answer(line);
     }
     say(&format!("{:>9}  {}", span(ended.took), ended.program.name));
+}
+
+/// Counts its tests; an error if it failed.
+fn count(ended: &Ended, tally: &mut Tally) -> Option<anyhow::Error> {
+    for line in &ended.lines {
+        tally.read(line);
+    }
     (!ended.success).then(|| {
         let (folder, path) = (ended.program.folder.display(), ended.program.path.display());
         anyhow::anyhow!("{} failed. To repeat it alone: cd {folder} && {path}", ended.program.name)
@@ -159,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_program_says_is_counted_and_how_to_repeat_it_is_said() {
+    fn the_tests_of_a_failed_program_count_and_how_to_repeat_it_is_said() {
         let program = program(&artifact("/r/tests/e2e/Cargo.toml", "it", "test", true)).unwrap();
         let lines = vec!["test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured".to_owned()];
         let mut tally = Tally::default();
         let ended = Ended { program, lines, success: false, took: Duration::from_secs(1) };
-        let error = report(&ended, &mut tally).unwrap();
+        let error = count(&ended, &mut tally).unwrap();
         assert_eq!(tally, Tally { passed: 5, failed: 1, ignored: 0 });
         assert_eq!(
             error.to_string(),
