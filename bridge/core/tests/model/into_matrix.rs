@@ -352,7 +352,8 @@ fn one_that_is_refused_is_told_and_the_others_go_on() {
 
 #[test]
 fn the_transaction_id_is_a_second_net_when_a_key_is_no_longer_remembered() {
-    let explored = explore(&IntoMatrix { without: Without::SeenKeys, crashes: 1, ..IntoMatrix::of(2) });
+    let explored =
+        explore(&IntoMatrix { without: Without::SeenKeys, crashes: 1, restarts: 0, ..IntoMatrix::of(2) });
     assert!(explored.unwrap().settled > 0);
 }
 
