@@ -97,6 +97,13 @@ struct State {
     delays: u8,
 }
 
+impl State {
+    /// How many events the room has.
+    fn written(&self) -> u8 {
+        u8::try_from(self.pushes.len()).unwrap_or(u8::MAX)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Action {
     /// Somebody writes in the room.
@@ -222,7 +229,7 @@ impl Protocol for IntoDingTalk {
 
     fn actions(&self, state: &State) -> Vec<Action> {
         let mut actions = Vec::new();
-        let written = u8::try_from(state.pushes.len()).expect("few events");
+        let written = state.written();
         if written < self.events {
             actions.push(Action::Write);
         }
@@ -280,7 +287,7 @@ impl Protocol for IntoDingTalk {
 
     fn apply(&self, state: &State, action: &Action) -> State {
         let mut state = state.clone();
-        let written = u8::try_from(state.pushes.len()).expect("few events");
+        let written = state.written();
         match *action {
             Action::Write => state.pushes.push(Push::Waiting),
             Action::Push { event, committed, answered } => {
