@@ -134,6 +134,7 @@ impl World {
             app_key: app.as_ref().map(|app| app.app_key.clone()),
             body: None,
             quotable: json!({"msgType": kind, "content": if kind == "text" { json!({"text": text}) } else { content.clone() }}),
+            quote: new.quote.clone(),
             progress: Progress::default(),
         };
         if let Some(app) = app {
@@ -368,6 +369,9 @@ pub(crate) fn view(message: &Message) -> Value {
         "staff_id": message.staff_id,
         "time": message.time,
         "text": message.text,
+        "kind": message.quotable["msgType"],
+        "content": message.quotable["content"],
+        "quote": message.quote,
         "to_bot": message.body.is_some(),
     })
 }

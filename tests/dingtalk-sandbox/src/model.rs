@@ -192,6 +192,9 @@ pub struct Message {
     pub body: Option<String>,
     /// Quoted part of the callback: kind and content.
     pub quotable: Value,
+    /// Id of the message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
     /// Deliveries so far.
     #[serde(default)]
     pub progress: Progress,

@@ -32,7 +32,7 @@ use test_support::{Installation, Package};
 
 pub use crate::{
     bridge::Bridge,
-    crossing::Crossing,
+    crossing::{Crossing, Way},
     description::{Account, BridgedChat, Description, DingTalkApp, DingTalkPerson, WebhookKeys},
     homeserver::{Homeserver, HomeserverKind, StubMode},
     kubernetes::{
@@ -40,7 +40,7 @@ pub use crate::{
         PodBridge,
     },
     options::{DatabaseChoice, WorldOptions},
-    page::{Page, PageRoom, PageSettings},
+    page::{Page, PageSettings, PageUser},
     plain::World,
     programs::{PACKAGES, Profile, Programs, build_cluster_init, own_package_variables},
     sandbox::{Sandbox, Sent},
@@ -54,6 +54,14 @@ pub const QUICK_VARIABLE: &str = "DINGTALK_TEST_QUICK";
 
 /// Path of the browser for tests of pages. `cargo xtask test` sets it.
 pub const BROWSER_VARIABLE: &str = "DINGTALK_TEST_BROWSER";
+
+/// Folder that the test of the pages writes the documentation's screenshots to. `cargo xtask generate --screenshots`
+/// sets it.
+pub const SCREENSHOTS_VARIABLE: &str = "DINGTALK_TEST_SCREENSHOTS";
+
+/// The room versions that everything about rooms is tried with: the newest, and the one before it, in which creators
+/// have no power of their own and room ids name their server.
+pub const ROOM_VERSIONS: [&str; 2] = ["11", "12"];
 
 /// Whether what takes long is to be left out.
 pub fn quick() -> bool {

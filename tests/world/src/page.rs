@@ -8,7 +8,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{Html, IntoResponse, Response},
     routing::{any, get},
 };
@@ -19,29 +19,26 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// Largest request that is passed on.
 const LARGEST_REQUEST: usize = 1 << 20;
 
-/// Nothing but the page's own parts is loaded or called.
-const POLICY: &str = "default-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+/// Nothing but the page's own parts is loaded or called, and files that it asked for with a token.
+const POLICY: &str = "default-src 'self'; style-src 'unsafe-inline'; img-src blob:; media-src blob:; \
+                      frame-ancestors 'none'";
 
 /// Whom the page speaks for, and where.
 #[derive(Clone, Debug)]
 pub struct PageSettings {
     /// Address of the homeserver.
     pub homeserver_url: String,
-    /// The user who reads and writes.
+    /// Who reads and writes; the first is chosen when the page opens.
+    pub users: Vec<PageUser>,
+}
+
+/// A user of the page.
+#[derive(Clone, Debug, Serialize)]
+pub struct PageUser {
+    /// The full user id.
     pub user_id: String,
     /// That user's token; whoever opens the page has it.
     pub access_token: String,
-    /// The rooms to choose from.
-    pub rooms: Vec<PageRoom>,
-}
-
-/// A room of the page.
-#[derive(Clone, Debug, Serialize)]
-pub struct PageRoom {
-    /// The room.
-    pub room_id: String,
-    /// Its name.
-    pub title: String,
 }
 
 /// A page that is being served on the loopback interface; it ends when this is dropped.
@@ -59,7 +56,8 @@ impl Page {
         let shared = Arc::new(Shared { client: crate::http_client()?, settings });
         let router = Router::new()
             .route("/", get(index))
-            .route("/page.js", get(script))
+            .route("/page.js", get(|| async { script(include_str!("page/page.js")) }))
+            .route("/content.js", get(|| async { script(include_str!("page/content.js")) }))
             .route("/settings.json", get(for_browser))
             .route("/_matrix/{*rest}", any(pass_on))
             .with_state(shared);
@@ -91,13 +89,12 @@ async fn index() -> Response {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(include_str!("page/index.html"))).into_response()
 }
 
-async fn script() -> Response {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page/page.js")).into_response()
+fn script(text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
 }
 
 async fn for_browser(State(shared): State<Arc<Shared>>) -> Response {
-    let PageSettings { user_id, access_token, rooms, .. } = &shared.settings;
-    let settings = Json(json!({"user_id": user_id, "access_token": access_token, "rooms": rooms}));
+    let settings = Json(json!({"users": shared.settings.users}));
     ([(header::CACHE_CONTROL, "no-store")], settings).into_response()
 }
 
@@ -132,8 +129,16 @@ async fn answer_of_homeserver(
     }
     let answer = request.send().await.context("the homeserver does not answer")?;
     let status = answer.status();
+    let kind = answer.headers().get(header::CONTENT_TYPE).cloned();
+    let kind = kind.unwrap_or_else(|| HeaderValue::from_static("application/octet-stream"));
     let bytes = answer.bytes().await.context("the homeserver's answer broke off")?;
-    Ok((status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+    // A file that is opened by its address runs nothing in the page's name.
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'")),
+    ];
+    Ok((status, headers, bytes).into_response())
 }
 
 #[cfg(test)]
@@ -157,9 +162,10 @@ mod tests {
     async fn the_browser_reaches_the_homeserver_through_the_page_and_nothing_else_of_it() {
         let settings = PageSettings {
             homeserver_url: echo().await,
-            user_id: "@alice:demo.localhost".to_owned(),
-            access_token: "secret".to_owned(),
-            rooms: vec![PageRoom { room_id: "!a:demo.localhost".to_owned(), title: "群".to_owned() }],
+            users: vec![PageUser {
+                user_id: "@alice:demo.localhost".to_owned(),
+                access_token: "secret".to_owned(),
+            }],
         };
         let page = Page::serve(settings).await.unwrap();
         let client = crate::http_client().unwrap();
@@ -176,6 +182,6 @@ mod tests {
         assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
         let settings = client.get(format!("{}settings.json", page.url())).send().await.unwrap();
         let settings: serde_json::Value = settings.json().await.unwrap();
-        assert_eq!(settings["rooms"][0]["title"], "群");
+        assert_eq!(settings["users"][0]["user_id"], "@alice:demo.localhost");
     }
 }

@@ -39,8 +39,16 @@ pub struct Sent {
     pub channel: String,
     /// The chat.
     pub chat_id: String,
+    /// Kind: `msgKey`, or `msgtype` of webhooks.
+    pub msg_key: String,
     /// What was sent, as it came.
     pub body: Value,
+    /// Id under which people quote it.
+    pub msg_id: String,
+    /// Ids of the people really mentioned.
+    pub mentions: Vec<String>,
+    /// Taken back.
+    pub recalled: bool,
 }
 
 impl Sent {
@@ -191,6 +199,16 @@ impl Sandbox {
         self.get(&format!("sent?since={since}")).await
     }
 
+    /// What a bridge uploaded under a media id.
+    pub async fn media(&self, media_id: &str) -> anyhow::Result<Vec<u8>> {
+        let mut url = reqwest::Url::parse(&self.url).context("the sandbox's address")?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(["_sandbox", "media", media_id]);
+        }
+        let answer = self.client.get(url).send().await?.error_for_status().context("asking for a file")?;
+        Ok(answer.bytes().await.context("reading a file")?.to_vec())
+    }
+
     /// Waits until a bridge has sent something to a chat that fits; looks at everything sent from an index on.
     pub async fn wait_sent(
         &self,
@@ -252,7 +270,18 @@ mod tests {
     use super::*;
 
     fn sent(body: Value) -> Sent {
-        Sent { index: 0, time: 0, channel: "group".to_owned(), chat_id: "cid".to_owned(), body }
+        let text = |text: &str| text.to_owned();
+        Sent {
+            index: 0,
+            time: 0,
+            channel: text("group"),
+            chat_id: text("cid"),
+            msg_key: text("sampleText"),
+            body,
+            msg_id: text("msg"),
+            mentions: Vec::new(),
+            recalled: false,
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     description::{Account, BridgedChat, Description, DingTalkApp, DingTalkPerson, WebhookKeys},
     files,
     homeserver::Homeserver,
-    page::{Page, PageRoom, PageSettings},
+    page::{Page, PageSettings, PageUser},
     sandbox::Sandbox,
     setup::{Setup, Shown},
     user::User,
@@ -148,6 +148,11 @@ impl Sides {
         format!("@{BOT}:{}", self.server_name)
     }
 
+    /// The ghost of a person; the sandbox's ids need no escapes.
+    pub fn ghost_of(&self, staff_id: &str) -> String {
+        format!("@dingtalk_{staff_id}:{}", self.server_name)
+    }
+
     /// Where to look when something does not come to pass.
     pub fn hint(&self) -> &str {
         &self.hint
@@ -203,15 +208,15 @@ impl Sides {
         }
     }
 
-    /// Serves the page for the first user.
+    /// Serves the page for everybody on the Matrix side, the admin last.
     pub async fn serve_page(&self) -> anyhow::Result<Page> {
-        let user = self.users.first().unwrap_or(&self.admin);
-        let room = |chat: &BridgedChat| PageRoom { room_id: chat.room_id.clone(), title: chat.title.clone() };
-        Page::serve(PageSettings {
-            homeserver_url: self.homeserver.url().to_owned(),
+        let user = |user: &User| PageUser {
             user_id: user.user_id().to_owned(),
             access_token: user.access_token().to_owned(),
-            rooms: self.chats.iter().map(room).collect(),
+        };
+        Page::serve(PageSettings {
+            homeserver_url: self.homeserver.url().to_owned(),
+            users: self.users.iter().chain([&self.admin]).map(user).collect(),
         })
         .await
     }

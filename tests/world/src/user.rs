@@ -34,6 +34,22 @@ impl User {
     }
 }
 
+impl User {
+    /// Waits for the invitation to a 1:1 room of a ghost's, and accepts it.
+    pub async fn accept_invitation_of(&self, ghost: &str, limit: Duration) -> anyhow::Result<String> {
+        let invited = |_: &str, state: &[Value]| {
+            state.iter().any(|event| {
+                event["type"] == "m.room.member"
+                    && event["state_key"] == self.client.user_id()
+                    && event["sender"] == ghost
+                    && event["content"]["is_direct"] == true
+            })
+        };
+        let room = self.client.wait_for_invitation(limit, invited).await?;
+        self.client.join(&room).await
+    }
+}
+
 impl Deref for User {
     type Target = MatrixClient;
 

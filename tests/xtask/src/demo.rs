@@ -1,9 +1,10 @@
-//! The main job before one's eyes: a message crosses each way.
+//! The main job before one's eyes: one of everything crosses.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use unicode_width::UnicodeWidthStr as _;
 use world::{ClusterWorld, Crossing, span};
 
 use crate::{
@@ -16,11 +17,11 @@ use crate::{
 /// How long a message may take; far more than it should.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Shows a message cross each way, then lets you chat
+/// Shows one of everything cross, each looked at where it arrives, then lets you chat
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask demo                       on a local Kubernetes cluster (Linux, root, Go); Ctrl-C ends it
-  cargo xtask demo --exit                leaves after the crossing; fails if it did not happen
+  cargo xtask demo --exit                leaves after the crossing; fails if something did not cross, and names it
   cargo xtask demo --no-cluster          plain processes and SQLite
   cargo xtask demo --homeserver stub     without Python
   cargo xtask demo --context mine --ingress ingress-nginx/ingress-nginx-controller --registry HOST/PATH
@@ -31,7 +32,7 @@ files below the target folder (what the cluster is built from: below ~/.cache), 
 pub(crate) struct Demo {
     #[command(flatten)]
     world: WorldFlags,
-    /// Leave after the crossing, non-zero if it did not happen
+    /// Leave after the crossing, non-zero if something did not cross
     #[arg(long)]
     exit: bool,
 }
@@ -67,28 +68,42 @@ impl Demo {
                 answer(&format!("  {line}"));
             }
         }
-        let in_matrix =
-            running.cross_to_matrix(chat, "大家好，来自钉钉 (hello from DingTalk)", LIMIT).await?;
-        answer(&format!("\nDingTalk → Matrix, in {}", chat.title));
-        report(&in_matrix);
-        let in_dingtalk = running.cross_to_dingtalk(chat, "Hello from Matrix", LIMIT).await?;
-        answer(&format!("\nMatrix → DingTalk, in {}", chat.title));
-        report(&in_dingtalk);
+        answer(&format!("\nWhat crosses, in {} and in a 1:1 chat:", chat.title));
+        answer(&row(["what", "way", "after", "written", "arrived"]));
+        let tell = &mut |crossing: &Crossing| answer(&shown(crossing));
+        let crossings = running.show_crossings(chat, LIMIT, tell).await?;
+        answer(&format!("All {} crossed, and each was looked at on the other side.", crossings.len()));
         if !running.steps().is_empty() {
             say("\nWhat it took:");
             for step in running.steps() {
                 say(&step.to_string());
             }
         }
-        say(&format!("{:>10}  from the start until both messages had crossed", span(began.elapsed())));
+        say(&format!("{:>10}  from the start until all had crossed", span(began.elapsed())));
         Ok(running)
     }
 }
 
-fn report(crossing: &Crossing) {
-    answer(&format!("  {:<14}{}: {}", "written by", crossing.from, crossing.written));
-    answer(&format!("  {:<14}{}: {}", "arrived as", crossing.shown_as, crossing.read));
-    answer(&format!("  {:<14}{} ms", "after", crossing.took.as_millis()));
+/// Columns of a terminal that each cell is filled up to; what is longer is not cut.
+const WIDTHS: [usize; 5] = [8, 10, 8, 44, 0];
+
+/// A line of the table.
+fn row(cells: [&str; 5]) -> String {
+    let filled = cells.iter().zip(WIDTHS).map(|(cell, width)| {
+        // Chinese characters are two columns wide.
+        format!("{cell}{:1$}", "", width.saturating_sub(cell.width()))
+    });
+    format!("  {}", filled.collect::<Vec<_>>().join("  ").trim_end())
+}
+
+fn shown(crossing: &Crossing) -> String {
+    row([
+        crossing.what,
+        &crossing.way.to_string(),
+        &format!("{} ms", crossing.took.as_millis()),
+        &format!("{}: {}", crossing.from, crossing.written),
+        &format!("{}: {}", crossing.shown_as, crossing.read),
+    ])
 }
 
 /// What has become of the object, when the operator has heard from the bridge that it is linked.
@@ -132,4 +147,18 @@ async fn stay(running: &Running) -> anyhow::Result<()> {
     process::asked_to_stop().await?;
     say("Stopping.");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other_in_chinese_too() {
+        let latin = row(["text", "→ Matrix", "5 ms", "Wang: hello", "x"]);
+        let chinese = row(["text", "→ Matrix", "5 ms", "王海: 大家好", "x"]);
+        assert_eq!(latin.width(), chinese.width());
+        let long = row(["text", "→ Matrix", "5 ms", &"long ".repeat(20), "whole"]);
+        assert!(long.ends_with("long   whole"), "{long}");
+    }
 }

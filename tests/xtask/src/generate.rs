@@ -1,5 +1,8 @@
 //! Files that are printed from the sources. A new one is a line in [`FILES`].
 
+mod capabilities;
+mod screenshots;
+
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -12,11 +15,16 @@ use crate::{output::say, repo};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask generate           write what has changed
-  cargo xtask generate --check   write nothing; fail and name what is stale")]
+  cargo xtask generate --check   write nothing; fail and name what is stale
+  cargo xtask generate --screenshots
+                                 the pictures of docs/images, anew; the test of the pages takes them")]
 pub(crate) struct Generate {
     /// Write nothing; fail if a file is stale
     #[arg(long)]
     check: bool,
+    /// Take the screenshots of docs/images, and write nothing else
+    #[arg(long, conflicts_with = "check")]
+    screenshots: bool,
 }
 
 /// A generated file.
@@ -34,7 +42,7 @@ const FILES: &[Generated] = &[
     Generated { path: "docs/errors.md", text: || Ok(bridge_reference::codes::markdown()) },
     Generated { path: "docs/metrics.md", text: || Ok(bridge_reference::metrics::markdown()) },
     Generated { path: "docs/api/openapi.json", text: || Ok(bridge_reference::api::openapi()?) },
-    Generated { path: "docs/capabilities.md", text: || Ok(bridge_core::capability::markdown()) },
+    Generated { path: "docs/capabilities.md", text: capabilities::page },
     Generated { path: "docs/conditions.md", text: || Ok(dingtalk_crds::conditions_markdown()) },
     Generated { path: "crds/bridges.meldry.com_dingtalkbridges.yaml", text: definition },
     Generated {
@@ -88,8 +96,11 @@ fn configuration_schema() -> anyhow::Result<String> {
 }
 
 impl Generate {
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let root = repo::root();
+        if self.screenshots {
+            return screenshots::take(&root).await;
+        }
         let stale = stale(&root)?;
         if self.check {
             let names: Vec<&str> = stale.iter().map(|(path, _)| *path).collect();

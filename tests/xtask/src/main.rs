@@ -27,7 +27,7 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  cargo xtask demo                       a message crosses each way, then you can chat; Ctrl-C ends it
+  cargo xtask demo                       one of everything crosses, then you can chat; Ctrl-C ends it
   cargo xtask test                       everything CI checks
   cargo xtask test --quick               the same without the long end-to-end tests
   cargo xtask generate                   after a change of bridge/config
@@ -61,7 +61,7 @@ async fn run() -> ExitCode {
         Command::Up(up) => up.run().await,
         Command::Test(test) => test.run().await,
         Command::Bench(bench) => bench.run().await,
-        Command::Generate(generate) => generate.run(),
+        Command::Generate(generate) => generate.run().await,
         Command::Image(images) => images.run().await,
         Command::Tidy(tidy) => tidy.run(),
         Command::Cluster(cluster) => cluster.run().await,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::{Process, Spawn, free_port, wait_until};
@@ -52,6 +53,7 @@ impl Browser {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            "--hide-scrollbars",
             &profile,
         ];
         let options = json!({"binary": browser, "args": arguments});
@@ -128,6 +130,25 @@ impl Browser {
             last.contains(text).then_some(())
         });
         read.await.with_context(|| format!("{selector} reads: {last}"))
+    }
+
+    /// Gives the window the size of a screen, in CSS pixels, one pixel each.
+    pub(crate) async fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics});
+        self.call(Method::POST, "/goog/cdp/execute", Some(command)).await.map(drop)
+    }
+
+    /// Runs a script's body in the page; answers what it returns.
+    pub(crate) async fn run(&self, script: &str) -> anyhow::Result<Value> {
+        let body = json!({"script": script, "args": []});
+        self.call(Method::POST, "/execute/sync", Some(body)).await
+    }
+
+    /// What a person sees, as PNG.
+    pub(crate) async fn screenshot(&self) -> anyhow::Result<Vec<u8>> {
+        let picture = self.call(Method::GET, "/screenshot", None).await?;
+        STANDARD.decode(picture.as_str().unwrap_or_default()).context("the screenshot is no Base64")
     }
 
     /// Ends the browser.

@@ -13,6 +13,8 @@ mod events;
 #[cfg(test)]
 mod injection;
 #[cfg(test)]
+mod looks;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod secrets;

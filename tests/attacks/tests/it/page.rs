@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use world::{BROWSER_VARIABLE, Sent};
 
 use crate::browser::{Browser, ENTER};
+use crate::looks;
 use crate::stage::{LIMIT, Stage};
 
 /// The browser for tests, or nothing and a word about it.
@@ -73,6 +74,7 @@ async fn people_talk_through_the_two_pages() {
     let Some(program) = browser() else { return };
     let stage = Stage::build("page", "").await;
     let browser = Browser::start(&program, stage.world.dir()).await.unwrap();
+    looks::everything_that_crosses(&stage, &browser).await;
     on_the_page_of_dingtalk(&stage, &browser).await;
     on_the_page_of_matrix(&stage, &browser).await;
     browser.quit().await.unwrap();

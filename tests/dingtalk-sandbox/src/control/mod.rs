@@ -1,5 +1,6 @@
 //! The control API under `/_sandbox/`: what no DingTalk has and every test needs. See the crate's README.
 
+mod files;
 pub(crate) mod live;
 pub(crate) mod setup;
 mod stream;
@@ -8,8 +9,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, Query, State, rejection::JsonRejection},
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    extract::{DefaultBodyLimit, Query, State, rejection::JsonRejection},
+    http::{
+        StatusCode, Uri,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
@@ -81,18 +85,31 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/tokens/expire", post(expire_tokens))
         .route("/sent/expire", post(expire_sent))
         .route("/sessions/expire", post(expire_sessions))
-        .route("/files/expire", post(expire_files))
-        .route("/media/{id}", get(media))
-        .route("/pictures/{name}", get(picture))
+        .route("/files/expire", post(files::expire))
+        .route("/files", get(files::attached))
+        .route("/media/{id}", get(files::upload))
+        .route("/pictures/{name}", get(files::picture))
         .route("/live", get(live::live))
         .merge(setup::router())
         .merge(stream::router())
         .fallback(|uri: Uri| async move { ControlError::unknown("control path", uri.path()).into_response() })
         .layer(DefaultBodyLimit::max(256 << 20));
     Router::new()
-        .route("/", get(|| async { Html(include_str!("../page/index.html")) }))
+        .route("/", get(page))
+        .route("/page.js", get(|| async { script(include_str!("../page/page.js")) }))
+        .route("/content.js", get(|| async { script(include_str!("../page/content.js")) }))
         .route("/_sandbox/", get(|| async { text(include_str!("../../README.md")) }))
         .nest("/_sandbox", own)
+}
+
+/// The page loads and calls nothing but the sandbox.
+async fn page() -> Response {
+    const POLICY: &str = "default-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    ([(CONTENT_SECURITY_POLICY, POLICY)], Html(include_str!("../page/index.html"))).into_response()
+}
+
+fn script(text: &'static str) -> Response {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], text).into_response()
 }
 
 fn text(text: &'static str) -> Response {
@@ -221,27 +238,4 @@ async fn expire_sent(State(world): Shared, Query(query): Params) -> Outcome {
 async fn expire_sessions(State(world): Shared) -> Json<Value> {
     world.state().record(Entry::SessionsExpired);
     Json(json!({"ok": true}))
-}
-
-async fn expire_files(State(world): Shared) -> Json<Value> {
-    let mut state = world.state();
-    let files: Vec<_> = state.files.values().cloned().collect();
-    for mut file in files {
-        file.expired = true;
-        state.record(Entry::File(file));
-    }
-    Json(json!({"ok": true}))
-}
-
-/// A picture of one point, for people's `avatar`.
-async fn picture() -> Response {
-    const POINT: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\
-        \0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82";
-    ([(CONTENT_TYPE, "image/png")], POINT).into_response()
-}
-
-/// What a bridge uploaded, as it came.
-async fn media(State(world): Shared, Path(id): Path<String>) -> Result<Response, ControlError> {
-    let media = world.state().media.get(&id).cloned().ok_or_else(|| ControlError::unknown("media", &id))?;
-    Ok(([(CONTENT_TYPE, media.content_type)], media.bytes).into_response())
 }

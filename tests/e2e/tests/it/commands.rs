@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 use test_support::{RoomOptions, wait_until};
+use world::World;
 
 use crate::{
     direct::Direct,
-    stage::{self, LIMIT, new_group, run, unique},
+    stage::{self, LIMIT, new_group, on_synapse, run, unique},
 };
 
 #[test]
 fn every_command_answers_and_every_wrong_input_says_what_to_do() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let direct = Direct::open(world, world.admin()).await;
         let chat = &world.chats()[0];
         let (room_id, chat_id) = (&chat.room_id, &chat.chat_id);
@@ -69,8 +69,7 @@ fn every_command_answers_and_every_wrong_input_says_what_to_do() {
 
 #[test]
 fn bridge_says_what_is_missing_in_the_room() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let (admin, bot) = (world.admin(), world.bot_user_id());
         let direct = Direct::open(world, admin).await;
         let chat_id = new_group(world, "没有房间的群").await;
@@ -127,8 +126,7 @@ fn bridge_says_what_is_missing_in_the_room() {
 
 #[test]
 fn who_is_no_admin_is_refused_and_told_who_may() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let alice = &world.users()[0];
         let direct = Direct::open(world, alice).await;
         direct.expect("ping", &["Pong."]).await;
@@ -152,8 +150,7 @@ fn who_is_no_admin_is_refused_and_told_who_may() {
 }
 
 /// Whoever wrote it and whatever is wrong with it.
-async fn does_not_stay_readable(commands: &[&str]) {
-    let world = stage::synapse().await;
+async fn does_not_stay_readable(world: &World, commands: &[&str]) {
     let alice = &world.users()[0];
     let direct = Direct::open(world, alice).await;
     for command in commands {
@@ -165,17 +162,16 @@ async fn does_not_stay_readable(commands: &[&str]) {
 
 #[test]
 fn a_refused_or_incomplete_login_does_not_stay_readable() {
-    run(does_not_stay_readable(&[
-        "login key s3cret 5",
-        "login key s3cret",
-        "login key s3cret five",
-        "登录 key s3cret 5",
-    ]));
+    on_synapse(async |world| {
+        let commands =
+            ["login key s3cret 5", "login key s3cret", "login key s3cret five", "登录 key s3cret 5"];
+        does_not_stay_readable(world, &commands).await;
+    });
 }
 
 #[test]
 fn a_misspelt_login_does_not_stay_readable() {
-    run(does_not_stay_readable(&["logn key s3cret 5"]));
+    on_synapse(async |world| does_not_stay_readable(world, &["logn key s3cret 5"]).await);
 }
 
 #[test]

@@ -1,15 +1,9 @@
 //! Text crosses both ways, readable, with the right sender.
 
 use serde_json::{Value, json};
-use world::{BridgedChat, World};
+use world::World;
 
-use crate::stage::{self, LIMIT, answers, body, ghost, run, unique, wait_message, wait_sent, whole};
-
-/// The chat of these tests.
-async fn scene() -> (&'static World, &'static BridgedChat) {
-    let world = stage::synapse().await;
-    (world, &world.chats()[0])
-}
+use crate::stage::{LIMIT, answers, body, ghost, on_synapse, unique, wait_message, wait_sent, whole};
 
 async fn write(world: &World, message: &Value) -> String {
     let posted: Value = world.sandbox().post("messages", message).await.unwrap();
@@ -18,8 +12,8 @@ async fn write(world: &World, message: &Value) -> String {
 
 #[test]
 fn a_persons_messages_come_from_their_ghost_which_joins_once() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let person = &world.info().people[1];
         let texts: Vec<String> =
             ["你好 <b>&amp;</b>", "second\nline", "*third*"].iter().map(|text| unique(text)).collect();
@@ -45,8 +39,8 @@ fn a_persons_messages_come_from_their_ghost_which_joins_once() {
 
 #[test]
 fn a_matrix_text_comes_from_the_bot_with_its_writers_name() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let text = unique("1 < 2 && *no* _markup_ 你好");
         world.users()[0].send_text(&chat.room_id, &text).await.unwrap();
         let sent = wait_sent(world, chat, &text).await;
@@ -57,8 +51,8 @@ fn a_matrix_text_comes_from_the_bot_with_its_writers_name() {
 
 #[test]
 fn formatted_text_becomes_markdown_and_markdown_becomes_html() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let mark = unique("");
         let content = json!({
             "msgtype": "m.text",
@@ -94,8 +88,8 @@ fn formatted_text_becomes_markdown_and_markdown_becomes_html() {
 
 #[test]
 fn a_quote_answers_the_quoted_message_when_it_is_known_and_repeats_its_words_else() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let people = &world.info().people;
         let quote = |text: &str, of: &str| json!({"chat_id": chat.chat_id, "staff_id": people[1].staff_id, "text": text, "quote": of});
         // A person quotes a person.
@@ -139,8 +133,8 @@ fn a_quote_answers_the_quoted_message_when_it_is_known_and_repeats_its_words_els
 
 #[test]
 fn a_reply_from_matrix_quotes_one_line() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let person = &world.info().people[2];
         let (first, second) = (unique("what time?"), unique("at noon"));
         world
@@ -165,8 +159,8 @@ fn a_reply_from_matrix_quotes_one_line() {
 
 #[test]
 fn a_mentioned_ghost_is_mentioned_in_dingtalk() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let person = &world.info().people[0];
         // Its ghost is known once the person wrote; so is the reply address.
         let hello = unique("hello");
@@ -190,8 +184,8 @@ fn a_mentioned_ghost_is_mentioned_in_dingtalk() {
 
 #[test]
 fn a_mention_in_dingtalk_becomes_a_pill() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let people = &world.info().people;
         let hello = unique("hello");
         world.sandbox().write(&chat.chat_id, &people[0].staff_id, &hello).await.unwrap();
@@ -217,8 +211,8 @@ fn a_mention_in_dingtalk_becomes_a_pill() {
 
 #[test]
 fn a_kind_that_does_not_cross_is_visible() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let person = &world.info().people[3];
         write(
             world,

@@ -7,13 +7,8 @@ use world::{User, World};
 use crate::{
     direct::Direct,
     group::new_person,
-    stage::{self, LIMIT, body, run, unique, wait_message},
+    stage::{self, LIMIT, body, on_synapse, run, unique, wait_message},
 };
-
-fn ghost_of(world: &World, staff_id: &str) -> String {
-    let server = world.admin().user_id().split_once(':').unwrap().1;
-    format!("@dingtalk_{staff_id}:{server}")
-}
 
 /// A person writes to the bot in private.
 async fn write(world: &World, staff_id: &str, text: &str) {
@@ -22,19 +17,8 @@ async fn write(world: &World, staff_id: &str, text: &str) {
 
 /// Waits for the invitation to the room of a ghost's, and accepts it.
 pub(crate) async fn accept(world: &World, ghost: &str) -> String {
-    let admin = world.admin();
-    let invited = |_: &str, state: &[Value]| {
-        state.iter().any(|event| {
-            event["type"] == "m.room.member"
-                && event["state_key"] == admin.user_id()
-                && event["sender"] == ghost
-                && event["content"]["is_direct"] == true
-        })
-    };
     // Each look is a first sync, which takes Synapse long for somebody in many rooms.
-    let room = admin.wait_for_invitation(LIMIT * 3, invited).await.unwrap();
-    admin.join(&room).await.unwrap();
-    room
+    world.admin().accept_invitation_of(ghost, LIMIT * 3).await.unwrap()
 }
 
 /// What reached a person.
@@ -79,11 +63,10 @@ async fn texts(user: &User, room: &str, of: &str) -> Vec<String> {
 
 #[test]
 fn who_writes_in_private_gets_a_room_with_whoever_logged_in() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let name = unique("私聊");
         let staff_id = new_person(world, &name).await;
-        let ghost = ghost_of(world, &staff_id);
+        let ghost = world.ghost_of(&staff_id);
         let said: Vec<String> = (0..5).map(|number| unique(&format!("private-{number}"))).collect();
         for text in &said {
             write(world, &staff_id, text).await;
@@ -115,10 +98,9 @@ fn who_writes_in_private_gets_a_room_with_whoever_logged_in() {
 
 #[test]
 fn a_chat_begun_with_pm_is_the_one_the_person_answers_in() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let staff_id = new_person(world, &unique("先写")).await;
-        let ghost = ghost_of(world, &staff_id);
+        let ghost = world.ghost_of(&staff_id);
         let direct = Direct::open(world, world.admin()).await;
         direct.expect(&format!("pm {staff_id}"), &["is open: !"]).await;
         let room = accept(world, &ghost).await;
@@ -145,15 +127,14 @@ fn a_chat_begun_with_pm_is_the_one_the_person_answers_in() {
 
 #[test]
 fn pm_tells_people_apart_and_says_who_cannot_be_reached() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let direct = Direct::open(world, world.admin()).await;
         let name = unique("同名");
         let mut same = Vec::new();
         for _ in 0..2 {
             let staff_id = new_person(world, &name).await;
             write(world, &staff_id, "hello").await;
-            accept(world, &ghost_of(world, &staff_id)).await;
+            accept(world, &world.ghost_of(&staff_id)).await;
             same.push(staff_id);
         }
         direct.expect(&format!("pm {name}"), &["Several people", &same[0], &same[1]]).await;
@@ -165,7 +146,7 @@ fn pm_tells_people_apart_and_says_who_cannot_be_reached() {
         let gone = new_person(world, &unique("已离职")).await;
         let chat = json!({"event_type": "chat_add_member", "chat_id": world.chats()[0].chat_id, "staff_ids": [gone]});
         crate::group::happen(world, chat).await;
-        let known = ghost_of(world, &gone);
+        let known = world.ghost_of(&gone);
         let joined = wait_until(LIMIT, "the person to be known", async || {
             let members = world.admin().joined_members(&world.chats()[0].room_id).await.ok()?;
             members.contains_key(&known).then_some(())
@@ -184,11 +165,10 @@ fn pm_tells_people_apart_and_says_who_cannot_be_reached() {
 
 #[test]
 fn a_room_a_ghost_is_invited_to_becomes_the_chat() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let admin = world.admin();
         let staff_id = new_person(world, &unique("受邀")).await;
-        let ghost = ghost_of(world, &staff_id);
+        let ghost = world.ghost_of(&staff_id);
         let options = |encrypted| RoomOptions {
             is_direct: true,
             encrypted,
@@ -231,7 +211,7 @@ fn a_room_whose_creation_was_not_answered_is_found_again() {
     run(async {
         let world = stage::stub("direct-crash", |_| ()).await;
         let staff_id = new_person(&world, "一次").await;
-        let ghost = ghost_of(&world, &staff_id);
+        let ghost = world.ghost_of(&staff_id);
         let fault = json!({"path_contains": "/createRoom", "kind": "lose_answer", "count": 2});
         let url = format!("{}/_stub/faults", world.homeserver().url());
         let added = reqwest::Client::new().post(url).json(&fault).send().await.unwrap();

@@ -3,12 +3,11 @@
 use serde_json::{Value, json};
 use test_support::RoomOptions;
 
-use crate::stage::{self, LIMIT, body, run};
+use crate::stage::{self, LIMIT, body, on_synapse};
 
 #[test]
 fn who_starts_an_encrypted_chat_is_told_what_to_do_once() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         for is_direct in [true, false] {
             let options = RoomOptions {
                 is_direct,

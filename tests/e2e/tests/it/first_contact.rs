@@ -6,13 +6,12 @@ use test_support::{RoomOptions, wait_until};
 use crate::{
     database,
     direct::Direct,
-    stage::{self, LIMIT, body, new_group, run, unique},
+    stage::{self, LIMIT, body, new_group, on_synapse, unique},
 };
 
 #[test]
 fn what_was_written_before_bridging_follows_with_its_time_before_what_is_newer() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let (admin, sandbox) = (world.admin(), world.sandbox());
         let chat_id = new_group(world, "首次接触").await;
         let person = &world.info().people[0];

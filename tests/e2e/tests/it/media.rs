@@ -8,7 +8,7 @@ use world::{BridgedChat, HomeserverKind, StubMode, World};
 
 use crate::{
     direct_chats::accept,
-    stage::{self, LIMIT, body, ghost, run, unique, wait_message, wait_sent, whole},
+    stage::{self, LIMIT, body, ghost, on_synapse, run, unique, wait_message, wait_sent, whole},
 };
 
 /// A picture of 2 by 1 pixels.
@@ -69,8 +69,7 @@ async fn homeserver_fault(world: &World, fault: Option<Value>) {
 
 #[test]
 fn texts_and_pictures_come_in_order_from_the_ghost() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let chat = &world.chats()[2];
         let (first, last) = (unique("before"), unique("after"));
         let content = json!({"richText": [
@@ -102,8 +101,7 @@ fn texts_and_pictures_come_in_order_from_the_ghost() {
 
 #[test]
 fn voices_videos_and_files_come_as_what_they_are() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let room = one_to_one(world, 3).await;
         let staff_id = &world.info().people[3].staff_id;
         let send = async |kind: &str, bytes: &[u8], name: &str, text: &str| {
@@ -139,8 +137,7 @@ fn voices_videos_and_files_come_as_what_they_are() {
 
 #[test]
 fn cards_and_forwarded_messages_are_readable() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let chat = &world.chats()[2];
         let staff_id = &world.info().people[1].staff_id;
         let send = async |kind: &str, content: Value| {
@@ -255,15 +252,6 @@ fn a_file_is_shown_once_whatever_happens_on_its_way() {
     });
 }
 
-/// What the sandbox got for a media id.
-async fn uploaded(world: &World, media_id: &str) -> Vec<u8> {
-    let mut url = reqwest::Url::parse(world.sandbox().url()).unwrap();
-    url.path_segments_mut().unwrap().extend(["_sandbox", "media", media_id]);
-    let answer = reqwest::get(url).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK, "{media_id}");
-    answer.bytes().await.unwrap().to_vec()
-}
-
 /// Waits for the next message of a kind after a place in the list.
 async fn wait_kind(world: &World, chat: &BridgedChat, since: usize, msg_key: &str) -> dingtalk_sandbox::Sent {
     let call = format!("sent?since={since}");
@@ -277,8 +265,7 @@ async fn wait_kind(world: &World, chat: &BridgedChat, since: usize, msg_key: &st
 
 #[test]
 fn files_of_matrix_go_in_the_best_kind_after_their_senders_name() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let (chat, alice) = (&world.chats()[3], &world.users()[0]);
         let send = async |kind: &str, mut content: Value, bytes: &[u8]| {
             let uri = alice.upload("application/octet-stream", "x", bytes.to_vec()).await.unwrap();
@@ -293,7 +280,7 @@ fn files_of_matrix_go_in_the_best_kind_after_their_senders_name() {
         let introduced = wait_sent(world, chat, &caption).await;
         assert_eq!(introduced.text(), format!("[@Alice via Matrix] {caption}"));
         let picture = wait_kind(world, chat, introduced.index, "sampleImageMsg").await;
-        assert_eq!(uploaded(world, picture.body["photoURL"].as_str().unwrap()).await, PNG);
+        assert_eq!(world.sandbox().media(picture.body["photoURL"].as_str().unwrap()).await.unwrap(), PNG);
         let followed = wait_sent(world, chat, &after).await;
         assert!(introduced.index < picture.index && picture.index < followed.index, "in order");
 
@@ -302,7 +289,10 @@ fn files_of_matrix_go_in_the_best_kind_after_their_senders_name() {
         let introduced = wait_sent(world, chat, &name).await;
         let file = wait_kind(world, chat, introduced.index, "sampleFile").await;
         assert_eq!((&file.body["fileName"], &file.body["fileType"]), (&json!(name), &json!("pdf")));
-        assert_eq!(uploaded(world, file.body["mediaId"].as_str().unwrap()).await, b"%PDF-1.7 plan");
+        assert_eq!(
+            world.sandbox().media(file.body["mediaId"].as_str().unwrap()).await.unwrap(),
+            b"%PDF-1.7 plan"
+        );
 
         let name = unique("clip").replace(' ', "-") + ".mp4";
         let info = json!({"duration": 4_200, "w": 640, "h": 360});
@@ -310,8 +300,15 @@ fn files_of_matrix_go_in_the_best_kind_after_their_senders_name() {
         let introduced = wait_sent(world, chat, &name).await;
         let video = wait_kind(world, chat, introduced.index, "sampleVideo").await;
         assert_eq!((&video.body["duration"], &video.body["width"]), (&json!("5"), &json!("640")));
-        assert_eq!(uploaded(world, video.body["videoMediaId"].as_str().unwrap()).await, MP4);
-        assert!(uploaded(world, video.body["picMediaId"].as_str().unwrap()).await.starts_with(b"\x89PNG"));
+        assert_eq!(world.sandbox().media(video.body["videoMediaId"].as_str().unwrap()).await.unwrap(), MP4);
+        assert!(
+            world
+                .sandbox()
+                .media(video.body["picMediaId"].as_str().unwrap())
+                .await
+                .unwrap()
+                .starts_with(b"\x89PNG")
+        );
 
         let words = unique("cat waving");
         send("m.sticker", json!({"body": words, "info": {}}), PNG).await;

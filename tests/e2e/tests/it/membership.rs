@@ -7,13 +7,8 @@ use world::World;
 use crate::{
     direct::Direct,
     group::{bridged, happen, new_person, room},
-    stage::{self, LIMIT, run, sent, unique, wait_message, wait_sent, wait_told},
+    stage::{self, LIMIT, on_synapse, run, sent, unique, wait_message, wait_sent, wait_told},
 };
-
-fn ghost_of(world: &World, staff_id: &str) -> String {
-    let server = world.admin().user_id().split_once(':').unwrap().1;
-    format!("@dingtalk_{staff_id}:{server}")
-}
 
 /// Waits until a user is in a room, or is not; answers the name shown there.
 async fn wait_member(world: &World, room: &str, user: &str, present: bool) -> Option<String> {
@@ -28,13 +23,12 @@ async fn wait_member(world: &World, room: &str, user: &str, present: bool) -> Op
 
 #[test]
 fn people_who_come_and_go_come_and_go_in_the_room() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let chat = bridged(world, "成员").await;
         for shape in ["http", "legacy", "stream"] {
             let name = unique("新同事");
             let staff_id = new_person(world, &name).await;
-            let ghost = ghost_of(world, &staff_id);
+            let ghost = world.ghost_of(&staff_id);
             let event = |kind: &str| json!({"event_type": kind, "chat_id": chat.chat_id, "staff_ids": [staff_id], "shape": shape});
             happen(world, event("chat_add_member")).await;
             let shown = wait_member(world, &chat.room_id, &ghost, true).await;
@@ -57,8 +51,7 @@ fn people_who_come_and_go_come_and_go_in_the_room() {
 
 #[test]
 fn a_room_follows_its_chats_title_until_somebody_names_it() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let (admin, chat) = (world.admin(), bridged(world, "标题").await);
         let name = async || {
             let state = admin.state(&chat.room_id, "m.room.name", "").await.ok()??;
@@ -99,8 +92,7 @@ fn a_room_follows_its_chats_title_until_somebody_names_it() {
 
 #[test]
 fn a_disbanded_chat_says_so_refuses_messages_and_gives_its_room_away() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let chat = bridged(world, "解散").await;
         let alice = world.admin();
         happen(world, json!({"event_type": "chat_disband", "chat_id": chat.chat_id, "shape": "stream"}))
@@ -126,12 +118,11 @@ fn a_disbanded_chat_says_so_refuses_messages_and_gives_its_room_away() {
 
 #[test]
 fn who_leaves_the_organisation_leaves_its_rooms_and_a_new_name_is_shown_once() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let chats = [bridged(world, "离职一").await, bridged(world, "离职二").await];
         let name = unique("小林");
         let staff_id = new_person(world, &name).await;
-        let ghost = ghost_of(world, &staff_id);
+        let ghost = world.ghost_of(&staff_id);
         for chat in &chats {
             let event =
                 json!({"event_type": "chat_add_member", "chat_id": chat.chat_id, "staff_ids": [staff_id]});
@@ -167,8 +158,7 @@ fn who_leaves_the_organisation_leaves_its_rooms_and_a_new_name_is_shown_once() {
 
 #[test]
 fn what_is_recalled_in_dingtalk_is_told_unless_it_was_taken_back_here() {
-    run(async {
-        let world = stage::synapse().await;
+    on_synapse(async |world| {
         let (alice, chat) = (world.admin(), bridged(world, "撤回").await);
         let person = &world.info().people[0];
         for shape in ["http", "stream"] {

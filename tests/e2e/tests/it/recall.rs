@@ -2,14 +2,9 @@
 
 use serde_json::{Value, json};
 use test_support::wait_until;
-use world::{BridgedChat, World};
+use world::World;
 
-use crate::stage::{self, LIMIT, run, unique, wait_message, wait_sent, wait_told};
-
-async fn scene() -> (&'static World, &'static BridgedChat) {
-    let world = stage::synapse().await;
-    (world, &world.chats()[0])
-}
+use crate::stage::{self, LIMIT, on_synapse, unique, wait_message, wait_sent, wait_told};
 
 /// Waits until everything that DingTalk has of a message is taken back; answers how much it was.
 async fn wait_recalled(world: &World, text: &str) -> usize {
@@ -23,8 +18,8 @@ async fn wait_recalled(world: &World, text: &str) -> usize {
 
 #[test]
 fn a_redacted_message_is_taken_back_with_all_its_parts() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let alice = &world.users()[0];
         let kept = unique("kept");
         alice.send_text(&chat.room_id, &kept).await.unwrap();
@@ -40,8 +35,8 @@ fn a_redacted_message_is_taken_back_with_all_its_parts() {
 
 #[test]
 fn a_recall_whose_answer_is_lost_is_made_again() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let alice = &world.users()[0];
         let text = unique("lost recall");
         let event = alice.send_text(&chat.room_id, &text).await.unwrap();
@@ -58,8 +53,8 @@ fn a_recall_whose_answer_is_lost_is_made_again() {
 
 #[test]
 fn what_stays_in_dingtalk_is_said_in_the_room() {
-    run(async {
-        let (world, chat) = scene().await;
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
         let (admin, alice, person) = (world.admin(), &world.users()[0], &world.info().people[0]);
         let stays = "can still be read in DingTalk";
 

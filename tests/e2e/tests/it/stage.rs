@@ -1,14 +1,18 @@
 //! The worlds the promises are tried in. A world outlives the test that needs it first: all tests share a runtime.
 
 use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
     sync::LazyLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use test_support::wait_until;
 use tokio::{runtime::Runtime, sync::OnceCell};
-use world::{BridgedChat, HomeserverKind, Profile, Programs, Sent, StubMode, World, WorldOptions};
+use world::{
+    BridgedChat, HomeserverKind, Profile, Programs, ROOM_VERSIONS, Sent, StubMode, World, WorldOptions,
+};
 
 /// How long anything may take that has to happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -27,19 +31,47 @@ async fn start(mut options: WorldOptions) -> World {
     World::start(options, &|_| {}).await.unwrap()
 }
 
-/// The world with Synapse. Its tests run side by side: each keeps to its own chat and rooms.
-pub(crate) async fn synapse() -> &'static World {
-    static WORLD: OnceCell<World> = OnceCell::const_new();
-    WORLD
+/// Runs a test on Synapse with rooms of each version, side by side. Tests run beside each other in the same worlds:
+/// each keeps to its own chat and rooms.
+pub(crate) fn on_synapse(test: impl AsyncFn(&'static World)) {
+    run(async {
+        let on = async |number: usize| {
+            let world = synapse(number).await;
+            AssertUnwindSafe(test(world)).catch_unwind().await.map_err(|panic| {
+                eprintln!("failed in rooms of version {}", ROOM_VERSIONS[number]);
+                panic
+            })
+        };
+        let (first, second) = tokio::join!(on(0), on(1));
+        if let Err(panic) = first.and(second) {
+            resume_unwind(panic);
+        }
+    });
+}
+
+/// The world with Synapse and rooms of a version.
+async fn synapse(number: usize) -> &'static World {
+    static WORLDS: [OnceCell<World>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
+    WORLDS[number]
         .get_or_init(async || {
-            let mut options = e2e::options("it-synapse", HomeserverKind::synapse());
+            let version = ROOM_VERSIONS[number];
+            let kind = HomeserverKind::Synapse { room_version: Some(version.to_owned()) };
+            let mut options = e2e::options(&format!("it-synapse-{version}"), kind);
             options.webhook_from_files = true;
             // Reply addresses have to outlive the suite.
             options.sandbox_flags =
                 ["--session-seconds", "5400", "--groups", "4"].map(str::to_owned).to_vec();
-            start(options).await
+            let world = start(options).await;
+            assert_eq!(room_version(&world, &world.chats()[0].room_id).await, version);
+            world
         })
         .await
+}
+
+/// The version of a room.
+pub(crate) async fn room_version(world: &World, room: &str) -> String {
+    let create = world.admin().state(room, "m.room.create", "").await.unwrap().unwrap();
+    create["room_version"].as_str().unwrap().to_owned()
 }
 
 /// A world of one test or one file, with the stub.
@@ -112,10 +144,9 @@ pub(crate) fn answers(event: &Value) -> Option<&str> {
     event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"].as_str()
 }
 
-/// The ghost of a person; the sandbox's ids need no escapes.
+/// The ghost of a person.
 pub(crate) fn ghost(world: &World, person: usize) -> String {
-    let server = world.admin().user_id().split_once(':').unwrap().1;
-    format!("@dingtalk_{}:{server}", world.info().people[person].staff_id)
+    world.ghost_of(&world.info().people[person].staff_id)
 }
 
 /// A new group of the sandbox that the bot is in.

@@ -1,6 +1,6 @@
 //! Everything CI checks, in the order in which a fault is cheapest to find.
 
-mod install;
+pub(crate) mod install;
 mod programs;
 mod tally;
 
