@@ -63,8 +63,7 @@ const MATRIX_PRIVATE: View =
 /// What is missing in a view, or does not fit.
 async fn wrong(browser: &Browser, view: &View) -> anyhow::Result<Vec<String>> {
     let problems = browser.run(PROBLEMS).await?;
-    let mut wrong: Vec<String> =
-        problems.as_array().into_iter().flatten().map(|problem| problem.to_string()).collect();
+    let mut wrong: Vec<String> = problems.as_array().into_iter().flatten().map(ToString::to_string).collect();
     for (selector, least) in view.there {
         let count = browser.run(&format!("return document.querySelectorAll(`{selector}`).length")).await?;
         if count.as_u64().is_none_or(|count| count < *least) {
