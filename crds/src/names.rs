@@ -41,8 +41,28 @@ pub const WORKSPACE: &str = "bridges.meldry.com/workspace";
 /// Annotation of the pod template: digest of every input that the bridge reads at start. A change rolls the pod.
 pub const INPUTS: &str = "bridges.meldry.com/inputs";
 
+/// Annotation of a Deployment: digest of what the object itself contributes to its pod. A change of it is the tenant's and
+/// never waits for a wave.
+pub const OWN_INPUTS: &str = "bridges.meldry.com/own-inputs";
+
+/// Annotation of a Deployment: digest of the pod template as it was wanted.
+pub const TEMPLATE: &str = "bridges.meldry.com/template";
+
+/// Annotation of a Deployment: the platform's image, where the object names none of its own.
+pub const DEFAULT_IMAGE: &str = "bridges.meldry.com/default-image";
+
+/// Annotation of a Deployment: when the last change of the platform's came to it, under which release, and whether the
+/// bridge was available before.
+pub const STAGED: &str = "bridges.meldry.com/staged";
+
+/// Label of a `DingTalkBridge`: `"true"` makes it a canary, one of those that changes of the platform come to first.
+pub const CANARY: &str = "bridges.meldry.com/canary";
+
 /// Annotation of a `DingTalkBridge`: `"true"` takes the operator's hands off its children.
 pub const PAUSED: &str = "bridges.meldry.com/paused";
+
+/// Annotation of a `DingTalkBridge`: what is to be made anew, e.g. tokens.
+pub const ROTATE: &str = "bridges.meldry.com/rotate";
 
 /// Annotation of a `DingTalkBridge`: any new value makes the operator look at everything again; it is repeated in
 /// `status.reconcileRequestedAt`.
@@ -123,10 +143,22 @@ pub fn sealing_secret(name: &str) -> String {
     format!("dingtalk-{name}-sealing-key")
 }
 
+/// Name of the Secret that cert-manager puts the host's certificate into, unless another is named.
+#[must_use]
+pub fn tls_secret(name: &str) -> String {
+    format!("dingtalk-{name}-tls")
+}
+
 /// Name of the claim for the database file.
 #[must_use]
 pub fn data_claim(name: &str) -> String {
     format!("dingtalk-{name}-data")
+}
+
+/// Name of the `ConfigMap` beside the operator with what a person says of the rollout; `operator` is the operator's name.
+#[must_use]
+pub fn rollout_config_map(operator: &str) -> String {
+    format!("{operator}-rollout")
 }
 
 #[cfg(test)]
@@ -136,7 +168,7 @@ mod tests {
     #[test]
     fn the_longest_name_leaves_room_for_every_child() {
         let name = "a".repeat(MAX_NAME);
-        for make in [child, registration_secret, tokens_secret, sealing_secret, data_claim] {
+        for make in [child, registration_secret, tokens_secret, sealing_secret, data_claim, tls_secret] {
             assert!(make(&name).len() <= 63, "{}", make(&name));
         }
     }

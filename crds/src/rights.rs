@@ -49,6 +49,8 @@ pub struct Right {
 pub enum Name {
     /// The operator's Lease.
     Lease,
+    /// The `ConfigMap` with what a person says of the rollout.
+    Rollout,
 }
 
 /// A right of a watched namespace that a request shows, which most are.
@@ -144,6 +146,15 @@ pub const RIGHTS: &[Right] = &[
         proof: Proof::Request,
         why: "becoming and staying the leader, and noticing at once when it is let go",
     },
+    Right {
+        scope: Scope::Own,
+        group: "",
+        resource: "configmaps",
+        verbs: &["list", "watch"],
+        named: Some(Name::Rollout),
+        proof: Proof::Request,
+        why: "whether a person halts the rollout or lets it go on",
+    },
 ];
 
 /// A right that was used: group, resource (with its subresource) and verb.
@@ -192,6 +203,9 @@ fn rule(right: &Right) -> String {
     let name = match right.named {
         None => "",
         Some(Name::Lease) => "  resourceNames: [{{ include \"dingtalk-operator.lease\" . | quote }}]\n",
+        Some(Name::Rollout) => {
+            "  resourceNames: [{{ printf \"%s-rollout\" (include \"dingtalk-operator.lease\" .) | quote }}]\n"
+        }
     };
     format!(
         "# {why}\n- apiGroups: [\"{group}\"]\n  resources: [{resource}]\n{name}  verbs: [{}]\n",

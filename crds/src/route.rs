@@ -37,8 +37,8 @@ pub struct Ingress {
     #[schemars(extend("maxProperties" = 32))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
-    /// Secret with the host's certificate. Default: the platform's template; without either, the controller's own
-    /// certificate is used.
+    /// Secret with the host's certificate. Default: the platform's template; else `dingtalk-<name>-tls` where an annotation
+    /// asks cert-manager for a certificate; else the controller's own certificate is used.
     #[schemars(length(min = 1, max = 253))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_secret_name: Option<String>,

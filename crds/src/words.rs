@@ -106,6 +106,9 @@ reasons! {
         /// Children were written and the cluster has not followed yet.
         RollingOut [Progressing]
             "Wait.";
+        /// A change of the platform's, e.g. a new image, has not come to this object yet: it comes in waves.
+        WaitingForWave [Progressing]
+            "Wait; if it stays so, `kubectl dtb rollout status` tells what the rollout waits for.";
         /// There is nothing left to do.
         Settled [Progressing]
             "Nothing.";
@@ -218,6 +221,10 @@ reasons! {
         /// The operator is at work and nothing is held back.
         Active [Paused]
             "Nothing.";
+        /// The rollout of a change of the platform's was stopped because bridges failed with it, this one among them. Only
+        /// events have this reason.
+        RolloutHalted []
+            "Look at WorkloadAvailable. Set the change back, or correct it; `kubectl dtb rollout resume` goes on in spite of it.";
         /// Somebody else changed or deleted an object of the bridge; it was set back. Only events have this reason.
         DriftRepaired []
             "See who changes it: `kubectl get -o yaml --show-managed-fields`.";

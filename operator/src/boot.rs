@@ -23,13 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    http,
+    definition, http,
     lanes::Queue,
     observe::metrics::Metrics,
     reconcile::Reconciler,
     report::Reporter,
+    rollout::{self, Fleet},
     state::State,
-    watches::{Listener, Watches},
+    watches::{self, Listener, Watches},
 };
 
 /// What the operator calls itself in events.
@@ -86,24 +87,34 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         fence: fence.clone(),
         recorder: Recorder::spawn(clients.main.clone(), CONTROLLER, &identity, stop.clone()),
         reporter: Reporter::new()?,
+        fleet: Fleet::new(settings.rollout.clone(), operator_plan::release(&config.platform)),
         metrics: Metrics::new(),
+        definition: watch::Sender::default(),
         resync: settings.resync(),
         questions: Semaphore::new(QUESTIONS),
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?namespaces, "starting");
 
-    let (watches, mut events) = Watches::start(&clients, &namespaces, &stop);
+    let control = watches::Control {
+        namespace: namespace.clone(),
+        name: dingtalk_crds::names::rollout_config_map(&settings.leader_election.lease_name),
+    };
+    let (watches, mut events) = Watches::start(&clients, &namespaces, &control, &stop);
     let watches = Arc::new(watches);
     let listening = tokio::spawn({
         let reconciler = Arc::clone(&reconciler);
         async move {
-            let forget = |key: &crate::key::Key| reconciler.reporter.forget(key);
+            let forget = |key: &crate::key::Key| {
+                reconciler.reporter.forget(key);
+                reconciler.fleet.forget(key);
+            };
             let listener = Listener {
                 state: &reconciler.state,
                 queue: &reconciler.queue,
                 platform: &reconciler.platform,
                 gone: &forget,
                 http_routes: &reconciler.http_routes,
+                fleet: &reconciler.fleet,
             };
             while let Some(message) = events.recv().await {
                 listener.take(message);
@@ -129,6 +140,15 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
             let look = watches.look_for_http_routes(&reconciler.http_routes_wanted, &reconciler.http_routes);
             stop.run_until_cancelled(look).await
         }
+    });
+    tokio::spawn({
+        let (reconciler, stop) = (Arc::clone(&reconciler), stop.clone());
+        async move { stop.run_until_cancelled(rollout::run(reconciler)).await }
+    });
+    tokio::spawn({
+        let (reconciler, reader, stop) =
+            (Arc::clone(&reconciler), Reader::new(clients.main.clone()), stop.clone());
+        async move { stop.run_until_cancelled(definition::run(reconciler, reader)).await }
     });
     tokio::select! {
         () = watches.synced() => {
@@ -199,6 +219,8 @@ async fn work(
             tracing::info!(leads, "leadership");
             if leads {
                 reconciler.look_at_all();
+            } else {
+                reconciler.fleet.stand_by();
             }
         }
         tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use operator_plan::Platform;
+use operator_plan::{Platform, RolloutSettings};
 use serde::Deserialize;
 
 /// The file, read strictly.
@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: usize,
     /// How often each object is looked at although nothing is known to have changed; from memory, no request is made.
     pub(crate) resync_hours: u64,
+    /// How changes of the platform reach the bridges.
+    pub(crate) rollout: RolloutSettings,
 }
 
 impl Default for Settings {
@@ -43,6 +45,7 @@ impl Default for Settings {
             log: Log::default(),
             concurrency: 32,
             resync_hours: 10,
+            rollout: RolloutSettings::default(),
         }
     }
 }
@@ -127,7 +130,8 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Config> {
     parse(&text).map_err(|error| anyhow::anyhow!("{name}: {error}"))
 }
 
-fn parse(text: &str) -> anyhow::Result<Config> {
+/// Reads the file's text.
+pub(crate) fn parse(text: &str) -> anyhow::Result<Config> {
     let file: File = serde_saphyr::from_str(text)?;
     // Its own reading names every unknown key with the nearest known one.
     let platform = Platform::parse(&serde_saphyr::to_string(&file.platform)?)
@@ -138,6 +142,8 @@ fn parse(text: &str) -> anyhow::Result<Config> {
         "operator.concurrency is {}; write a number from 1 to 512",
         settings.concurrency
     );
+    let mistakes = settings.rollout.mistakes();
+    anyhow::ensure!(mistakes.is_empty(), "operator.{}", mistakes.join("\noperator."));
     Ok(Config { platform, settings })
 }
 

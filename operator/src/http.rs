@@ -58,6 +58,12 @@ async fn livez(State(pages): State<Pages>) -> impl IntoResponse {
 async fn readyz(State(pages): State<Pages>) -> impl IntoResponse {
     let problems =
         if *pages.synced.borrow() { without_kind(&pages.watches) } else { waiting(&pages.watches) };
+    if problems.is_empty() {
+        // It goes on serving with a definition of another version, and says so.
+        let mut lines = vec!["ok".to_owned()];
+        lines.extend(pages.reconciler.definition.borrow().sentences());
+        return (StatusCode::OK, format!("{}\n", lines.join("\n")));
+    }
     answer(&problems)
 }
 
@@ -94,6 +100,8 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
         metrics.queued(lane, pages.reconciler.queue.depth(lane));
     }
     metrics.objects(pages.reconciler.state.keys().len(), pages.reconciler.state.conditions());
+    metrics.definition(&pages.reconciler.definition.borrow());
+    metrics.rollout(pages.reconciler.fleet.standing());
     metrics.requests(&pages.counts);
     let mut sums: std::collections::BTreeMap<&str, (Duration, u64, usize)> =
         std::collections::BTreeMap::new();

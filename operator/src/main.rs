@@ -9,15 +9,19 @@
 mod boot;
 mod cli;
 mod config;
+mod definition;
 mod homeserver;
 mod http;
+mod http_route;
 mod key;
 mod kinds;
 mod lanes;
 mod observe;
+mod plugin;
 mod projection;
 mod reconcile;
 mod report;
+mod rollout;
 mod state;
 mod watches;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dingtalk_crds::names;
-use operator_plan::{Digest, PodSeen, Secret, Seen, SeenMore};
+use operator_plan::{Digest, Marks, PodSeen, Secret, Seen, SeenMore};
 use serde_json::Value;
 use zeroize::Zeroize as _;
 
@@ -42,6 +42,7 @@ fn count(value: &Value) -> i32 {
 /// What is remembered of a child. Secret values are copied into memory that is overwritten when dropped.
 pub(crate) fn seen(kind: &str, mut object: Value) -> Seen {
     let metadata = &object["metadata"];
+    let own = operator_cluster::project::project(&object, names::FIELD_MANAGER, None);
     let seen = Seen {
         uid: text(&metadata["uid"]).unwrap_or_default(),
         owner: owner(&object),
@@ -49,8 +50,8 @@ pub(crate) fn seen(kind: &str, mut object: Value) -> Seen {
         workspace: label(&object, names::WORKSPACE).map(str::to_owned),
         adopt: text(&metadata["annotations"][names::ADOPT]),
         deleting: metadata["deletionTimestamp"].is_string(),
-        digest: Digest(operator_cluster::project::live_digest(&object, names::FIELD_MANAGER)),
-        more: more(kind, &object),
+        digest: Digest(operator_cluster::project::digest(&own)),
+        more: more(kind, &object, &own),
     };
     if kind == "Secret" {
         wipe(&mut object["data"]);
@@ -68,12 +69,13 @@ fn wipe(value: &mut Value) {
     }
 }
 
-fn more(kind: &str, object: &Value) -> SeenMore {
+/// `own` is what of the object is the operator's.
+fn more(kind: &str, object: &Value, own: &Value) -> SeenMore {
     match kind {
         "Secret" => SeenMore::Secret(secret_values(object)),
-        "PersistentVolumeClaim" => claim(object),
-        "Deployment" => deployment(object),
-        "HTTPRoute" => SeenMore::HttpRoute { accepted: accepted(object) },
+        "PersistentVolumeClaim" => claim(object, own),
+        "Deployment" => deployment(object, own),
+        "HTTPRoute" => SeenMore::HttpRoute { accepted: crate::http_route::accepted(object) },
         _ => SeenMore::Nothing,
     }
 }
@@ -92,14 +94,15 @@ fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_)
 }
 
-fn claim(object: &Value) -> SeenMore {
+fn claim(object: &Value, own: &Value) -> SeenMore {
     let trouble = ["ControllerResizeError", "NodeResizeError"]
         .into_iter()
         .filter_map(|type_| condition(object, type_))
         .find(|condition| condition["status"] == "True")
         .and_then(|condition| text(&condition["message"]));
     SeenMore::Claim {
-        class: chosen_class(object),
+        // The storage class, if it is the operator that named it.
+        class: text(&own["spec"]["storageClassName"]),
         phase: text(&object["status"]["phase"]).unwrap_or_else(|| "Pending".to_owned()),
         requested: text(&object["spec"]["resources"]["requests"]["storage"]),
         capacity: text(&object["status"]["capacity"]["storage"]),
@@ -107,19 +110,14 @@ fn claim(object: &Value) -> SeenMore {
     }
 }
 
-/// The storage class, if it is the operator that named it.
-fn chosen_class(object: &Value) -> Option<String> {
-    let ours = operator_cluster::project::project(object, names::FIELD_MANAGER, None);
-    text(&ours["spec"]["storageClassName"])
-}
-
-fn deployment(object: &Value) -> SeenMore {
+fn deployment(object: &Value, own: &Value) -> SeenMore {
     let status = &object["status"];
     let containers = object["spec"]["template"]["spec"]["containers"].as_array();
     let container = containers.into_iter().flatten().find(|container| container["name"] == names::CONTAINER);
     SeenMore::Deployment {
         generation: number(&object["metadata"]["generation"]),
         observed: number(&status["observedGeneration"]),
+        replicas: count(&status["replicas"]),
         updated: count(&status["updatedReplicas"]),
         available: count(&status["availableReplicas"]),
         deadline_exceeded: condition(object, "Progressing")
@@ -128,21 +126,9 @@ fn deployment(object: &Value) -> SeenMore {
             .filter(|condition| condition["status"] == "True")
             .and_then(|condition| text(&condition["message"])),
         image: container.and_then(|container| text(&container["image"])),
+        template: Digest::of(&own["spec"]["template"]),
+        marks: Box::new(Marks::read(|name| object["metadata"]["annotations"][name].as_str())),
     }
-}
-
-fn accepted(object: &Value) -> Option<Result<(), String>> {
-    let parents = object["status"]["parents"].as_array()?;
-    let verdicts: Vec<&Value> = parents
-        .iter()
-        .filter_map(|parent| parent["conditions"].as_array())
-        .filter_map(|conditions| conditions.iter().find(|condition| condition["type"] == "Accepted"))
-        .collect();
-    if let Some(refused) = verdicts.iter().find(|verdict| verdict["status"] == "False") {
-        let words = [&refused["reason"], &refused["message"]].map(|word| word.as_str().unwrap_or_default());
-        return Some(Err(words.join(": ")));
-    }
-    verdicts.iter().any(|verdict| verdict["status"] == "True").then_some(Ok(()))
 }
 
 /// When a pod was made, and what is remembered of it.
@@ -156,8 +142,10 @@ pub(crate) fn pod(object: &Value) -> (String, PodSeen) {
     let unschedulable = condition(object, "PodScheduled")
         .filter(|condition| condition["status"] == "False")
         .and_then(|condition| text(&condition["message"]));
+    let ready = condition(object, "Ready").filter(|condition| condition["status"] == "True");
     let seen = PodSeen {
-        ready: condition(object, "Ready").is_some_and(|condition| condition["status"] == "True"),
+        ready: ready.is_some(),
+        ready_since: ready.and_then(|condition| condition["lastTransitionTime"].as_str()?.parse().ok()),
         unschedulable,
         waiting: waiting.map(|waiting| {
             (text(&waiting["reason"]).unwrap_or_default(), text(&waiting["message"]).unwrap_or_default())
@@ -216,7 +204,7 @@ mod tests {
         let object = json!({
             "metadata": {"uid": "u", "generation": 3},
             "spec": {"template": {"spec": {"containers": [{"name": "bridge", "image": "i:1"}]}}},
-            "status": {"observedGeneration": 2, "updatedReplicas": 1, "conditions": [
+            "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "conditions": [
                 {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
                 {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]},
         });
@@ -225,11 +213,14 @@ mod tests {
             SeenMore::Deployment {
                 generation: 3,
                 observed: 2,
+                replicas: 2,
                 updated: 1,
                 available: 0,
                 deadline_exceeded: true,
                 replica_failure: Some("exceeded quota".into()),
                 image: Some("i:1".into()),
+                template: Digest::of(&Value::Null),
+                marks: Box::default(),
             }
         );
     }
@@ -245,20 +236,5 @@ mod tests {
         assert_eq!(created, "2026-01-01T00:00:00Z");
         assert_eq!(pod.waiting, Some(("ImagePullBackOff".into(), "not found".into())));
         assert_eq!((pod.restarts, pod.last_end), (4, Some((2, "Error".into()))));
-    }
-
-    #[test]
-    fn one_refusal_of_a_parent_is_a_refusal() {
-        let route = |statuses: &[&str]| {
-            let parents: Vec<Value> = statuses
-                .iter()
-                .map(|status| json!({"conditions": [{"type": "Accepted", "status": status, "reason": "R", "message": "m"}]}))
-                .collect();
-            accepted(&json!({"status": {"parents": parents}}))
-        };
-        assert_eq!(route(&["True", "False"]), Some(Err("R: m".into())));
-        assert_eq!(route(&["True", "Unknown"]), Some(Ok(())));
-        assert_eq!(route(&["Unknown"]), None);
-        assert_eq!(accepted(&json!({})), None);
     }
 }

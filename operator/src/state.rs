@@ -63,6 +63,25 @@ pub(crate) struct Snapshot {
     pub(crate) expires: Option<Duration>,
 }
 
+impl Snapshot {
+    /// An object of which the cluster has nothing yet.
+    pub(crate) fn of(object: Arc<DingTalkBridge>) -> Self {
+        Self {
+            object,
+            seen: Children::default(),
+            refused: Children::default(),
+            applied: Children::default(),
+            pod: None,
+            references: References::new(),
+            rivals: Rivals::default(),
+            whoami: WhoamiFact::Unknown,
+            admin: AdminFact::Unknown,
+            report: ReportFact::Unknown,
+            expires: None,
+        }
+    }
+}
+
 /// What a change of the object means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ObjectChange {

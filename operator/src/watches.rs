@@ -21,6 +21,7 @@ use crate::{
     kinds,
     lanes::{Lane, Queue},
     projection,
+    rollout::{self, Fleet},
     state::{Known, State},
 };
 
@@ -46,6 +47,8 @@ pub(crate) enum Message {
     Secret(WatchEvent<()>),
     /// About a `ConfigMap` that is not the operator's.
     ConfigMap(WatchEvent<()>),
+    /// About the ConfigMap with what a person says of the rollout.
+    Rollout(WatchEvent<operator_plan::Control>),
     /// About nothing: all that was told before has been taken when this is answered.
     Mark(oneshot::Sender<()>),
 }
@@ -65,6 +68,12 @@ pub(crate) struct Pod {
     seen: PodSeen,
 }
 
+/// The ConfigMap with what a person says of the rollout.
+pub(crate) struct Control {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
 /// The watches of all namespaces.
 pub(crate) struct Watches {
     handles: Vec<(String, WatchHandle)>,
@@ -76,6 +85,7 @@ impl Watches {
     pub(crate) fn start(
         clients: &Clients,
         namespaces: &[String],
+        control: &Control,
         stop: &CancellationToken,
     ) -> (Self, mpsc::Receiver<Message>) {
         let (sink, events) = mpsc::channel(ROOM);
@@ -137,6 +147,14 @@ impl Watches {
                 watch::spawn(config_maps, |_, _| Ok(()), Message::ConfigMap, sink.clone(), stop.clone()),
             );
         }
+        let mut said = WatchSpec::new(clients.main.clone(), kinds::config_maps());
+        said.namespace = Some(control.namespace.clone());
+        said.fields = Some(format!("metadata.name={}", control.name));
+        let read = |_: &_, object: Value| Ok(rollout::read_control(&object["data"]));
+        handles.push((
+            "configmaps (rollout)".to_owned(),
+            watch::spawn(said, read, Message::Rollout, sink.clone(), stop.clone()),
+        ));
         (Self { handles, sink: sink.downgrade() }, events)
     }
 
@@ -195,7 +213,7 @@ fn pod_seen(object: &Value) -> Result<Pod, String> {
 }
 
 /// Which child of an instance a name is; `None` for a name that is no child's.
-fn child_of(kind: &str, name: &str, instance: &str) -> Option<ChildKind> {
+pub(crate) fn child_of(kind: &str, name: &str, instance: &str) -> Option<ChildKind> {
     ChildKind::ALL.into_iter().find(|child| child.kind() == kind && child.name(instance) == name)
 }
 
@@ -208,6 +226,7 @@ pub(crate) struct Listener<'a> {
     pub(crate) gone: &'a (dyn Fn(&Key) + Sync),
     /// Whether the cluster has `HTTPRoute`s.
     pub(crate) http_routes: &'a AtomicBool,
+    pub(crate) fleet: &'a Fleet,
 }
 
 impl Listener<'_> {
@@ -219,6 +238,11 @@ impl Listener<'_> {
             Message::Pod(event) => self.pod(event),
             Message::Secret(event) => self.reference(event, RefKey::Secret),
             Message::ConfigMap(event) => self.reference(event, RefKey::ConfigMap),
+            Message::Rollout(WatchEvent::Applied { value, .. }) => self.fleet.control(value),
+            Message::Rollout(WatchEvent::Deleted { .. } | WatchEvent::Missing) => {
+                self.fleet.control(operator_plan::Control::default());
+            }
+            Message::Rollout(WatchEvent::Malformed { .. } | WatchEvent::Synced) => {}
             Message::Mark(taken) => {
                 // Who asked may have gone.
                 let _ = taken.send(());

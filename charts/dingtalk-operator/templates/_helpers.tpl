@@ -68,4 +68,6 @@ operator:
     {{- toYaml .Values.operator.log | nindent 4 }}
   concurrency: {{ .Values.operator.concurrency }}
   resyncHours: {{ .Values.operator.resyncHours }}
+  rollout:
+    {{- toYaml .Values.rollout | nindent 4 }}
 {{- end }}

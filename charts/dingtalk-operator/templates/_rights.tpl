@@ -71,4 +71,9 @@
   resources: [leases]
   resourceNames: [{{ include "dingtalk-operator.lease" . | quote }}]
   verbs: [get, list, update, watch]
+# whether a person halts the rollout or lets it go on
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ printf "%s-rollout" (include "dingtalk-operator.lease" .) | quote }}]
+  verbs: [list, watch]
 {{- end }}

@@ -104,6 +104,30 @@ impl Reader {
         }
     }
 
+    /// The schema of a kind as the server publishes it; `None` when it publishes none. Every account may ask.
+    pub async fn schema(
+        &self,
+        group: &str,
+        version: &str,
+        kind: &str,
+        why: &'static str,
+    ) -> Result<Option<Value>, Failure> {
+        let path = format!("/openapi/v3/apis/{group}/{version}");
+        let call = Call::new(Method::GET, Verb::Get, path, why);
+        let body = match call.read(&self.client, TIMEOUT).await.map_err(Failure::from) {
+            Ok(body) => body,
+            Err(Failure::Gone { .. }) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let mut document: Value = serde_json::from_slice(&body)
+            .map_err(|error| Failure::unavailable(format!("the answer is no document: {error}")))?;
+        // `com.example.things.v1.Thing` for the kind Thing of the group things.example.com.
+        let reversed: Vec<&str> = group.rsplit('.').collect();
+        let name = format!("{}.{version}.{kind}", reversed.join("."));
+        let schema = document["components"]["schemas"][&name].take();
+        Ok(schema.is_object().then_some(schema))
+    }
+
     /// Whether a kind is served.
     pub async fn served(&self, resource: &ApiResource, why: &'static str) -> Result<bool, Failure> {
         #[derive(Deserialize)]

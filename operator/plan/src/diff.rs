@@ -73,8 +73,20 @@ const fn wave(kind: ChildKind) -> u8 {
     }
 }
 
-/// Children that differ. `hold` keeps the Deployment back.
-pub(crate) fn writes(facts: &Facts<'_>, children: &[Child<'_>], hold: bool) -> Vec<Change> {
+/// What a pod reads when it starts, and what lets it through to whom it calls. A pod that may not have a change of the
+/// platform's yet must not get it by a restart.
+pub(crate) const fn is_pods(kind: ChildKind) -> bool {
+    matches!(
+        kind,
+        ChildKind::RegistrationSecret
+            | ChildKind::ConfigMap
+            | ChildKind::Deployment
+            | ChildKind::NetworkPolicy
+    )
+}
+
+/// Children that differ. `hold` keeps the Deployment back, `stays` all that is a pod's and is there.
+pub(crate) fn writes(facts: &Facts<'_>, children: &[Child<'_>], hold: bool, stays: bool) -> Vec<Change> {
     // Nor is a claim made whose key could not be written.
     let keyless = children.iter().any(|child| {
         child.kind == ChildKind::SealingSecret && child.seen().is_none() && !child.due(facts.now)
@@ -82,6 +94,7 @@ pub(crate) fn writes(facts: &Facts<'_>, children: &[Child<'_>], hold: bool) -> V
     let mut writes: Vec<Change> = children
         .iter()
         .filter(|child| child.due(facts.now))
+        .filter(|child| !(stays && is_pods(child.kind) && child.seen().is_some()))
         .filter(|child| match child.kind {
             ChildKind::Deployment => !hold,
             ChildKind::Claim => !keyless || child.seen().is_some(),

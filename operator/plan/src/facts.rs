@@ -1,13 +1,16 @@
 //! All that a decision may look at.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bridge_config::Report;
-use dingtalk_crds::DingTalkBridge;
+use dingtalk_crds::{Difference, DingTalkBridge};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::{Children, Platform};
+use crate::{
+    Children, Platform,
+    rollout::{Marks, Turn},
+};
 
 /// A text that does not print and is overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,6 +92,8 @@ pub enum SeenMore {
         generation: i64,
         /// The generation that its controller has seen.
         observed: i64,
+        /// Pods, those of older templates included.
+        replicas: i32,
         /// Pods of the newest template.
         updated: i32,
         /// Pods that are available.
@@ -99,6 +104,10 @@ pub enum SeenMore {
         replica_failure: Option<String>,
         /// Image of the container.
         image: Option<String>,
+        /// Digest of the fields of its pod template that are the operator's.
+        template: Digest,
+        /// What it carries about the rollout that made it.
+        marks: Box<Marks>,
     },
     /// An `HTTPRoute`: whether its parents accepted it, and their words when not. `None`: they have not said.
     HttpRoute {
@@ -112,6 +121,8 @@ pub enum SeenMore {
 pub struct PodSeen {
     /// Whether it is ready.
     pub ready: bool,
+    /// Since when, if it is.
+    pub ready_since: Option<Timestamp>,
     /// Why no node takes it.
     pub unschedulable: Option<String>,
     /// Reason and message of the container's waiting state, e.g. `ImagePullBackOff`.
@@ -147,6 +158,15 @@ pub enum ReferenceFact {
         /// Values that were asked for and exist, by key; what is not UTF-8 in them is replaced.
         values: BTreeMap<String, Secret>,
     },
+}
+
+impl SeenMore {
+    /// Whether the only pod of a Deployment is one of its newest template, and available. While the old one goes, the
+    /// counts of both overlap.
+    pub fn has_followed(&self) -> bool {
+        matches!(self, Self::Deployment { generation, observed, replicas, updated, available, .. }
+            if observed >= generation && *updated > 0 && replicas == updated && available >= updated)
+    }
 }
 
 impl ReferenceFact {
@@ -250,6 +270,8 @@ pub struct OperatorInfo {
     pub namespace: String,
     /// Whether the cluster has the Gateway API's `HTTPRoute`.
     pub has_http_routes: bool,
+    /// Where the cluster's definition of the kind differs from this program's.
+    pub definition: Arc<Difference>,
 }
 
 /// Random texts for what does not exist yet. The caller makes them anew for each pass; what is not needed is dropped.
@@ -293,6 +315,8 @@ pub struct Facts<'a> {
     pub admin: &'a AdminFact,
     /// The bridge's word.
     pub report: &'a ReportFact,
+    /// Whether a change of the platform's may come to it now.
+    pub turn: Turn,
     /// Material for what does not exist yet.
     pub fresh: &'a Fresh,
     /// The time.

@@ -25,6 +25,7 @@ mod quantity;
 mod references;
 mod registration;
 mod resolve;
+mod rollout;
 mod standing;
 mod status;
 mod template;
@@ -37,12 +38,17 @@ pub use crate::{
         AdminFact, Digest, Facts, Fresh, LAST_EVENT_STEP, OperatorInfo, PodSeen, REFUSED_PAUSE, RefKey,
         ReferenceFact, References, Refusal, ReportFact, Rivals, Secret, Seen, SeenMore, WhoamiFact,
     },
+    notes::halted as halted_note,
     outcome::{AdminOrder, Ask, Change, Deletion, FinalizerChange, Note, NoteType, Plan, Wanted},
     plan::{host, plan},
     platform::{
         AdminApiDefaults, DingTalkDefaults, GatewayDefaults, HomeserverDefaults, ImageDefaults,
         IngressDefaults, NetworkPolicyDefaults, Platform, PlatformError, RegistrationDefaults, RouteDefaults,
         RouteType, StorageDefaults, WorkloadDefaults,
+    },
+    rollout::{
+        Control, Counts, Decision, Health, Marks, Member, RolloutSettings, Share, Staged, Turn, decide,
+        release,
     },
     template::Template,
 };

@@ -5,7 +5,8 @@ use dingtalk_crds::{Condition, ConditionStatus, ConditionType, DingTalkBridgeSta
 use crate::{Change, Facts, Note, NoteType, condition};
 
 /// Reasons that are a step on the way: nobody needs to look.
-const STEPS: [Reason; 12] = [
+const STEPS: [Reason; 13] = [
+    Reason::WaitingForWave,
     Reason::NotYetKnown,
     Reason::RollingOut,
     Reason::Settled,
@@ -55,6 +56,17 @@ fn note(type_: ConditionType, old: Option<&Condition>, new: &Condition) -> Optio
         _ => NoteType::Warning,
     };
     Some(Note { type_: type_of_note, reason, action: type_.as_str(), note: new.message.clone() })
+}
+
+/// What a bridge is told that failed with a change of the platform's, when the rollout halts because of it.
+pub fn halted() -> Note {
+    Note {
+        type_: NoteType::Warning,
+        reason: Reason::RolloutHalted,
+        action: "Rollout",
+        note: "this bridge was available and is not since a change of the platform's came to it, so the change goes no further: see WorkloadAvailable; set the change back, correct it, or go on with kubectl dtb rollout resume"
+            .to_owned(),
+    }
 }
 
 /// Children that somebody else changed and that are set back.

@@ -9,6 +9,7 @@ use crate::{
     Secret,
     children::ChildKind,
     facts::{Digest, RefKey},
+    rollout::Member,
 };
 
 /// What one object needs now.
@@ -31,6 +32,8 @@ pub struct Plan {
     /// `lasts` says which) are forgotten, and the next plan asks for those that are still needed. This is the shortest
     /// pause; the caller may lengthen it with each answer that is the same.
     pub look_again: Option<Duration>,
+    /// The object's part in a rollout of the platform's changes; `None` when it takes none.
+    pub member: Option<Member>,
 }
 
 /// A child as it should be. It does not print its content, which may be secret.
@@ -44,6 +47,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Digest of the pod template, for a Deployment.
+    pub fn template(&self) -> Digest {
+        Digest::of(&self.object["spec"]["template"])
+    }
+
     pub(crate) fn new(object: Value) -> Self {
         let digest = Digest::of(&object);
         Self { object, digest }

@@ -3,7 +3,8 @@
 use dingtalk_crds::{DataPolicy, DingTalkBridge, RegistrationMode, names};
 
 use crate::{
-    Facts, FinalizerChange, Plan, Platform, asks, deletion, diff, notes, resolve, status, visit::Visit,
+    Facts, FinalizerChange, Plan, Platform, asks, deletion, diff, notes, resolve, rollout, status,
+    visit::Visit,
 };
 
 /// What one object needs now.
@@ -18,7 +19,7 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
     let mut plan = Plan::default();
     if visit.open() {
         plan.finalizer = finalizer(facts);
-        plan.writes = diff::writes(facts, &children, visit.holds(&children));
+        plan.writes = diff::writes(facts, &children, visit.holds(&children), visit.stays());
         plan.deletions = diff::deletions(&children);
     }
     plan.asks = asks::asks(facts, &visit, &children);
@@ -30,6 +31,7 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
     }
     plan.notes.extend(notes::repairs(facts, &plan.writes));
     plan.status = status;
+    plan.member = rollout::member(facts, &visit);
     plan
 }
 

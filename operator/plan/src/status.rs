@@ -40,12 +40,27 @@ pub(crate) fn status(
     if let ReportFact::Report(report) = facts.report {
         reported(&mut new, report);
     }
+    let new = storable(facts, new);
     let same_conditions = of_ours(&old.conditions).eq(new.conditions.iter());
     let still = DingTalkBridgeStatus { conditions: old.conditions.clone(), ..new.clone() };
     if same_conditions && (still == old || is_only_a_newer_event(&old, &still)) {
         return None;
     }
     Some(new)
+}
+
+/// The status as the cluster can store it. One that drops a field would never look like the one that is wanted, and be
+/// written for ever.
+fn storable(facts: &Facts<'_>, status: DingTalkBridgeStatus) -> DingTalkBridgeStatus {
+    let definition = &facts.operator.definition;
+    if definition.lacking.is_empty() {
+        return status;
+    }
+    let pruned = serde_json::to_value(&status).ok().and_then(|mut value| {
+        definition.prune(&mut value);
+        serde_json::from_value(value).ok()
+    });
+    pruned.unwrap_or(status)
 }
 
 /// The operator's conditions of a status, in their order.

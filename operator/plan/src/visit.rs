@@ -11,6 +11,7 @@ use crate::{
     references::{Needed, Trouble},
     registration::{self, Held, Material},
     resolve,
+    rollout::{self, Pending},
     standing::{Me, Standing},
     workspace::{Invalid, Workspace},
 };
@@ -31,6 +32,8 @@ pub(crate) struct Visit {
     pub troubles: Vec<Trouble>,
     /// The children as they should be.
     pub wanted: Children<Option<Wanted>>,
+    /// What the wanted pod has to do with the one that is there.
+    pub pending: Pending,
 }
 
 impl Visit {
@@ -51,6 +54,7 @@ impl Visit {
             needed: Needed::default(),
             troubles: Vec::new(),
             wanted: Children::default(),
+            pending: Pending::Nothing,
         };
         let Ok(workspace) = &visit.workspace else { return visit };
         let held = Held {
@@ -71,14 +75,20 @@ impl Visit {
         visit.troubles = visit.needed.troubles(facts.references);
         visit.sealing_missing = material.sealing_key.is_none()
             && !matches!(standing(facts, ChildKind::SealingSecret), Standing::Foreign);
-        visit.wanted = build::build(&Plans {
+        let plans = Plans {
             workspace,
             material: &material,
             claim: ours(ChildKind::Claim),
             old_keys: &old_keys,
             references: visit.needed.pod_digest(facts.references),
             operator_namespace: &facts.operator.namespace,
-        });
+        };
+        visit.wanted = build::build(&plans);
+        if let Some(deployment) = visit.wanted.deployment.take() {
+            let there = ours(ChildKind::Deployment).map(|seen| &seen.more);
+            let staged = rollout::stage(facts, &plans, there, deployment);
+            (visit.wanted.deployment, visit.pending) = (Some(staged.0), staged.1);
+        }
         visit.material = Some(material);
         visit
     }
@@ -86,6 +96,11 @@ impl Visit {
     /// Whether children may be written and deleted.
     pub(crate) fn open(&self) -> bool {
         self.workspace.is_ok() && !self.paused
+    }
+
+    /// Whether what is the pod's stays as it is, since the platform's change has not come to it yet.
+    pub(crate) fn stays(&self) -> bool {
+        self.pending == Pending::Waits
     }
 
     /// All children with what is known about each.

@@ -141,6 +141,8 @@ pub(crate) struct Network {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub image: String,
+    /// Whether it is the platform's.
+    pub default_image: bool,
     pub pull_policy: Option<PullPolicy>,
     pub pull_secrets: Vec<String>,
     /// With canonical amounts.

@@ -2,6 +2,8 @@
 
 mod render;
 
+pub(crate) use self::render::stand_in;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -10,7 +12,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{boot, config, observe::logs};
+use crate::{boot, config, observe::logs, plugin};
 
 /// The Kubernetes operator of the DingTalk bridge
 #[derive(Debug, Parser)]
@@ -68,6 +70,11 @@ struct File {
 
 /// Runs the program; what goes wrong is written to standard error.
 pub(crate) fn main() -> ExitCode {
+    // kubectl starts its plugins under their own name.
+    let called = std::env::args_os().next().map(PathBuf::from);
+    if called.is_some_and(|name| name.file_stem() == Some(std::ffi::OsStr::new(plugin::NAME))) {
+        return ended(plugin::Cli::parse().run());
+    }
     let outcome = match Cli::parse().command {
         Command::Run(run) => start(run),
         Command::Crd => dingtalk_crds::definition_yaml()
@@ -75,6 +82,10 @@ pub(crate) fn main() -> ExitCode {
             .and_then(|text| print(&text)),
         Command::Render(render) => render.run(),
     };
+    ended(outcome)
+}
+
+fn ended(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -103,14 +114,14 @@ fn end_on_panic() {
 }
 
 /// Writes a text for people or scripts to standard output.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }
 
 /// Reads a file, or standard input for `-`.
-fn read_text(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     use std::io::Read as _;
     let mut text = String::new();
     if path == Path::new("-") {

@@ -1,20 +1,26 @@
 //! `render`: what would be made for an object, by the same code that makes it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Args;
 use dingtalk_crds::DingTalkBridge;
-use jiff::Timestamp;
-use operator_plan::{
-    AdminFact, Children, Facts, Fresh, OperatorInfo, References, ReportFact, Rivals, Secret, WhoamiFact,
-};
+use operator_plan::{Fresh, OperatorInfo, Secret, Turn};
 
 use super::{File, print, read_text};
-use crate::config;
+use crate::{config, reconcile::facts, state::Snapshot};
 
 /// What stands in for secrets that would be made.
-const MADE: &str = "made-by-the-operator-and-never-printed";
+pub(crate) fn stand_in() -> Fresh {
+    const MADE: &str = "made-by-the-operator-and-never-printed";
+    let made = || Secret::new(MADE);
+    Fresh {
+        as_token: made(),
+        hs_token: Secret::new(format!("{MADE}-2")),
+        status_token: made(),
+        sealing_key: made(),
+    }
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -42,32 +48,14 @@ impl Render {
         metadata.namespace.get_or_insert_with(|| self.namespace.clone());
         metadata.uid.get_or_insert_with(|| "00000000-0000-0000-0000-000000000000".to_owned());
         metadata.generation.get_or_insert(1);
-        let made = || Secret::new(MADE);
-        let fresh = Fresh {
-            as_token: made(),
-            hs_token: Secret::new(format!("{MADE}-2")),
-            status_token: made(),
-            sealing_key: made(),
+        let snapshot = Snapshot::of(Arc::new(object));
+        let operator = OperatorInfo {
+            namespace: "dingtalk-operator".to_owned(),
+            has_http_routes: true,
+            definition: Arc::default(),
         };
-        let (seen, refused, references) = (Children::default(), Children::default(), References::new());
-        let (rivals, whoami, admin) = (Rivals::default(), WhoamiFact::Unknown, AdminFact::Unknown);
-        let report = ReportFact::Unknown;
-        let plan = operator_plan::plan(&Facts {
-            object: &object,
-            platform: &config.platform,
-            operator: &OperatorInfo { namespace: "dingtalk-operator".to_owned(), has_http_routes: true },
-            seen: &seen,
-            refused: &refused,
-            applied: &Children::default(),
-            pod: None,
-            references: &references,
-            rivals: &rivals,
-            whoami: &whoami,
-            admin: &admin,
-            report: &report,
-            fresh: &fresh,
-            now: Timestamp::UNIX_EPOCH,
-        });
+        let plan =
+            operator_plan::plan(&facts(&snapshot, &config.platform, &operator, Turn::Waits, &stand_in()));
         if plan.writes.is_empty() {
             let status = plan.status.unwrap_or_default();
             let why = status.conditions.iter().find(|condition| condition.type_ == "Ready");

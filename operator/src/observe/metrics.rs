@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::lanes::Lane;
+use crate::{lanes::Lane, rollout::Standing};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
@@ -38,6 +38,11 @@ struct KindLabel {
 struct ConditionLabels {
     condition: String,
     status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
 }
 
 /// How a pass ended.
@@ -77,6 +82,9 @@ pub(crate) struct Metrics {
     watched: Family<KindLabel, Gauge>,
     bridges: Family<ConditionLabels, Gauge>,
     objects: Gauge,
+    rollout: Family<StateLabel, Gauge>,
+    rollout_halted: Gauge,
+    definition: Family<StateLabel, Gauge>,
     leader: Gauge,
 }
 
@@ -101,6 +109,9 @@ impl Metrics {
             watched: Family::default(),
             bridges: Family::default(),
             objects: Gauge::default(),
+            rollout: Family::default(),
+            rollout_halted: Gauge::default(),
+            definition: Family::default(),
             leader: Gauge::default(),
             registry: Registry::default(),
         };
@@ -148,6 +159,21 @@ impl Metrics {
         registry.register("cache_objects", "Objects that a watch knows", metrics.watched.clone());
         registry.register("bridges", "Objects by condition and status", metrics.bridges.clone());
         registry.register("objects", "DingTalkBridge objects", metrics.objects.clone());
+        registry.register(
+            "rollout_bridges",
+            "Bridges by how a change of the platform has come to them: done, moving, waiting, failed",
+            metrics.rollout.clone(),
+        );
+        registry.register(
+            "rollout_halted",
+            "1 while bridges wait for a change of the platform and none may go",
+            metrics.rollout_halted.clone(),
+        );
+        registry.register(
+            "definition_fields",
+            "Fields in which the cluster's definition of the kind differs from the operator's: lacking, unknown",
+            metrics.definition.clone(),
+        );
         registry.register(
             "leader",
             "1 while this process works, 0 while it stands by",
@@ -199,6 +225,27 @@ impl Metrics {
         self.bridges.clear();
         for ((condition, status), count) in conditions {
             self.bridges.get_or_create(&ConditionLabels { condition, status }).set(count);
+        }
+    }
+
+    /// How the rollout of a change of the platform stands.
+    pub(crate) fn rollout(&self, standing: Standing) {
+        let counts = standing.counts;
+        for (state, count) in [
+            ("done", counts.done),
+            ("moving", counts.moving),
+            ("waiting", counts.waiting),
+            ("failed", counts.failed),
+        ] {
+            self.rollout.get_or_create(&StateLabel { state }).set(signed(count));
+        }
+        self.rollout_halted.set(i64::from(standing.halted));
+    }
+
+    /// Where the cluster's definition of the kind differs.
+    pub(crate) fn definition(&self, difference: &dingtalk_crds::Difference) {
+        for (state, fields) in [("lacking", &difference.lacking), ("unknown", &difference.unknown)] {
+            self.definition.get_or_create(&StateLabel { state }).set(signed(fields.len()));
         }
     }
 

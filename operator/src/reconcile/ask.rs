@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use operator_cluster::{Failure, Key as ObjectKey, Meta};
+use operator_cluster::{Failure, Key as ObjectKey, Meta, Reader};
 use operator_plan::{AdminFact, AdminOrder, Ask, RefKey, ReferenceFact, ReportFact, Secret, WhoamiFact};
 use tokio::time::Instant;
 
@@ -40,7 +40,7 @@ impl Reconciler {
         for ask in asks {
             match ask {
                 Ask::Read { key: reference, values } => {
-                    self.read_reference(key, reference, values).await?;
+                    self.read_named(key, reference, values).await?;
                     asked.read = true;
                 }
                 Ask::Whoami { url, as_token, .. } => {
@@ -151,23 +151,33 @@ impl Reconciler {
         }
     }
 
-    async fn read_reference(&self, key: &Key, reference: &RefKey, values: &[String]) -> Result<(), Failure> {
-        let (resource, name) = match reference {
-            RefKey::Secret(name) => (kinds::secrets(), name),
-            RefKey::ConfigMap(name) => (kinds::config_maps(), name),
-        };
-        let object = ObjectKey { namespace: key.namespace().to_owned(), name: name.clone() };
-        let (rv, fact) = match self.reader.get(&resource, &object, "reference").await {
-            Ok(Some(live)) => {
-                let (keys, values) = projection::reference(&live, values);
-                let rv = Meta::of(&live).map_or(0, |meta| meta.version);
-                (rv, ReferenceFact::Present { keys, values })
-            }
-            Ok(None) => (0, ReferenceFact::Missing),
-            Err(Failure::Refused { denied: true, .. }) => (0, ReferenceFact::Denied),
-            Err(failure) => return Err(failure),
-        };
+    async fn read_named(&self, key: &Key, reference: &RefKey, values: &[String]) -> Result<(), Failure> {
+        let (rv, fact) = read_reference(&self.reader, key.namespace(), reference, values).await?;
         self.state.put_reference(key, reference, rv, fact);
         Ok(())
     }
+}
+
+/// Reads a Secret or `ConfigMap` that an object names: its version and what is known of it.
+pub(crate) async fn read_reference(
+    reader: &Reader,
+    namespace: &str,
+    reference: &RefKey,
+    values: &[String],
+) -> Result<(u64, ReferenceFact), Failure> {
+    let (resource, name) = match reference {
+        RefKey::Secret(name) => (kinds::secrets(), name),
+        RefKey::ConfigMap(name) => (kinds::config_maps(), name),
+    };
+    let object = ObjectKey { namespace: namespace.to_owned(), name: name.clone() };
+    Ok(match reader.get(&resource, &object, "reference").await {
+        Ok(Some(live)) => {
+            let (keys, values) = projection::reference(&live, values);
+            let rv = Meta::of(&live).map_or(0, |meta| meta.version);
+            (rv, ReferenceFact::Present { keys, values })
+        }
+        Ok(None) => (0, ReferenceFact::Missing),
+        Err(Failure::Refused { denied: true, .. }) => (0, ReferenceFact::Denied),
+        Err(failure) => return Err(failure),
+    })
 }

@@ -6,6 +6,8 @@
 mod ask;
 mod write;
 
+pub(crate) use self::ask::read_reference;
+
 use std::{
     sync::{
         Arc,
@@ -14,16 +16,18 @@ use std::{
     time::Duration,
 };
 
+use dingtalk_crds::Difference;
 use jiff::Timestamp;
 use operator_cluster::{Failure, Fence, Reader, Writer, events::Recorder};
-use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform, RouteType, Secret};
+use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform, RouteType, Secret, Turn};
 use tokio::time::Instant;
 
 use crate::{
     key::Key,
-    lanes::{Lane, Queue, Turn},
+    lanes::{self, Lane, Queue},
     observe::metrics::{Metrics, PassResult},
     report::Reporter,
+    rollout::Fleet,
     state::{Snapshot, State},
 };
 
@@ -45,6 +49,33 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// is news.
 const AFTER_GONE: Duration = Duration::from_secs(30);
 
+/// All that is known about an object now.
+pub(crate) fn facts<'a>(
+    snapshot: &'a Snapshot,
+    platform: &'a Platform,
+    operator: &'a OperatorInfo,
+    turn: Turn,
+    fresh: &'a Fresh,
+) -> Facts<'a> {
+    Facts {
+        object: &snapshot.object,
+        platform,
+        operator,
+        seen: &snapshot.seen,
+        refused: &snapshot.refused,
+        pod: snapshot.pod.as_ref(),
+        references: &snapshot.references,
+        applied: &snapshot.applied,
+        rivals: &snapshot.rivals,
+        whoami: &snapshot.whoami,
+        admin: &snapshot.admin,
+        report: &snapshot.report,
+        turn,
+        fresh,
+        now: now(),
+    }
+}
+
 /// Everything a pass needs.
 pub(crate) struct Reconciler {
     pub(crate) state: State,
@@ -59,6 +90,9 @@ pub(crate) struct Reconciler {
     pub(crate) fence: Fence,
     pub(crate) recorder: Recorder,
     pub(crate) reporter: Reporter,
+    pub(crate) fleet: Fleet,
+    /// Where the cluster's definition of the kind differs from this program's.
+    pub(crate) definition: tokio::sync::watch::Sender<Arc<Difference>>,
     pub(crate) metrics: Metrics,
     pub(crate) resync: Duration,
     /// Questions to homeservers and bridges at the same time.
@@ -74,7 +108,7 @@ struct Outcome {
 
 impl Reconciler {
     /// Makes the pass of an object whose turn has come.
-    pub(crate) async fn turn(self: Arc<Self>, turn: Turn) {
+    pub(crate) async fn turn(self: Arc<Self>, turn: lanes::Turn) {
         let began = Instant::now();
         self.metrics.waited(turn.lane, began - turn.since);
         let key = turn.key.clone();
@@ -88,7 +122,7 @@ impl Reconciler {
         self.queue.done(&key);
     }
 
-    async fn pass(self: &Arc<Self>, turn: &Turn) -> Outcome {
+    async fn pass(self: &Arc<Self>, turn: &lanes::Turn) -> Outcome {
         let key = &turn.key;
         let mut wrote = false;
         for _ in 0..MOST_ROUNDS {
@@ -98,7 +132,8 @@ impl Reconciler {
             if !self.http_routes.load(Ordering::Relaxed) && self.wants_http_route(&snapshot) {
                 self.http_routes_wanted.notify_one();
             }
-            let plan = self.plan(&snapshot);
+            let plan = self.plan(key, &snapshot);
+            self.fleet.tell(key, plan.member.clone(), plan.writes.is_empty());
             match self.carry_out(turn, &snapshot, plan, &mut wrote).await {
                 Ok(Step::Again) => {}
                 Ok(Step::Done { again }) => {
@@ -122,33 +157,19 @@ impl Reconciler {
         route.gateway.is_some() || (by_default && route.disabled != Some(true))
     }
 
-    fn plan(&self, snapshot: &Snapshot) -> Plan {
+    fn plan(&self, key: &Key, snapshot: &Snapshot) -> Plan {
         let operator = OperatorInfo {
             namespace: self.namespace.clone(),
             has_http_routes: self.http_routes.load(Ordering::Relaxed),
+            definition: Arc::clone(&self.definition.borrow()),
         };
         let fresh = fresh();
-        operator_plan::plan(&Facts {
-            object: &snapshot.object,
-            platform: &self.platform,
-            operator: &operator,
-            seen: &snapshot.seen,
-            refused: &snapshot.refused,
-            pod: snapshot.pod.as_ref(),
-            references: &snapshot.references,
-            applied: &snapshot.applied,
-            rivals: &snapshot.rivals,
-            whoami: &snapshot.whoami,
-            admin: &snapshot.admin,
-            report: &snapshot.report,
-            fresh: &fresh,
-            now: now(),
-        })
+        operator_plan::plan(&facts(snapshot, &self.platform, &operator, self.fleet.turn(key), &fresh))
     }
 
     async fn carry_out(
         self: &Arc<Self>,
-        turn: &Turn,
+        turn: &lanes::Turn,
         snapshot: &Snapshot,
         plan: Plan,
         wrote: &mut bool,

@@ -239,7 +239,7 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn publish(&self, snapshot: &Snapshot, notes: Vec<Note>) {
+    pub(crate) fn publish(&self, snapshot: &Snapshot, notes: Vec<Note>) {
         let metadata = &snapshot.object.metadata;
         for note in notes {
             self.recorder.publish(EventNote {

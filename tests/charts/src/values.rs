@@ -32,6 +32,8 @@ values! {
         watch: Option<Watch>,
         /// The operator itself.
         operator: Option<Operator>,
+        /// How a change of the platform reaches bridges that run.
+        rollout: Option<operator_plan::RolloutSettings>,
         /// The operator's pods.
         pod: Option<Pod>,
         /// Defaults for every bridge.

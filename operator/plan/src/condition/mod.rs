@@ -11,6 +11,7 @@ mod route;
 mod secrets;
 mod workload;
 
+pub(crate) use self::workload::is_broken;
 use dingtalk_crds::{Condition, ConditionStatus, ConditionType, Reason, names};
 
 use crate::{

@@ -4,9 +4,9 @@
 use dingtalk_crds::{ConditionStatus, Reason};
 
 use super::{Check, Verdict, View, checks, first};
-use crate::{ChildKind, SeenMore, standing::Standing, visit::standing};
+use crate::{ChildKind, SeenMore, diff::is_pods, standing::Standing, visit::standing};
 
-pub(super) const CHECKS: &[Check] = &[deleting, overdue, unwritten, rolling, settled];
+pub(super) const CHECKS: &[Check] = &[deleting, overdue, unwritten, rolling, waiting, settled];
 
 fn deleting(view: &View<'_>) -> Option<Verdict> {
     view.facts
@@ -34,7 +34,8 @@ fn unwritten(view: &View<'_>) -> Option<Verdict> {
     let held = view.visit.holds(view.children);
     let coming = view.children.iter().find(|child| {
         let waits = child.kind == ChildKind::Deployment && held
-            || child.kind == ChildKind::HttpRoute && !view.facts.operator.has_http_routes;
+            || child.kind == ChildKind::HttpRoute && !view.facts.operator.has_http_routes
+            || view.visit.stays() && is_pods(child.kind) && child.seen().is_some();
         child.wanted.is_some()
             && !waits
             && child.refused.is_none()
@@ -73,6 +74,15 @@ fn rolling(view: &View<'_>) -> Option<Verdict> {
         return None;
     };
     Some(Verdict::holds(Reason::RollingOut, message))
+}
+
+fn waiting(view: &View<'_>) -> Option<Verdict> {
+    (view.visit.open() && view.visit.stays()).then(|| {
+        Verdict::holds(
+            Reason::WaitingForWave,
+            "a change of the platform's, e.g. a new image, comes in waves and has not come to this object yet; what runs goes on running",
+        )
+    })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a check like the others")]

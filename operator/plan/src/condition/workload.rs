@@ -3,7 +3,7 @@
 use dingtalk_crds::{Reason, names};
 
 use super::{Check, Verdict, View, obstacle};
-use crate::{ChildKind, PodSeen, ReportFact, SeenMore, standing::Standing, visit::standing};
+use crate::{ChildKind, Facts, PodSeen, ReportFact, SeenMore, standing::Standing, visit::standing};
 
 /// All that the pod is made of and that is not a concern of its own.
 const OWN: [ChildKind; 5] = [
@@ -149,6 +149,19 @@ fn crashing(view: &View<'_>) -> Option<Verdict> {
             ),
         )
     })
+}
+
+/// Whether the pod cannot start by itself any more: what replaces it can only be better.
+pub(crate) fn is_broken(facts: &Facts<'_>) -> bool {
+    let waits = |pod: &PodSeen| {
+        pod.waiting
+            .as_ref()
+            .is_some_and(|(reason, _)| PULL.contains(&reason.as_str()) || reason == "CrashLoopBackOff")
+    };
+    let overdue = standing(facts, ChildKind::Deployment)
+        .ours()
+        .is_some_and(|seen| matches!(seen.more, SeenMore::Deployment { deadline_exceeded: true, .. }));
+    overdue || facts.pod.is_some_and(waits)
 }
 
 fn last_end(pod: &PodSeen) -> String {

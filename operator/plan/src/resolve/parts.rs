@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use dingtalk_crds::{
-    ConfigMapKeyRef, DingTalkBridgeSpec, ResourceList, Resources, SecretRef, Workload, names::keys,
+    ConfigMapKeyRef, DingTalkBridgeSpec, ResourceList, Resources, SecretRef, Workload,
+    names::{keys, tls_secret as tls_secret_name},
 };
 
 use super::{certificates, names::Names};
@@ -13,6 +14,9 @@ use crate::{
     quantity::Quantity,
     workspace::{CredentialsFrom, DatabaseFrom, Invalid, KeyOf, Pod, Route},
 };
+
+/// Annotations that ask cert-manager for a certificate.
+const ISSUERS: [&str; 2] = ["cert-manager.io/cluster-issuer", "cert-manager.io/issuer"];
 
 /// Certificates from `spec`, else from the platform. `fields` are their names.
 pub(super) fn ca(
@@ -116,9 +120,13 @@ pub(super) fn route(
                     )?),
                     (None, None) => None,
                 };
+            let annotations = merged(&default.annotations, own.annotations);
+            // cert-manager puts a certificate into the Secret that is named, and makes none where none is.
+            let is_asked = ISSUERS.iter().any(|issuer| annotations.contains_key(*issuer));
+            let tls_secret = tls_secret.or_else(|| is_asked.then(|| tls_secret_name(names.name)));
             Route::Ingress {
                 class: own.class_name.or_else(|| default.class_name.clone()),
-                annotations: merged(&default.annotations, own.annotations),
+                annotations,
                 tls_secret,
             }
         }
@@ -149,6 +157,7 @@ pub(super) fn pod(spec: &DingTalkBridgeSpec, platform: &Platform) -> Result<Pod,
         extra_env,
     } = spec.workload.clone().unwrap_or_default();
     let default = &platform.workload;
+    let default_image = image.is_none();
     let Some(image) = image.or_else(|| platform.image.reference.clone()) else {
         return Err(Invalid::default_missing(
             "spec.workload.image is not set and the platform has no image: set it, or image.reference in the operator's values",
@@ -166,6 +175,7 @@ pub(super) fn pod(spec: &DingTalkBridgeSpec, platform: &Platform) -> Result<Pod,
     }
     Ok(Pod {
         image,
+        default_image,
         pull_policy: image_pull_policy.or(platform.image.pull_policy),
         pull_secrets: distinct(pull_secrets),
         resources: amounts(resources.unwrap_or_else(|| default.resources.clone()))?,

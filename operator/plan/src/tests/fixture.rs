@@ -55,6 +55,8 @@ pub(crate) struct World {
     pub report: ReportFact,
     pub fresh: Fresh,
     pub now: jiff::Timestamp,
+    /// Whether a change of the platform's may come.
+    pub turn: Turn,
     /// What the homeserver will answer.
     pub homeserver: WhoamiFact,
     /// All notes so far, as `Type Reason action`.
@@ -74,7 +76,11 @@ impl World {
         Self {
             object,
             platform: Platform::parse(PLATFORM).unwrap(),
-            operator: OperatorInfo { namespace: "meldry-system".to_owned(), has_http_routes: true },
+            operator: OperatorInfo {
+                namespace: "meldry-system".to_owned(),
+                has_http_routes: true,
+                definition: std::sync::Arc::default(),
+            },
             seen: Children::default(),
             applied: Children::default(),
             refused: Children::default(),
@@ -87,6 +93,7 @@ impl World {
             report: ReportFact::Unknown,
             fresh: fresh(""),
             now: "2026-03-01T08:00:00.123Z".parse().unwrap(),
+            turn: Turn::Waits,
             homeserver: WhoamiFact::Accepted,
             told: Vec::new(),
             written: Vec::new(),
@@ -119,6 +126,7 @@ impl World {
             whoami: &self.whoami,
             admin: &self.admin,
             report: &self.report,
+            turn: self.turn,
             fresh: &self.fresh,
             now: self.now,
         }
@@ -180,15 +188,16 @@ impl World {
             capacity.clone_from(requested);
         }
         if let Some(Seen {
-            more: SeenMore::Deployment { generation, observed, updated, available, .. },
+            more: SeenMore::Deployment { generation, observed, replicas, updated, available, .. },
             ..
         }) = &mut self.seen.deployment
         {
             *observed = *generation;
+            *replicas = 1;
             *updated = 1;
             *available = 1;
         }
-        self.pod = Some(PodSeen { ready: true, ..PodSeen::default() });
+        self.pod = Some(PodSeen { ready: true, ready_since: Some(self.now), ..PodSeen::default() });
     }
 
     pub(crate) fn carry_out(&mut self, plan: &Plan) {
@@ -257,6 +266,7 @@ impl World {
             ChildKind::Deployment => SeenMore::Deployment {
                 generation,
                 observed: generation - 1,
+                replicas: 1,
                 updated: 0,
                 available: match old.as_ref().map(|seen| &seen.more) {
                     Some(SeenMore::Deployment { available, .. }) => *available,
@@ -265,6 +275,8 @@ impl World {
                 deadline_exceeded: false,
                 replica_failure: None,
                 image: text(&object["spec"]["template"]["spec"]["containers"][0]["image"]),
+                template: Digest::of(&object["spec"]["template"]),
+                marks: Box::new(Marks::read(|name| metadata["annotations"][name].as_str())),
             },
             ChildKind::HttpRoute => SeenMore::HttpRoute { accepted: Some(Ok(())) },
             _ => SeenMore::Nothing,

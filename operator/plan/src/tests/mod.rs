@@ -13,5 +13,6 @@ mod restricted;
 mod settings;
 mod status;
 mod vocabulary;
+mod waves;
 
 pub(crate) use fixture::World;

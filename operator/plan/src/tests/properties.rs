@@ -115,11 +115,18 @@ fn seen(child: ChildKind) -> impl Strategy<Value = Option<Seen>> {
                     ChildKind::Deployment => SeenMore::Deployment {
                         generation: i64::from(number),
                         observed: i64::from(noise[1]),
+                        replicas: 1,
                         updated: i32::from(number) % 3,
                         available: i32::from(noise[1]) % 2,
                         deadline_exceeded: noise[1] > 200,
                         replica_failure: (noise[1] > 230).then(|| "quota".to_owned()),
                         image: (noise[1] > 9).then(|| "image".to_owned()),
+                        template: Digest([noise[0]; 32]),
+                        marks: Box::new(Marks::read(|name| match (name, noise[1] % 3) {
+                            (names::STAGED, 0) => Some("2026-01-01T00:00:00Z r up"),
+                            (names::STAGED, _) | (_, 0) => None,
+                            _ => Some("0011223344556677"),
+                        })),
                     },
                     ChildKind::HttpRoute => SeenMore::HttpRoute {
                         accepted: match number % 3 {
@@ -150,6 +157,7 @@ fn pod() -> impl Strategy<Value = Option<PodSeen>> {
     let some = (any::<bool>(), text(), text(), any::<i32>()).prop_map(
         |(ready, unschedulable, waiting, restarts)| PodSeen {
             ready,
+            ready_since: None,
             unschedulable,
             waiting: waiting.map(|reason| (reason, String::new())),
             restarts,

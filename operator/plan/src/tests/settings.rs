@@ -20,6 +20,25 @@ fn config(world: &World) -> Config {
 }
 
 #[test]
+fn a_certificate_of_cert_manager_gets_a_secret_where_none_is_named() {
+    let secret = |spec: &str, platform: bool| {
+        let mut world = World::new(spec);
+        if !platform {
+            world.platform.route.ingress.tls_secret_name = None;
+        }
+        let plan = world.plan();
+        let ingress = plan.writes.iter().find(|change| change.child == crate::ChildKind::Ingress).unwrap();
+        ingress.wanted.object["spec"]["tls"][0]["secretName"].as_str().map(str::to_owned)
+    };
+    let asks = "workspace: acme\nroute: {ingress: {annotations: {cert-manager.io/issuer: ours}}}";
+    let names = "workspace: acme\nroute: {ingress: {tlsSecretName: mine, annotations: {cert-manager.io/issuer: ours}}}";
+    assert_eq!(secret(asks, false).as_deref(), Some("dingtalk-acme-tls"));
+    assert_eq!(secret(asks, true).as_deref(), Some("acme-tls"), "the platform's template");
+    assert_eq!(secret(names, false).as_deref(), Some("mine"));
+    assert_eq!(secret("workspace: acme", false), None);
+}
+
+#[test]
 fn spec_goes_over_the_platform_and_the_operator_over_both() {
     let mut world = with(json!({"queue": {"lanes": 16}, "log": {"filter": "debug"}}));
     world.platform.settings =

@@ -30,6 +30,7 @@ fn every_reason_is_used_somewhere() {
         include_str!("registration.rs"),
         include_str!("settings.rs"),
         include_str!("status.rs"),
+        include_str!("waves.rs"),
     ];
     // Told by snapshots, or by other words.
     let elsewhere = ["NotYetKnown", "Linked", "ImagePullFailed", "DriftRepaired"];

@@ -1,6 +1,6 @@
 //! The operator's file.
 
-use operator_plan::Platform;
+use operator_plan::{Platform, RolloutSettings};
 use serde_json::{Value, json};
 
 use crate::helm::{self, Object};
@@ -44,6 +44,8 @@ fn the_values_say_what_the_operator_takes_for_what_is_not_said() {
     let text = std::fs::read_to_string(charts_test::root().join(helm::OPERATOR).join("values.yaml")).unwrap();
     let values: Value = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(Platform::parse(&values["platform"].to_string()).unwrap(), Platform::default());
+    let rollout: RolloutSettings = serde_json::from_value(values["rollout"].clone()).unwrap();
+    assert_eq!(rollout, RolloutSettings::default());
 }
 
 #[test]
@@ -77,6 +79,10 @@ fn the_operator_is_told_its_namespaces_its_lease_and_its_address() {
             "log": {"filter": "info", "format": "text"},
             "concurrency": 32,
             "resyncHours": 10,
+            "rollout": {
+                "canaries": 1, "waveSize": "10%", "maxUnavailable": "5%", "soakSeconds": 60,
+                "failAfterSeconds": 300, "stopAfterFailures": 3,
+            },
         })
     );
     assert_eq!(rendered("").unwrap()["operator"]["namespaces"], json!([helm::NAMESPACE]));

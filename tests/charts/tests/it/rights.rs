@@ -27,7 +27,11 @@ fn rules(role: &Object) -> BTreeSet<Rule> {
 
 fn table(scope: Scope, lease: &str) -> BTreeSet<Rule> {
     let rule = |right: &rights::Right| {
-        let names = right.named.map(|rights::Name::Lease| vec![lease.to_owned()]).unwrap_or_default();
+        let names = match right.named {
+            None => Vec::new(),
+            Some(rights::Name::Lease) => vec![lease.to_owned()],
+            Some(rights::Name::Rollout) => vec![format!("{lease}-rollout")],
+        };
         let verbs = right.verbs.iter().map(|verb| (*verb).to_owned()).collect();
         (right.group.to_owned(), right.resource.to_owned(), verbs, names)
     };
@@ -102,6 +106,8 @@ fn the_lease_of_the_role_is_the_lease_of_the_file() {
         let lease = crate::file::file(&objects)["operator"]["leaderElection"]["leaseName"].clone();
         let names: BTreeSet<String> =
             roles(&objects).into_iter().flat_map(rules).flat_map(|(.., names)| names).collect();
-        assert_eq!(names.into_iter().map(Value::String).collect::<Vec<_>>(), [lease]);
+        let lease = lease.as_str().unwrap().to_owned();
+        let rollout = dingtalk_crds::names::rollout_config_map(&lease);
+        assert_eq!(names, BTreeSet::from([lease, rollout]));
     }
 }

@@ -1,6 +1,6 @@
 //! The API server for a person: an administrator, by `kubectl proxy`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cluster::Cluster;
 use reqwest::{Method, StatusCode, header};
@@ -10,10 +10,11 @@ use test_support::{Process, Spawn, wait_until};
 use crate::stage::LIMIT;
 
 /// The administrator's way to the API server.
+#[derive(Clone)]
 pub(crate) struct Api {
     base: String,
     http: reqwest::Client,
-    _proxy: Process,
+    _proxy: Arc<Process>,
 }
 
 /// The paths of the kinds that are used here.
@@ -23,6 +24,7 @@ pub(crate) fn path(kind: &str, namespace: &str, name: &str) -> String {
         "Secret" => ("/api/v1", "secrets"),
         "ConfigMap" => ("/api/v1", "configmaps"),
         "ServiceAccount" => ("/api/v1", "serviceaccounts"),
+        "Pod" => ("/api/v1", "pods"),
         "Service" => ("/api/v1", "services"),
         "PersistentVolumeClaim" => ("/api/v1", "persistentvolumeclaims"),
         "Deployment" => ("/apis/apps/v1", "deployments"),
@@ -69,7 +71,7 @@ impl Api {
             .await
             .unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        let api = Self { base: format!("http://127.0.0.1:{port}"), http, _proxy: proxy };
+        let api = Self { base: format!("http://127.0.0.1:{port}"), http, _proxy: Arc::new(proxy) };
         let ready = async || api.send(Method::GET, "/readyz", None).await.filter(|(code, _)| *code == 200);
         wait_until(LIMIT, "kubectl proxy", ready).await.unwrap();
         api

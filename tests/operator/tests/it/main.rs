@@ -2,7 +2,7 @@
 //! Each test needs Linux and root and says so where it cannot run.
 //!
 //! Most tests share one cluster and one operator, each with a namespace of its own. `outage` takes the API server away
-//! and has a cluster of its own; `rest`, `rights` and `leader` count what one process does and have operators of their
+//! and `upgrade` changes the definition, so they have clusters of their own; `rest`, `rights` and `leader` count what one process does and have operators of their
 //! own.
 
 #![expect(
@@ -15,18 +15,24 @@
 
 mod api;
 mod homeserver_stub;
+mod kubelet;
 mod operator;
 mod stage;
 
 mod admission;
+mod apart;
 mod deletion;
 mod drift;
 mod five_lines;
 mod foreign;
+mod gateway;
 mod homeserver;
 mod leader;
 mod outage;
+mod plugin;
 mod references;
 mod rest;
 mod rights;
 mod rivals;
+mod upgrade;
+mod waves;

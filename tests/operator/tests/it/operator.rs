@@ -29,6 +29,7 @@ pub(crate) struct Operator {
     spawn: Spawn,
     process: Option<Process>,
     user: String,
+    config: PathBuf,
     log: PathBuf,
     port: u16,
     audit_log: PathBuf,
@@ -82,7 +83,12 @@ impl Request {
 
 impl Operator {
     /// Makes namespaces, account and rights, and starts the program; it may not be ready yet.
-    pub(crate) async fn start(cluster: &Cluster, folder: &Path, setup: &Setup<'_>) -> Self {
+    pub(crate) async fn start(
+        cluster: &Cluster,
+        folder: &Path,
+        setup: &Setup<'_>,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let Setup { account, home, namespaces, homeservers } = *setup;
         let objects = rights(account, home, namespaces);
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
@@ -97,7 +103,7 @@ impl Operator {
         let (config, access) =
             (folder.join(format!("{account}.yaml")), folder.join(format!("{account}.kubeconfig")));
         std::fs::write(&access, kubeconfig.to_string()).unwrap();
-        let file = json!({
+        let mut file = json!({
             "platform": {
                 "baseDomain": "demo.localhost",
                 "homeserver": {"urlTemplate": format!("http://127.0.0.1:{homeservers}/{{workspace}}")},
@@ -112,6 +118,7 @@ impl Operator {
                 "health": {"listen": format!("127.0.0.1:{port}")},
             },
         });
+        change(&mut file);
         std::fs::write(&config, file.to_string()).unwrap();
         let log = folder.join(format!("{account}.log"));
         let spawn = Spawn::new(program())
@@ -125,7 +132,7 @@ impl Operator {
             .log(&log);
         let process = Some(spawn.start().await.unwrap());
         let user = format!("system:serviceaccount:{home}:{account}");
-        Self { spawn, process, user, log, port, audit_log: cluster.audit_log() }
+        Self { spawn, process, user, config, log, port, audit_log: cluster.audit_log() }
     }
 
     /// What a page answers, if anybody does.
@@ -175,6 +182,18 @@ impl Operator {
     /// Starts it again.
     pub(crate) async fn start_again(&mut self) {
         self.process = Some(self.spawn.start().await.unwrap());
+    }
+
+    /// Its file.
+    pub(crate) fn file(&self) -> String {
+        std::fs::read_to_string(&self.config).unwrap()
+    }
+
+    /// Changes its file; it is read at the next start.
+    pub(crate) fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let mut file: Value = serde_json::from_str(&self.file()).unwrap();
+        change(&mut file);
+        std::fs::write(&self.config, file.to_string()).unwrap();
     }
 
     /// Its log.
@@ -228,8 +247,10 @@ fn rights(account: &str, home: &str, namespaces: &[&str]) -> Vec<Value> {
     let rule = |right: &Right| {
         let mut rule =
             json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs});
-        if let Some(Name::Lease) = right.named {
-            rule["resourceNames"] = json!(["dingtalk-operator"]);
+        match right.named {
+            Some(Name::Lease) => rule["resourceNames"] = json!(["dingtalk-operator"]),
+            Some(Name::Rollout) => rule["resourceNames"] = json!(["dingtalk-operator-rollout"]),
+            None => {}
         }
         rule
     };

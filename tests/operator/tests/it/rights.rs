@@ -9,29 +9,11 @@ use test_support::wait_until;
 
 use crate::{
     api::{Api, text},
+    gateway::install_routes,
     stage::{LIMIT, shared},
 };
 
 const HERE: &str = "t-rights";
-
-/// `HTTPRoute`s without the rest of the Gateway API.
-const ROUTES: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: httproutes.gateway.networking.k8s.io
-  annotations: {api-approved.kubernetes.io: 'unapproved, a kind without a controller for a test'}
-spec:
-  group: gateway.networking.k8s.io
-  names: {kind: HTTPRoute, plural: httproutes, singular: httproute, listKind: HTTPRouteList}
-  scope: Namespaced
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-";
 
 /// Objects of somebody else under the names of all children of an object, so that each kind is looked at by its name.
 async fn in_the_way(api: &Api, of: &str) {
@@ -78,13 +60,7 @@ async fn deleted_here(api: &Api, kind: &str, name: &str) {
 fn every_granted_verb_is_used_and_every_used_verb_is_granted() {
     shared(async |shared| {
         let (stage, api) = (&shared.stage, &shared.stage.api);
-        stage.cluster.apply(ROUTES).await.unwrap();
-        let routes = "crd/httproutes.gateway.networking.k8s.io";
-        stage
-            .cluster
-            .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", routes])
-            .await
-            .unwrap();
+        install_routes(stage).await;
         // Somebody else leads until the lease runs out; until then the operator watches it.
         stage.cluster.kubectl(&["create", "namespace", "o-rights"]).await.unwrap();
         let spec = json!({"holderIdentity": "somebody", "leaseDurationSeconds": 5, "leaseTransitions": 0,

@@ -21,12 +21,15 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 /// The namespaces that the shared operator looks after; a test has one of its own.
 const NAMESPACES: &[&str] = &[
     "t-admission",
+    "t-apart",
     "t-deletion",
     "t-drift",
     "t-five",
     "t-foreign",
+    "t-gateway",
     "t-going",
     "t-homeserver",
+    "t-plugin",
     "t-references",
     "t-rivals",
 ];
@@ -66,8 +69,19 @@ impl Stage {
 
     /// An operator with an account and a lease of its own, that looks after these namespaces.
     pub(crate) async fn operator(&self, account: &str, home: &str, namespaces: &[&str]) -> Operator {
+        self.operator_with(account, home, namespaces, |_| {}).await
+    }
+
+    /// An operator with another file.
+    pub(crate) async fn operator_with(
+        &self,
+        account: &str,
+        home: &str,
+        namespaces: &[&str],
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> Operator {
         let setup = Setup { account, home, namespaces, homeservers: self.homeservers_port };
-        Operator::start(&self.cluster, self.folder(), &setup).await
+        Operator::start(&self.cluster, self.folder(), &setup, change).await
     }
 
     pub(crate) fn folder(&self) -> &Path {
