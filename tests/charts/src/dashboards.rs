@@ -118,6 +118,18 @@ fn fleet() -> Vec<Panel> {
             width: 4,
         },
         Panel {
+            title: "Rollout",
+            description: "Bridges by how a change of the platform has come to them. Those that wait run with what they had; failed ones halt it.",
+            kind: "timeseries",
+            unit: "short",
+            // The operator that stands by tells nothing.
+            queries: vec![
+                ("max by (state) (dingtalk_operator_rollout_bridges)".to_owned(), "{{state}}"),
+                ("max(dingtalk_operator_rollout_halted)".to_owned(), "halted"),
+            ],
+            width: 24,
+        },
+        Panel {
             title: "Messages sent",
             description: "By network and outcome.",
             kind: "timeseries",
