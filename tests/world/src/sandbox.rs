@@ -199,6 +199,14 @@ impl Sandbox {
         self.get(&format!("sent?since={since}")).await
     }
 
+    /// How the delivery of a person's message goes.
+    pub async fn delivery(&self, msg_id: &str) -> anyhow::Result<Value> {
+        // Ids are Base64; a plus in an address means a space.
+        let call = format!("deliveries?msg_id={}", msg_id.replace('+', "%2B"));
+        let mut all: Vec<Value> = self.get(&call).await?;
+        all.pop().context("the sandbox knows no delivery of the message")
+    }
+
     /// What a bridge uploaded under a media id.
     pub async fn media(&self, media_id: &str) -> anyhow::Result<Vec<u8>> {
         let mut url = reqwest::Url::parse(&self.url).context("the sandbox's address")?;

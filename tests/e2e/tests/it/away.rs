@@ -54,9 +54,8 @@ fn a_long_outage_is_told_once_in_the_rooms_that_may_have_missed_something() {
         let text = unique("into the outage");
         let id = world.sandbox().write(&chat.chat_id, &world.info().people[0].staff_id, &text).await.unwrap();
         wait_until(LIMIT, "attempts over some time", async || {
-            let call = format!("deliveries?msg_id={id}");
-            let tried: Vec<Value> = world.sandbox().get(&call).await.ok()?;
-            (tried[0]["attempts"].as_u64()? >= 5).then_some(())
+            let tried = world.sandbox().delivery(&id).await.ok()?;
+            (tried["attempts"].as_u64()? >= 5).then_some(())
         })
         .await
         .unwrap();

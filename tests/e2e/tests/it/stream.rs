@@ -158,19 +158,17 @@ fn a_kill_between_receipt_and_acknowledgement_doubles_nothing() {
         }
         // It has the first and is not believed.
         wait_until(LIMIT, "an attempt", async || {
-            let call = format!("deliveries?msg_id={}", ids[0]);
-            let tried: Vec<Value> = world.sandbox().get(&call).await.ok()?;
-            (tried[0]["attempts"].as_u64()? > 0).then_some(())
+            let tried = world.sandbox().delivery(&ids[0]).await.ok()?;
+            (tried["attempts"].as_u64()? > 0).then_some(())
         })
         .await
         .unwrap();
         world.bridge().kill().await.unwrap();
         all_once(&world, &texts).await;
         for id in ids {
-            let call = format!("deliveries?msg_id={id}");
             wait_until(LIMIT, "the acknowledgement", async || {
-                let tried: Vec<Value> = world.sandbox().get(&call).await.ok()?;
-                tried[0]["answered"].as_bool()?.then_some(())
+                let tried = world.sandbox().delivery(&id).await.ok()?;
+                tried["answered"].as_bool()?.then_some(())
             })
             .await
             .unwrap();
