@@ -61,7 +61,8 @@ pub const CANARY: &str = "bridges.meldry.com/canary";
 /// Annotation of a `DingTalkBridge`: `"true"` takes the operator's hands off its children.
 pub const PAUSED: &str = "bridges.meldry.com/paused";
 
-/// Annotation of a `DingTalkBridge`: what is to be made anew, e.g. tokens.
+/// Annotation of a `DingTalkBridge`: what is to be made anew, e.g. `appservice,sealing`; what follows an `@` tells one request
+/// from another.
 pub const ROTATE: &str = "bridges.meldry.com/rotate";
 
 /// Annotation of a `DingTalkBridge`: any new value makes the operator look at everything again; it is repeated in

@@ -32,13 +32,15 @@ impl Named {
     pub(super) async fn reconcile(&self, session: &Session) -> anyhow::Result<()> {
         let now = jiff::Timestamp::now().to_string();
         annotate(session, &self.name, names::RECONCILE, json!(now)).await?;
-        said(&self.name, &format!("is looked at again; status.reconcileRequestedAt becomes {now}"))
+        said(&self.name, &format!("is looked at again; its status repeats {now} when that is done"))
     }
 }
 
 pub(super) async fn rotate(session: &Session, name: &str, what: &str) -> anyhow::Result<()> {
-    annotate(session, name, names::ROTATE, json!(what)).await?;
-    said(name, &format!("rotates {what}; kubectl dtb status {name} tells how it goes"))
+    // The time behind it makes it another request than the last one.
+    let request = format!("{what}@{}", jiff::Timestamp::now().as_second());
+    annotate(session, name, names::ROTATE, json!(request)).await?;
+    said(name, &format!("is asked to rotate {what}; kubectl dtb status {name} tells what it says"))
 }
 
 async fn annotate(session: &Session, name: &str, annotation: &str, value: Value) -> anyhow::Result<()> {

@@ -70,11 +70,11 @@ enum Command {
     Suspend(change::Named),
     /// Start the bridge again
     Unsuspend(change::Named),
-    /// Make new tokens or a new sealing key
+    /// Ask for new tokens or a new sealing key
     Rotate {
         /// The object
         name: String,
-        /// What is made anew, e.g. appservice, webhook or sealing-key; docs/operator.md names them all
+        /// What is made anew: appservice, status, sealing, or several with commas between them
         what: String,
     },
     /// Make the operator look at everything again

@@ -116,8 +116,9 @@ fn without_empty(value: &mut Value) {
 }
 
 /// Fields of `spec` that never reach the pod.
-const OUTSIDE: [&[&str]; 5] = [
+const OUTSIDE: [&[&str]; 6] = [
     &["route"],
+    &["rotation"],
     &["networkPolicy"],
     &["dataPolicy"],
     &["database", "sqlite"],

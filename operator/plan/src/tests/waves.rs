@@ -180,6 +180,17 @@ fn what_an_object_contributes_itself_does_not_change_with_the_operators_version(
 }
 
 #[test]
+fn an_upgrade_from_the_release_before_restarts_no_pod() {
+    let world = World::running();
+    let SeenMore::Deployment { template, .. } = &world.seen.deployment.as_ref().unwrap().more else {
+        panic!()
+    };
+    // As release 0.1.0 wrote it. Another value means that an upgrade replaces the pods of all bridges, in waves: then the
+    // changelog says so.
+    assert_eq!(template.short(), "74748ec4b5289574");
+}
+
+#[test]
 fn who_failed_is_told_what_to_do() {
     let note = crate::halted_note();
     assert_eq!(note.reason.as_str(), "RolloutHalted");

@@ -112,7 +112,8 @@ pub(crate) fn rendered() -> &'static [Object] {
     &RENDERED
 }
 
-fn objects(text: &str) -> Vec<Object> {
+/// The objects of rendered manifests.
+pub(crate) fn objects(text: &str) -> Vec<Object> {
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     documents

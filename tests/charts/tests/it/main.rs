@@ -20,4 +20,5 @@ mod network;
 mod pods;
 mod rights;
 mod tilt;
+mod upgrade;
 mod values;
