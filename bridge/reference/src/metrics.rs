@@ -111,7 +111,7 @@ metrics! {
     ECHOES: "echoes", Counter, Count, [], "Events of the bridge's own users that came back";
     /// See the table.
     REFUSED: "refused", Counter, Count,
-        [("door", "`webhook`, `stream`, `stream_open`, `transactions`, `callback`, `file_link`, `status`, `api`"), ("code", "why: see errors.md")],
+        [("door", "`webhook`, `stream`, `stream_open`, `transactions`, `callback`, `file`, `file_link`, `status`, `api`"), ("code", "why: see errors.md")],
         "Requests and parts of messages that were refused, by door and reason";
     /// See the table.
     IGNORED_EVENTS: "ignored_events", Counter, Count, [], "Events of DingTalk that the bridge does nothing with";

@@ -40,6 +40,9 @@ pub(super) async fn carry(app: &App, row: Row<'_>, file: &mut ShowFile) -> Resul
         Some(carried) => Ok(carried),
         None => transfer(app, row, file, &user).await,
     };
+    if let Err(Failure::Told(FileProblem::Elsewhere, _)) = &carried {
+        app.metrics.refused("file", code::FILE_NOT_ALLOWED);
+    }
     let content = match carried {
         Ok(carried) => show(file, &carried),
         Err(Failure::Later(outcome)) => return Err(outcome),

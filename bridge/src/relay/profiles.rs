@@ -7,7 +7,7 @@ use bridge_core::clock::Timestamp;
 use bridge_core::ghost;
 use bridge_core::id::{PersonId, SenderId, StaffId};
 use bridge_core::portal::Chat;
-use bridge_dingtalk::error::{ApiError, BAN, Class};
+use bridge_dingtalk::error::{ApiError, BAN, Class, code};
 use bridge_matrix::client::Upload;
 use bridge_store::{Commit, Person, Profile, StoreError};
 use tokio::sync::mpsc;
@@ -179,6 +179,9 @@ async fn show(
                 uploaded.map_err(matrix)?.to_string()
             }
             Err(error) => {
+                if error.code == code::FILE_NOT_ALLOWED {
+                    app.metrics.refused("file", code::FILE_NOT_ALLOWED);
+                }
                 unless_final(&error, "a person's picture cannot be fetched")?;
                 profile.source = source;
                 return Ok(());

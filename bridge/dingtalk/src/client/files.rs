@@ -85,7 +85,7 @@ impl Client {
     }
 
     /// Begins to fetch a file from an address of [`Self::download_address`].
-    /// [`code::FILE_NOT_ALLOWED`] when the settings do not allow its host or it leads into a private network,
+    /// [`code::FILE_NOT_ALLOWED`] when the settings do not allow its host, or it leads into a private network or elsewhere,
     /// [`code::FILE_GONE`] when there is nothing any more.
     pub async fn fetch(&self, address: &Secret) -> Result<Fetched, ApiError> {
         let client = self.http.file_client(address.expose()).ok_or_else(not_allowed)?;
@@ -103,6 +103,8 @@ impl Client {
             }),
             // An object store refuses signatures that have expired by 403.
             403 | 404 | 410 => Err(ApiError::own(code::FILE_GONE, Class::WrongData, "the file is gone")),
+            // Redirects are not followed: where they lead was not looked at.
+            300..400 => Err(not_allowed()),
             status => {
                 Err(ApiError::own(&format!("http.{status}"), Class::Retry, "the file was not given out"))
             }

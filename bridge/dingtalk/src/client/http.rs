@@ -164,8 +164,6 @@ pub struct HttpClient {
 #[derive(Clone, Copy)]
 pub(super) enum Payload<'a> {
     None,
-    /// Asks for a picture.
-    Picture,
     Json(&'a [u8]),
     /// A message, behind its gate.
     Message(&'a [u8], &'a Gate),
@@ -303,7 +301,7 @@ impl HttpClient {
         };
         let mut gate = None;
         let mut request = match payload {
-            Payload::None | Payload::Picture => self.inner.request(Method::GET, address),
+            Payload::None => self.inner.request(Method::GET, address),
             Payload::Json(body) => post().body(body.to_vec()),
             Payload::Message(body, behind) => {
                 gate = Some(behind);
@@ -313,8 +311,7 @@ impl HttpClient {
                     .body(behind.body(Bytes::copy_from_slice(body)))
             }
         };
-        let accepted = if matches!(payload, Payload::Picture) { "image/*" } else { "application/json" };
-        request = request.header(reqwest::header::ACCEPT, accepted);
+        request = request.header(reqwest::header::ACCEPT, "application/json");
         if let Some(token) = token {
             let mut value = reqwest::header::HeaderValue::try_from(token).map_err(|_| {
                 ApiError::own(code::ANSWER_UNREADABLE, Class::Retry, "the token is no header value")

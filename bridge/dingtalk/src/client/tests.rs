@@ -398,6 +398,8 @@ async fn no_file_is_fetched_from_elsewhere() {
     for address in ["http://127.0.0.1:10/a", "https://evil.example/a", "http://169.254.169.254/latest"] {
         let error = client.fetch(&Secret::new(address)).await.unwrap_err();
         assert_eq!(error.code, code::FILE_NOT_ALLOWED, "{address}");
+        let error = client.picture(address).await.unwrap_err();
+        assert_eq!(error.code, code::FILE_NOT_ALLOWED, "{address}");
     }
     // A name below an allowed domain that leads inside.
     let mut options = options("http://127.0.0.1:9");
@@ -406,6 +408,35 @@ async fn no_file_is_fetched_from_elsewhere() {
     let client = Client::new(&options, clock).unwrap();
     let error = client.fetch(&Secret::new("http://localhost.localdomain/a")).await.unwrap_err();
     assert!(error.code == code::FILE_NOT_ALLOWED || error.message == "host name not found", "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (server, client, _) = with_tokens(|_| Reply::Json(302, String::new())).await;
+    let address = format!("{}/_files/elsewhere", server.base);
+    assert_eq!(client.fetch(&Secret::new(&*address)).await.unwrap_err().code, code::FILE_NOT_ALLOWED);
+    assert_eq!(client.picture(&address).await.unwrap_err().code, code::FILE_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_picture_is_bounded_and_known_by_its_bytes() {
+    let (server, client, _) = with_tokens(|seen| match () {
+        () if seen.line.contains("/good") => ok("GIF89a and so on"),
+        () if seen.line.contains("/large") => ok(&"GIF8".repeat(MAX_ANSWER_BYTES / 4 + 1)),
+        () if seen.line.contains("/page") => ok("<html>"),
+        () => Reply::Json(403, String::new()),
+    })
+    .await;
+    let at = |name: &str| format!("{}/{name}", server.base);
+    let picture = client.picture(&at("good")).await.unwrap();
+    assert_eq!((picture.content_type, &*picture.bytes), ("image/gif", &b"GIF89a and so on"[..]));
+    assert!(!server.seen("/good")[0].headers.contains("token"), "the address needs no token");
+    for (name, expected) in
+        [("large", code::ANSWER_TOO_LARGE), ("page", code::ANSWER_UNREADABLE), ("gone", code::FILE_GONE)]
+    {
+        let error = client.picture(&at(name)).await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.class), (expected, Class::WrongData), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,22 @@
 //! Who somebody is (API.md section 7).
 
+use std::time::Duration;
+
 use bridge_core::id::StaffId;
+use bridge_core::secret::Secret;
+use futures_util::StreamExt;
 
 use super::http::Payload;
-use super::{Api, Client};
+use super::{Api, Client, MAX_ANSWER_BYTES};
 use crate::error::{ApiError, Class, Effect, code};
 use crate::wire::json;
 
 /// Longest name and longest address kept, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 const MAX_ADDRESS_BYTES: usize = 2048;
+
+/// How long a picture may take: it is held in memory, so it is small.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A member of the organisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,25 +32,33 @@ pub struct User {
 pub struct Picture {
     /// What it is, by its first bytes.
     pub content_type: &'static str,
-    /// Its bytes, at most [`super::MAX_ANSWER_BYTES`].
+    /// Its bytes, at most [`MAX_ANSWER_BYTES`].
     pub bytes: Vec<u8>,
 }
 
 impl Client {
-    /// Fetches a person's picture. The address may be called only if it is DingTalk's ([`Self::allowed`]).
+    /// Fetches a person's picture, by the rules of [`Self::fetch`] for every address that came with a message.
     pub async fn picture(&self, address: &str) -> Result<Picture, ApiError> {
-        let answer = self.http.call_at(address, Payload::Picture, Effect::Reads).await?;
-        if answer.status != 200 {
-            let class = if answer.status >= 500 { Class::Retry } else { Class::WrongData };
-            return Err(ApiError::own(
-                &format!("http.{}", answer.status),
-                class,
-                "the picture was not given out",
-            ));
-        }
+        let address = Secret::new(address);
+        let bytes = async {
+            let mut body = self.fetch(&address).await?.body;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = body.next().await {
+                let broken = |_| ApiError::own(code::ANSWER_LOST, Class::Retry, "the picture broke off");
+                let chunk = chunk.map_err(broken)?;
+                if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                    let large = "the picture is too large";
+                    return Err(ApiError::own(code::ANSWER_TOO_LARGE, Class::WrongData, large));
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(bytes)
+        };
+        let late = |_| ApiError::own(code::ANSWER_LOST, Class::Retry, "the picture did not come in time");
+        let bytes = tokio::time::timeout(PATIENCE, bytes).await.map_err(late)??;
         let unknown = || ApiError::own(code::ANSWER_UNREADABLE, Class::WrongData, "not a picture");
-        let content_type = picture_type(&answer.body).ok_or_else(unknown)?;
-        Ok(Picture { content_type, bytes: answer.body })
+        let content_type = picture_type(&bytes).ok_or_else(unknown)?;
+        Ok(Picture { content_type, bytes })
     }
 
     /// `POST oapi/topapi/v2/user/get`; needs the scope `qyapi_get_member`.
