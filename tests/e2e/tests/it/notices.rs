@@ -118,3 +118,39 @@ fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
         world.stop().await.unwrap();
     });
 }
+
+#[test]
+fn an_approval_that_was_taken_and_then_given_up_by_dingtalk_is_one_card() {
+    run(async {
+        let world = stage::stub("notices-failed", |_| ()).await;
+        let direct = Direct::open(&world, world.admin()).await;
+        let room = room(&world, Some("Notices")).await;
+        direct.expect(&format!("notices {room}"), &["are shown in", &room]).await;
+        let title = stage::unique("休假");
+        // Every push arrives, and every answer is lost: DingTalk gives it up and lists it.
+        let fault = json!({"target": "webhook", "kind": "lose_answer"});
+        let _: Value = world.sandbox().post("faults", &fault).await.unwrap();
+        let fields = json!({"processInstanceId": "one", "type": "start", "title": title});
+        happen(&world, json!({"event_type": "bpms_instance_change", "fields": fields})).await;
+        wait_message(&world, &room, &title).await;
+        let event = async || {
+            let all: Vec<dingtalk_sandbox::Event> = world.sandbox().get("events").await.ok()?;
+            all.into_iter().find(|event| event.body.to_string().contains(&title))
+        };
+        let given_up = wait_until(LIMIT, "the push to be given up", async || {
+            event().await.filter(|event| event.failed).map(drop)
+        });
+        given_up.await.unwrap();
+        // The next process asks for the list, and knows what stands there.
+        world.bridge().kill().await.unwrap();
+        let known = wait_until(LIMIT, "the list to be known", async || {
+            let fetched =
+                event().await?.fetched && stage::metric(&world, "failed_pushes_total", &[]).await == 1;
+            (fetched && stage::metric(&world, "duplicates_total", &[]).await >= 1).then_some(())
+        });
+        known.await.unwrap();
+        stage::wait_quiet(&world).await;
+        assert_eq!(stage::messages(&world, &room, &title).await.len(), 1);
+        world.stop().await.unwrap();
+    });
+}
