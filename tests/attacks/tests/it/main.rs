@@ -11,6 +11,8 @@ mod crowd;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod injection;
 #[cfg(test)]
 mod looks;
@@ -20,5 +22,7 @@ mod page;
 mod secrets;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod stream;
 #[cfg(test)]
 mod transactions;
