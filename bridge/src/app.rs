@@ -109,6 +109,8 @@ pub(crate) struct Health {
     silence: Mutex<Option<Silence>>,
     /// DingTalk says that no address is subscribed.
     subscription_gone: AtomicBool,
+    /// How many rows do not open with the current sealing key alone; none until they are counted.
+    old_keys: Mutex<Option<u64>>,
     /// When the main loop last turned, for the liveness probe.
     pub(crate) heartbeat: AtomicI64,
 }
@@ -134,6 +136,14 @@ impl Health {
 
     pub(crate) fn dingtalk(&self) -> Option<String> {
         self.dingtalk.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_rows_with_old_keys(&self, rows: u64) {
+        *self.old_keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+    }
+
+    pub(crate) fn rows_with_old_keys(&self) -> Option<u64> {
+        *self.old_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn heard(&self, kind: &str, now: Timestamp) {

@@ -30,7 +30,7 @@ use crate::media::link::Links;
 use crate::receiving::RECEIVE_SETTING;
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
-use crate::relay::{profiles, readback, sweep};
+use crate::relay::{profiles, readback, reseal, sweep};
 use crate::stream;
 use crate::{database, files};
 
@@ -127,6 +127,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(sweep::dingtalk(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(profiles::run(Arc::clone(&app), asked, stop_work.clone())),
         tokio::spawn(sweep::purge(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(reseal::run(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(away::failed::run(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(readback::run(Arc::clone(&app), Arc::clone(&lanes), ask_readback, stop_work.clone())),
     ];

@@ -4,9 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bridge_config::{Config, Database, DatabaseKind, SealingKey};
+use bridge_core::clock::Clock;
 use bridge_store::postgres::Waiting;
-use bridge_store::{Checked, Keyring, Store, StoreError, postgres, sqlite};
+use bridge_store::{
+    Checked, Copied, CopyProgress, Keyring, Place, ResealPosition, Restored, Sealing, Store, StoreError,
+    backup, postgres, sqlite,
+};
 
+use crate::boot::SystemClock;
 use crate::files;
 
 /// Opens it. With PostgreSQL this waits while the server is away or another process works; `tell` learns of it.
@@ -14,8 +19,20 @@ pub(crate) async fn open(
     config: &Config,
     tell: impl Fn(Waiting) + Send + Sync,
 ) -> anyhow::Result<Arc<dyn Store>> {
-    let (current, old) = sealing_keys(config)?;
-    let keys = Keyring::new(current, old);
+    open_with(config, true, tell).await
+}
+
+/// Opens it, or says why that is not possible now.
+pub(crate) async fn open_now(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    open_with(config, false, |_| ()).await
+}
+
+async fn open_with(
+    config: &Config,
+    wait: bool,
+    tell: impl Fn(Waiting) + Send + Sync,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let keys = keyring(config)?;
     let workspace = config.workspace.id.as_str();
     let feed_budget_bytes = config.queue.feed_memory.as_usize();
     let read_connections = config.database.read_connections;
@@ -32,6 +49,7 @@ pub(crate) async fn open(
             let options = postgres::Options {
                 feed_budget_bytes,
                 read_connections,
+                wait,
                 ..postgres::Options::new(server(&config.database, file)?, workspace)
             };
             postgres::open(options, keys, tell).await.map_err(|error| named(file, &error))?
@@ -49,13 +67,60 @@ pub(crate) async fn migrate(config: &Config) -> anyhow::Result<i64> {
     })
 }
 
+/// Copies one into another; `tell` learns how far it is.
+pub(crate) async fn copy(
+    from: &Config,
+    to: &Config,
+    tell: &(dyn Fn(CopyProgress) + Send + Sync),
+) -> anyhow::Result<Copied> {
+    let (source, target) = (&from.workspace.id, &to.workspace.id);
+    anyhow::ensure!(
+        source == target,
+        "the configurations are of two workspaces: {source} and {target}; only [database] may differ"
+    );
+    let (places, keys) = ((place(from)?, place(to)?), keyring(to)?);
+    Ok(bridge_store::copy(&places.0, &places.1, target.as_str(), keys, tell).await?)
+}
+
+/// Writes a copy of it into a new file; answers its size in bytes.
+pub(crate) async fn backup(config: &Config, file: &Path) -> anyhow::Result<u64> {
+    match config.database.kind() {
+        DatabaseKind::Sqlite(path) => Ok(backup::backup(path, file).await?),
+        DatabaseKind::PostgreSql(_) => anyhow::bail!(
+            "{}: back it up with the server's own tools, e.g. pg_dump --schema; `db copy` makes an SQLite file of it",
+            name(config)
+        ),
+    }
+}
+
+/// Puts a backup back, or takes what is there for one that was put back.
+pub(crate) async fn restore(config: &Config, file: Option<&Path>) -> anyhow::Result<Restored> {
+    let (workspace, now) = (config.workspace.id.as_str(), SystemClock.now());
+    match (file, config.database.kind()) {
+        (None, _) => Ok(backup::settle(&place(config)?, workspace, now).await?),
+        (Some(file), DatabaseKind::Sqlite(path)) => Ok(backup::restore(file, path, workspace, now).await?),
+        (Some(_), DatabaseKind::PostgreSql(_)) => anyhow::bail!(
+            "{}: put the backup back with the server's own tools, then run this without a file",
+            name(config)
+        ),
+    }
+}
+
+fn place(config: &Config) -> anyhow::Result<Place> {
+    Ok(match config.database.kind() {
+        DatabaseKind::Sqlite(path) => Place::Sqlite(path.to_owned()),
+        DatabaseKind::PostgreSql(file) => Place::Postgres(server(&config.database, file)?),
+    })
+}
+
 /// Looks whether it is sound and at which version.
 pub(crate) async fn check(config: &Config) -> anyhow::Result<Checked> {
+    let keys = keyring(config)?;
     Ok(match config.database.kind() {
-        DatabaseKind::Sqlite(path) => sqlite::check(path).await?,
-        DatabaseKind::PostgreSql(file) => {
-            postgres::check(&server(&config.database, file)?).await.map_err(|error| named(file, &error))?
-        }
+        DatabaseKind::Sqlite(path) => sqlite::check(path, keys).await?,
+        DatabaseKind::PostgreSql(file) => postgres::check(&server(&config.database, file)?, keys)
+            .await
+            .map_err(|error| named(file, &error))?,
     })
 }
 
@@ -81,6 +146,30 @@ fn server(database: &Database, file: &Path) -> anyhow::Result<postgres::Server> 
         statement_timeout: database.statement_timeout.get(),
         ..postgres::Server::new(files::secret("database.url_file", file)?)
     })
+}
+
+/// Seals anew what old keys sealed. `tell` learns how many rows are left, first of all of how many there are; answers
+/// what is left at the end, which is what does not open.
+pub(crate) async fn reseal(store: &dyn Store, tell: impl Fn(u64)) -> Result<Sealing, StoreError> {
+    let before = store.sealing().await?;
+    let mut left = before.rows_with_old_keys();
+    tell(left);
+    let mut position = (left > 0).then(ResealPosition::default);
+    while let Some(from) = position {
+        let step = store.reseal(from).await?;
+        left = left.saturating_sub(step.rows);
+        tell(left);
+        position = step.next;
+    }
+    // What commits removed or replaced meanwhile was not counted.
+    let after = store.sealing().await?;
+    tell(after.rows_with_old_keys());
+    Ok(after)
+}
+
+fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+    let (current, old) = sealing_keys(config)?;
+    Ok(Keyring::new(current, old))
 }
 
 /// The sealing key and those before it.

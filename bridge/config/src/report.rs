@@ -73,6 +73,9 @@ pub struct Report {
     /// Messages that were given up and wait for `retry`.
     #[serde(default)]
     pub failed_messages: u64,
+    /// Which keys the database needs; `None` until the rows are counted, and from a bridge that does not count them.
+    #[serde(default)]
+    pub sealing: Option<SealingReport>,
 }
 
 impl Report {
@@ -144,6 +147,14 @@ pub struct StreamReport {
     /// Why it does not stand.
     #[serde(default, with = "optional_text")]
     pub problem: Option<String>,
+}
+
+/// Which sealing keys the database needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealingReport {
+    /// Rows that do not open with the current key alone. At 0 the old keys can go.
+    pub rows_with_old_keys: u64,
 }
 
 /// Something that came from DingTalk.

@@ -2,6 +2,7 @@
 
 mod config;
 mod db;
+mod progress;
 pub(crate) mod registration;
 mod run;
 
@@ -36,7 +37,7 @@ enum Command {
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Bring the database up to date, or look whether it is sound.
+    /// Look after the database: bring it up to date, check it, move it, back it up.
     #[command(subcommand)]
     Db(db::Command),
 }

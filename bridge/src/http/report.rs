@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bridge_config::{
-    CredentialsSource, LastEvent, Organization, Queued, Report, StreamReport, Time, Waiting,
+    CredentialsSource, LastEvent, Organization, Queued, Report, SealingReport, StreamReport, Time, Waiting,
 };
 use bridge_core::clock::Timestamp;
 use bridge_core::reply::Queue;
@@ -102,6 +102,10 @@ fn report(app: &App, standing: &Standing, chats: &ChatFigures) -> Report {
             to_dingtalk: queued(standing.to_dingtalk(0)),
         },
         failed_messages: standing.failed(),
+        sealing: app
+            .health
+            .rows_with_old_keys()
+            .map(|rows_with_old_keys| SealingReport { rows_with_old_keys }),
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod outcome;
 pub(crate) mod profiles;
 pub(crate) mod readback;
 pub(crate) mod recall;
+pub(crate) mod reseal;
 pub(crate) mod send;
 pub(crate) mod settle;
 pub(crate) mod step;

@@ -176,6 +176,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         link,
         settings,
         unpark,
+        reseal,
     } = from;
     into.accept.extend(accept);
     into.done.extend(done);
@@ -196,6 +197,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.link = link.or(into.link.take());
     into.settings.extend(settings);
     into.unpark.extend(unpark);
+    into.reseal.extend(reseal);
 }
 
 /// Makes the step for one row.

@@ -13,6 +13,7 @@ use crate::inbox::InboxSeq;
 use crate::link::Link;
 use crate::messages::MessageMapping;
 use crate::outbox::{OutboxItem, OutboxRewrite, OutboxSeq, Settlement};
+use crate::sealing::ResealedRow;
 
 /// Everything one step changes, in one transaction: after a crash all of it is there or nothing.
 ///
@@ -61,6 +62,8 @@ pub struct Commit {
     pub settings: Vec<(String, Option<Secret>)>,
     /// Parked or maybe-sent rows that become queued again, with no attempts counted.
     pub unpark: Vec<OutboxSeq>,
+    /// Rows that were sealed anew with the current key. See [`crate::Store::reseal`].
+    pub reseal: Vec<ResealedRow>,
 }
 
 /// What a commit did.

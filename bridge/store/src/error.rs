@@ -11,10 +11,10 @@ use crate::seal::SealError;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds the lock.
-    #[error("database is in use by another process (lock file {path})")]
+    #[error("database is in use by another process ({lock})")]
     InUse {
-        /// The lock file.
-        path: PathBuf,
+        /// What it holds.
+        lock: String,
     },
     /// A file of the database cannot be made or opened.
     #[error("cannot open {path}: {source}")]
@@ -67,6 +67,15 @@ pub enum StoreError {
     /// The disk is full, the database is busy, or reading and writing fail.
     #[error("database: {0}")]
     Database(Arc<sqlx::Error>),
+    /// The target of a copy holds something else.
+    #[error("the target is not empty and holds something else than the source; name an empty one")]
+    NotEmpty,
+    /// A copy does not hold what its source holds; nothing of it was kept.
+    #[error("the copy of the table {table} differs from the source; nothing was kept")]
+    Differs {
+        /// The table.
+        table: &'static str,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -93,6 +102,8 @@ impl StoreError {
             Self::Server(_) => "database_server",
             Self::TakenOver => "database_taken_over",
             Self::Database(_) => "database_error",
+            Self::NotEmpty => "database_not_empty",
+            Self::Differs { .. } => "database_copy_differs",
             Self::Closed => "database_closed",
         }
     }

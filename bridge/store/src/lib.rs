@@ -17,7 +17,9 @@
 //! - bodies, operations, reply addresses, the app's secret and settings are never written unsealed ([`seal`]);
 //! - memory held for rows on their way is bounded ([`feed`]).
 
+pub mod backup;
 pub mod commit;
+pub mod copy;
 pub mod error;
 pub mod feed;
 pub mod figures;
@@ -28,12 +30,15 @@ pub mod messages;
 pub mod outbox;
 pub mod postgres;
 pub mod seal;
+pub mod sealing;
 pub mod sqlite;
 pub mod store;
 
 mod sql;
 
+pub use backup::Restored;
 pub use commit::{Commit, Committed};
+pub use copy::{Copied, CopyProgress, Place, copy};
 pub use error::StoreError;
 pub use feed::{Feed, FeedShare};
 pub use figures::{ChatFigures, Depth, HeldExpired, InboxDepth, OutboxDepth, Purged, Retention};
@@ -43,4 +48,5 @@ pub use link::{Link, LinkSource};
 pub use messages::{Direction, MessageMapping, Remote};
 pub use outbox::{Failed, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState, Settlement};
 pub use seal::{Keyring, SealError};
+pub use sealing::{ResealPosition, Resealed, ResealedRow, Sealing};
 pub use store::{Answer, Checked, Store};

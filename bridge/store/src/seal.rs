@@ -21,6 +21,9 @@ const HEAD: usize = 1 + ID + NONCE;
 /// Bytes a sealed value is longer than its text.
 pub const SEAL_OVERHEAD: usize = HEAD + TAG;
 
+/// What a sealed value says about its key.
+pub(crate) type KeyId = [u8; ID];
+
 /// Why a value does not open or cannot be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
@@ -51,7 +54,7 @@ impl SealError {
 }
 
 struct SealKey {
-    id: [u8; ID],
+    id: KeyId,
     // Wipes its copy of the key on drop.
     cipher: XChaCha20Poly1305,
 }
@@ -103,13 +106,24 @@ pub struct Place<'a> {
 /// A keyring for one workspace.
 pub struct Sealer {
     keys: Keyring,
+    /// The ids of the old keys, in their order.
+    old_ids: Vec<KeyId>,
     workspace: String,
 }
 
 impl Sealer {
     /// Binds a keyring to a workspace.
     pub fn new(keys: Keyring, workspace: impl Into<String>) -> Self {
-        Self { keys, workspace: workspace.into() }
+        let old_ids = keys.old.iter().map(|key| key.id).collect();
+        Self { keys, old_ids, workspace: workspace.into() }
+    }
+
+    pub(crate) fn current_id(&self) -> KeyId {
+        self.keys.current.id
+    }
+
+    pub(crate) fn old_ids(&self) -> &[KeyId] {
+        &self.old_ids
     }
 
     /// Seals `text` for `place` with the current key.

@@ -19,17 +19,20 @@ use crate::inbox::{InboxItem, InboxSeq, ParkedInbox};
 use crate::link::Link;
 use crate::messages::{MessageMapping, Remote};
 use crate::outbox::{Failed, OutboxRow, OutboxSeq};
+use crate::sealing::{ResealPosition, Resealed, Sealing};
 
 /// What a method of [`Store`] returns.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// What a look at a sound database found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// The newest migration that ran; 0 for an empty database.
     pub version: i64,
     /// The newest migration this version knows.
     pub latest: i64,
+    /// Which keys its rows need; nothing of an empty database.
+    pub sealing: Sealing,
 }
 
 /// Durable state. Reads see every commit that was answered before they began.
@@ -133,6 +136,13 @@ pub trait Store: Send + Sync {
     /// Throws away what is older than its retention, in small transactions between the commits. A crash leaves a
     /// part of it for the next time.
     fn purge(&self, now: Timestamp, retention: Retention) -> Answer<'_, Purged>;
+
+    /// How many rows are sealed with which key. Reads all sealed rows.
+    fn sealing(&self) -> Answer<'_, Sealing>;
+
+    /// Seals a few rows anew that an old key sealed, from a position on; repeated with the answer's position until
+    /// there is none, it does so with all of them. Safe to interrupt: what is done stays done, and other commits go on.
+    fn reseal(&self, from: ResealPosition) -> Answer<'_, Resealed>;
 
     /// Whether the database is sound and of this version. Reads all of it.
     fn check(&self) -> Answer<'_, ()>;

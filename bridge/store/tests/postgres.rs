@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 #![allow(unreachable_pub, reason = "the suite is shared by one test binary per database")]
 
+#[path = "postgres/copy.rs"]
+mod copy;
 #[path = "postgres/holder.rs"]
 mod holder;
 #[path = "postgres/schema.rs"]

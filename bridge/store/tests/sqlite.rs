@@ -7,11 +7,13 @@ mod suite;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bridge_store::{Keyring, Store, StoreError, sqlite};
+use bridge_core::clock::Timestamp;
+use bridge_core::envelope::Lane;
+use bridge_store::{Commit, Keyring, OutboxItem, Store, StoreError, backup, sqlite};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use crate::suite::{Database, Setup, accept, envelope, keys, open, pending};
+use crate::suite::{Database, Setup, accept, envelope, fill, keys, open, outbox_item, pending};
 
 struct File {
     folder: tempfile::TempDir,
@@ -56,6 +58,11 @@ impl Database for File {
 
 for_each_promise!(File);
 
+/// Of the usual setup.
+fn key() -> Keyring {
+    Keyring::new([1; 32], vec![])
+}
+
 fn code<T>(result: Result<T, StoreError>) -> &'static str {
     result.err().map_or("no error", |error| error.code())
 }
@@ -69,7 +76,7 @@ async fn a_second_opener_is_refused_until_the_first_closes() {
     assert!(error.to_string().contains("bridge.db.lock"), "{error}");
     assert_eq!(code(sqlite::migrate(&file.path()).await), "database_in_use");
     // Looking is allowed.
-    assert!(sqlite::check(&file.path()).await.is_ok());
+    assert!(sqlite::check(&file.path(), key()).await.is_ok());
     store.close().await.unwrap();
     open(&file).await;
 }
@@ -106,18 +113,18 @@ async fn only_the_owner_reads_the_files() {
 #[tokio::test]
 async fn checking_tells_versions_apart_without_migrating() {
     let file = File::create();
-    assert_eq!(code(sqlite::check(&file.path()).await), "database_file");
+    assert_eq!(code(sqlite::check(&file.path(), key()).await), "database_file");
     std::fs::write(file.path(), "").unwrap();
-    let empty = sqlite::check(&file.path()).await.unwrap();
+    let empty = sqlite::check(&file.path(), key()).await.unwrap();
     assert_eq!(empty.version, 0);
     assert_eq!(sqlite::migrate(&file.path()).await.unwrap(), empty.latest);
-    let checked = sqlite::check(&file.path()).await.unwrap();
+    let checked = sqlite::check(&file.path(), key()).await.unwrap();
     assert_eq!((checked.version, checked.latest), (empty.latest, empty.latest));
 
     file.tamper("UPDATE _sqlx_migrations SET checksum = x'00'").await;
     assert_eq!(code(file.open(Setup::default()).await), "database_migration");
     file.tamper("UPDATE _sqlx_migrations SET version = version + 9999").await;
-    assert_eq!(code(sqlite::check(&file.path()).await), "database_migration");
+    assert_eq!(code(sqlite::check(&file.path(), key()).await), "database_migration");
     assert_eq!(code(file.open(Setup::default()).await), "database_migration");
     assert_eq!(code(sqlite::migrate(&file.path()).await), "database_migration");
 }
@@ -130,7 +137,7 @@ async fn a_database_of_something_else_is_left_alone() {
     sqlx::query("CREATE TABLE theirs (id INTEGER)").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     assert_eq!(code(file.open(Setup::default()).await), "database_migration");
-    assert_eq!(code(sqlite::check(&file.path()).await), "database_migration");
+    assert_eq!(code(sqlite::check(&file.path(), key()).await), "database_migration");
 }
 
 async fn filled(file: &File) {
@@ -153,12 +160,12 @@ async fn a_damaged_file_is_named_as_such() {
     filled(&file).await;
     damage(&file.path(), |bytes| bytes[..100].fill(b'x'));
     assert_eq!(code(file.open(Setup::default()).await), "database_damaged");
-    assert_eq!(code(sqlite::check(&file.path()).await), "database_damaged");
+    assert_eq!(code(sqlite::check(&file.path(), key()).await), "database_damaged");
 
     let file = File::create();
     filled(&file).await;
     damage(&file.path(), |bytes| bytes.truncate(bytes.len() / 2));
-    assert_eq!(code(sqlite::check(&file.path()).await), "database_damaged");
+    assert_eq!(code(sqlite::check(&file.path(), key()).await), "database_damaged");
     assert_eq!(code(file.open(Setup::default()).await), "database_damaged");
 
     let file = File::create();
@@ -167,7 +174,7 @@ async fn a_damaged_file_is_named_as_such() {
         let page = bytes.len() / 4096 * 4096 - 4096;
         bytes[page..].fill(0xff);
     });
-    assert_eq!(code(sqlite::check(&file.path()).await), "database_damaged");
+    assert_eq!(code(sqlite::check(&file.path(), key()).await), "database_damaged");
 }
 
 #[tokio::test]
@@ -177,4 +184,49 @@ async fn a_folder_that_is_missing_is_named() {
         sqlite::open(sqlite::Options::new(path, "acme"), Keyring::new([1; 32], vec![])).await.err().unwrap();
     assert_eq!(error.code(), "database_file");
     assert!(error.to_string().contains("/nonexistent/bridge.db"), "{error}");
+}
+
+const NOW: Timestamp = Timestamp(9_000);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_one_moment_of_a_running_bridge_and_comes_back_without_posting_twice() {
+    let database = File::create();
+    let (file, saved) = (database.path(), database.folder.path().join("saved.db"));
+    let store = open(&database).await;
+    fill(&*store).await;
+    let writing = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for number in 0..50 {
+                let (key, seq) = (format!("pair{number}"), store.next_outbox_seq());
+                let post = OutboxItem { seq, ..outbox_item(&*store, "pairs", &key) };
+                let commit = Commit { enqueue: vec![post], ..accept([envelope("pairs", &key)]) };
+                store.commit(commit).await.unwrap();
+            }
+        })
+    };
+    let bytes = backup::backup(&file, &saved).await.unwrap();
+    writing.await.unwrap();
+    assert_eq!(std::fs::metadata(&saved).unwrap().len(), bytes);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&saved).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(code(backup::backup(&file, &saved).await), "database_file", "it is not written over");
+    assert_eq!(code(backup::restore(&saved, &file, "acme", NOW).await), "database_file", "nor is a database");
+    store.close().await.unwrap();
+
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(code(backup::restore(&saved, &file, "other", NOW).await), "database_workspace");
+    assert!(!file.exists(), "it appears when it is ready");
+    let restored = backup::restore(&saved, &file, "acme", NOW).await.unwrap();
+    let store = open(&database).await;
+    // What one commit wrote is there together or not at all.
+    let pairs = pending(&*store, "pairs").await.len() as u64;
+    let failed = store.failed(1_000).await.unwrap();
+    let posts = failed.iter().filter(|failed| failed.lane == Lane::from_chat("pairs"));
+    assert_eq!(posts.count() as u64, pairs);
+    assert_eq!(restored.posts, 70 + pairs, "nothing is posted by itself");
+    assert!(store.unfinished_outbox(&Lane::from_chat("b"), 10).await.unwrap().is_empty());
+    assert!(failed.iter().filter(|failed| failed.code == "restored").count() as u64 == restored.posts);
+    assert!(restored.chats > 0 && store.chats().await.unwrap().iter().all(|chat| chat.synced_to.is_none()));
+    assert_eq!(store.commit(accept([envelope("a", "k5")])).await.unwrap().duplicates, 1);
 }

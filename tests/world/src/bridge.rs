@@ -30,6 +30,7 @@ pub struct Bridge {
 
 #[derive(Debug)]
 struct Shared {
+    program: PathBuf,
     spawn: Spawn,
     log: PathBuf,
     pid_file: PathBuf,
@@ -93,8 +94,8 @@ fn write_pid(file: &Path, pid: u32) -> anyhow::Result<()> {
 }
 
 impl Bridge {
-    /// Runs a command of the bridge to its end.
-    pub(crate) async fn command(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    /// Runs a command of the bridge to its end; answers what it printed.
+    pub(crate) async fn command(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         let output = tokio::process::Command::new(program)
             .args(arguments)
             .kill_on_drop(true)
@@ -108,7 +109,12 @@ impl Bridge {
             output.status,
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a command of the same program beside it, or instead of it; answers what it printed.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        Self::command(&self.shared.program, arguments).await
     }
 
     /// Starts it under supervision.
@@ -120,6 +126,7 @@ impl Bridge {
     ) -> anyhow::Result<Self> {
         let log = dir.join("bridge.log");
         let shared = Arc::new(Shared {
+            program: program.to_owned(),
             spawn: Spawn::new(program).args(["run", "--config"]).arg(config).log(&log),
             log,
             pid_file: dir.join("bridge.pid"),

@@ -33,6 +33,7 @@ fn report() -> Report {
             to_dingtalk: Queued::default(),
         },
         failed_messages: 1,
+        sealing: Some(SealingReport { rows_with_old_keys: 7 }),
     }
 }
 
@@ -52,6 +53,7 @@ fn the_json_is_what_both_sides_promise() {
         bridged_chats: 0,
         waiting: Waiting::default(),
         failed_messages: 0,
+        sealing: None,
         ..report()
     };
     insta::assert_json_snapshot!(fresh);

@@ -277,6 +277,27 @@ pub(super) const CODES: &[Code] = &[
         "Use the newer version.",
     ),
     code(
+        "database_not_empty",
+        Area::Database,
+        "The target of `db copy` holds something else than the source.",
+        "A bridge has worked on it, or it belongs to something else.",
+        "Name an empty database.",
+    ),
+    code(
+        "database_copy_differs",
+        Area::Database,
+        "What `db copy` read back is not what it wrote; nothing was kept.",
+        "A defect, or a broken disk.",
+        "Look at the disk, then report it. The source is unchanged.",
+    ),
+    code(
+        "restored",
+        Area::Database,
+        "The message waited when a backup was made that has been put back: it may have been sent since.",
+        "`db restore`.",
+        "Look in DingTalk whether it is there; if not, `retry`.",
+    ),
+    code(
         "database_error",
         Area::Database,
         "The database cannot read or write now; it is tried again.",

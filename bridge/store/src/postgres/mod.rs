@@ -21,6 +21,8 @@ use crate::error::StoreError;
 use crate::seal::Keyring;
 use crate::store::{Checked, Store};
 
+pub(crate) use self::open::locked;
+
 /// How long the server keeps the lock of a process from which it hears nothing.
 pub const SILENCE: Duration = Duration::from_secs(15);
 
@@ -63,12 +65,20 @@ pub struct Options {
     pub feed_budget_bytes: usize,
     /// Connections for reading, beside the one that writes.
     pub read_connections: u32,
+    /// Wait while the server is away or another process works on the database, instead of refusing.
+    pub wait: bool,
 }
 
 impl Options {
-    /// With 8 MiB for the feed and 2 connections for reading.
+    /// With 8 MiB for the feed and 2 connections for reading; waits.
     pub fn new(server: Server, workspace: impl Into<String>) -> Self {
-        Self { server, workspace: workspace.into(), feed_budget_bytes: 8 << 20, read_connections: 2 }
+        Self {
+            server,
+            workspace: workspace.into(),
+            feed_budget_bytes: 8 << 20,
+            read_connections: 2,
+            wait: true,
+        }
     }
 }
 
@@ -82,7 +92,8 @@ pub enum Waiting {
 }
 
 /// Waits until this process is the one that works on the database, migrates it and opens the store. `tell` learns
-/// what is waited for, whenever that changes. An error is one that waiting does not mend.
+/// what is waited for, whenever that changes. An error is one that waiting does not mend, or, with
+/// [`Options::wait`] off, any.
 pub async fn open(
     options: Options,
     keys: Keyring,
@@ -91,9 +102,10 @@ pub async fn open(
     Ok(Arc::new(open::open(options, keys, &tell).await?))
 }
 
-/// Looks at a database without changing it and without the lock: an older version is no error.
-pub async fn check(server: &Server) -> Result<Checked, StoreError> {
-    open::check(server).await
+/// Looks at a database without changing it and without the lock: an older version is no error. Of the keys only their
+/// names are used; none has to fit.
+pub async fn check(server: &Server, keys: Keyring) -> Result<Checked, StoreError> {
+    open::check(server, keys).await
 }
 
 /// Brings a database to this version and returns that version. Others that do the same wait.

@@ -14,8 +14,9 @@ use super::write::{Readers, Session};
 use super::{Options, Server, Waiting};
 use crate::error::StoreError;
 use crate::seal::{Keyring, Sealer};
+use crate::sealing::Sealing;
 use crate::sql::opening::{self, Standing};
-use crate::sql::{Columns, Sql, Writer, Writes};
+use crate::sql::{Columns, Sql, Writer, Writes, sealing};
 use crate::store::Checked;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -123,6 +124,22 @@ async fn service(connector: &Connector) -> Result<Session, StoreError> {
     Ok(Session { conn, patience: Duration::from_hours(1) })
 }
 
+/// Locks a database that no other process works on, for as long as the session lasts, and brings it to this version.
+pub(crate) async fn locked(server: &Server) -> Result<Session, StoreError> {
+    let connector = Connector::new(server)?;
+    let mut session = service(&connector).await?;
+    let key = key(&schema(&mut session, &connector).await?);
+    if !lock(&mut session, key).await? {
+        return Err(held());
+    }
+    migrated(&mut session).await?;
+    Ok(session)
+}
+
+fn held() -> StoreError {
+    StoreError::InUse { lock: "it holds the lock of the schema".to_owned() }
+}
+
 pub(super) async fn migrate(server: &Server) -> Result<i64, StoreError> {
     let connector = Connector::new(server)?;
     let mut session = service(&connector).await?;
@@ -131,19 +148,22 @@ pub(super) async fn migrate(server: &Server) -> Result<i64, StoreError> {
     Ok(latest())
 }
 
-pub(super) async fn check(server: &Server) -> Result<Checked, StoreError> {
+pub(super) async fn check(server: &Server, keys: Keyring) -> Result<Checked, StoreError> {
     let mut session = service(&Connector::new(server)?).await?;
     if inspect(&mut session).await?.is_none() {
-        return Ok(Checked { version: 0, latest: latest() });
+        return Ok(Checked { version: 0, latest: latest(), sealing: Sealing::default() });
     }
     let version = version(&mut session).await?;
     if version > latest() {
         return Err(newer());
     }
+    let mut sealing = Sealing::default();
     if version > 0 {
         super::write::read_all(&mut session, version).await?;
+        // A seal is not opened, so it does not matter whose it is.
+        sealing = sealing::count_on(&mut session, &Sealer::new(keys, "")).await?;
     }
-    Ok(Checked { version, latest: latest() })
+    Ok(Checked { version, latest: latest(), sealing })
 }
 
 pub(super) async fn open(
@@ -156,7 +176,7 @@ pub(super) async fn open(
     let mut pause = FIRST_PAUSE;
     loop {
         match attempt(&connector, &options, &sealer, tell).await {
-            Err(error) if passes(&error) => {
+            Err(error) if options.wait && passes(&error) => {
                 tracing::warn!(code = error.code(), "the database is not there yet: {error}");
                 tell(Waiting::Away(error.code()));
             }
@@ -182,6 +202,9 @@ async fn attempt(
     }
     let mut waits = false;
     while !lock(&mut session, key).await? {
+        if !options.wait {
+            return Err(held());
+        }
         if !waits {
             tracing::info!("another process works on the database: this one stands by");
             waits = true;

@@ -15,28 +15,11 @@ use crate::error::StoreError;
 use crate::messages::MessageMapping;
 use crate::outbox::OutboxState;
 use crate::sql::apply::remote_columns;
+use crate::sql::tables::TABLES;
 use crate::sql::{Arg, Columns, NewInbox, NewOutbox, Reads, Writes};
 
 /// How often a read is tried: each connection of the pool may be stale after the server was restarted.
 const ATTEMPTS: u32 = 4;
-
-/// The tables whose rows a check reads, and the version of the schema since which each is there.
-const TABLES: [(&str, i64); 14] = [
-    ("holder", 1),
-    ("meta", 1),
-    ("seen", 1),
-    ("inbox", 1),
-    ("outbox", 1),
-    ("message", 1),
-    ("chat", 1),
-    ("person", 1),
-    ("membership", 1),
-    ("session", 1),
-    ("link", 1),
-    ("setting", 1),
-    ("departed", 2),
-    ("profile", 2),
-];
 
 /// Reads each page of a table; one whose checksum is wrong fails.
 fn whole(table: &str) -> String {
@@ -45,8 +28,8 @@ fn whole(table: &str) -> String {
 
 /// Reads all tables of a version of the schema.
 pub(super) async fn read_all(session: &mut Session, version: i64) -> Result<(), StoreError> {
-    for (table, _) in TABLES.into_iter().filter(|(_, since)| *since <= version) {
-        session.rows(&whole(table), &[]).await?;
+    for table in TABLES.iter().filter(|table| table.since <= version) {
+        session.rows(&whole(table.name), &[]).await?;
     }
     Ok(())
 }
@@ -141,8 +124,8 @@ impl Reads for Readers {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        for (table, _) in TABLES {
-            self.rows(&whole(table), &[]).await?;
+        for table in &TABLES {
+            self.rows(&whole(table.name), &[]).await?;
         }
         Ok(())
     }
@@ -172,7 +155,7 @@ fn stale(error: &StoreError) -> bool {
 }
 
 /// The connection that writes and holds the lock.
-pub(super) struct Session {
+pub(crate) struct Session {
     pub(super) conn: PgConnection,
     /// How long one answer is waited for.
     pub(super) patience: Duration,

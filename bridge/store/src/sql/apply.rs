@@ -133,6 +133,7 @@ pub(crate) async fn apply(
             link: _,
             settings: _,
             unpark: again,
+            reseal: _,
         } = commit;
         done.extend(finished.iter().map(|seq| seq.0));
         keep.extend(held.iter().map(|seq| seq.0));
@@ -166,6 +167,9 @@ pub(crate) async fn apply(
         OutboxState::Parked as u8
     );
     conn.for_numbers(&head, &unpark, "").await?;
+    for row in commits.iter().flat_map(|commit| &commit.reseal) {
+        super::sealing::write(conn, row).await?;
+    }
     Ok(applied)
 }
 

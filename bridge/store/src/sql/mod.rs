@@ -5,10 +5,14 @@
 //! many rows at once) and [`Engine`] (transactions themselves).
 
 pub(crate) mod apply;
+pub(crate) mod copy;
 pub(crate) mod opening;
 pub(crate) mod purge;
+pub(crate) mod restore;
 pub(crate) mod rows;
+pub(crate) mod sealing;
 pub(crate) mod store;
+pub(crate) mod tables;
 pub(crate) mod value;
 pub(crate) mod writer;
 

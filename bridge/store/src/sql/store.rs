@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::apply::remote_columns;
 use super::writer::Writer;
-use super::{Arg, Columns, Reads, figures, purge, rows};
+use super::{Arg, Columns, Reads, figures, purge, rows, sealing};
 use crate::commit::{Commit, Committed};
 use crate::error::StoreError;
 use crate::feed::{Feed, Gate};
@@ -28,6 +28,7 @@ use crate::link::Link;
 use crate::messages::{MessageMapping, Remote};
 use crate::outbox::{Failed, Network, OutboxRow, OutboxSeq, OutboxState};
 use crate::seal::{Place, Sealer};
+use crate::sealing::{ResealPosition, Resealed, Sealing};
 use crate::store::{Answer, Store};
 
 /// Keys asked for at once.
@@ -332,6 +333,14 @@ impl<R: Reads> Store for Sql<R> {
 
     fn purge(&self, now: Timestamp, retention: Retention) -> Answer<'_, Purged> {
         purge::purge(self, now, retention).boxed()
+    }
+
+    fn sealing(&self) -> Answer<'_, Sealing> {
+        sealing::count(&self.reads, &self.sealer).boxed()
+    }
+
+    fn reseal(&self, from: ResealPosition) -> Answer<'_, Resealed> {
+        sealing::step(self, from).boxed()
     }
 
     fn check(&self) -> Answer<'_, ()> {

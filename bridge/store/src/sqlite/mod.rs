@@ -1,5 +1,6 @@
 //! The store in one SQLite file.
 
+mod backup;
 mod engine;
 mod open;
 mod write;
@@ -11,6 +12,9 @@ use crate::error::StoreError;
 use crate::seal::Keyring;
 pub use crate::store::Checked;
 use crate::store::Store;
+
+pub(crate) use self::backup::Prepared;
+pub(crate) use self::open::{existing, locked};
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -44,12 +48,17 @@ pub async fn open(options: Options, keys: Keyring) -> Result<Arc<dyn Store>, Sto
     Ok(Arc::new(store))
 }
 
-/// Looks at a database without changing it: damage is an error, an older version is not.
-pub async fn check(path: &Path) -> Result<Checked, StoreError> {
-    open::check(path).await
+/// Looks at a database without changing it: damage is an error, an older version is not. Of the keys only their names
+/// are used; none has to fit.
+pub async fn check(path: &Path, keys: Keyring) -> Result<Checked, StoreError> {
+    open::check(path, keys).await
 }
 
 /// Brings a database to this version, making it if it is missing, and returns that version.
 pub async fn migrate(path: &Path) -> Result<i64, StoreError> {
     open::migrate(path).await
+}
+
+pub(crate) async fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
+    backup::backup(path, file).await
 }

@@ -19,14 +19,15 @@ use super::engine::Writing;
 use super::write::Readers;
 use crate::error::StoreError;
 use crate::seal::{Keyring, Sealer};
+use crate::sealing::Sealing;
 use crate::sql::opening::{self, Standing};
-use crate::sql::{Sql, Writer};
+use crate::sql::{Sql, Writer, sealing};
 use crate::store::Checked;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another connection. There is one writer, so this is for checkpoints.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// Page cache of a reading connection, in KiB.
 const READ_CACHE_KIB: u32 = 512;
@@ -60,7 +61,7 @@ fn latest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-fn file_error(path: &Path, source: std::io::Error) -> StoreError {
+pub(super) fn file_error(path: &Path, source: std::io::Error) -> StoreError {
     StoreError::File { path: path.to_owned(), source: Arc::new(source) }
 }
 
@@ -92,7 +93,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .map_err(|error| file_error(&name, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: name }),
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::InUse { lock: format!("lock file {}", name.display()) })
+        }
         Err(TryLockError::Error(error)) => Err(file_error(&name, error)),
     }
 }
@@ -109,11 +112,37 @@ async fn migrated(path: &Path) -> Result<SqliteConnection, StoreError> {
     Ok(conn)
 }
 
-pub(super) async fn migrate(path: &Path) -> Result<i64, StoreError> {
+/// A database of this version that no other process works on.
+pub(crate) struct Locked {
+    pub(crate) conn: SqliteConnection,
+    /// Held until the connection has ended.
+    lock: File,
+}
+
+impl Locked {
+    /// Takes the log into the database and ends.
+    pub(crate) async fn close(self) -> Result<(), StoreError> {
+        self.conn.close().await?;
+        drop(self.lock);
+        Ok(())
+    }
+}
+
+/// Locks a database and brings it to this version; makes it if it is missing.
+pub(crate) async fn locked(path: &Path) -> Result<Locked, StoreError> {
     make_file(path)?;
-    let _lock = lock(path)?;
-    let conn = migrated(path).await?;
-    conn.close().await?;
+    let lock = lock(path)?;
+    Ok(Locked { conn: migrated(path).await?, lock })
+}
+
+/// The same with one that is there.
+pub(crate) async fn existing(path: &Path) -> Result<Locked, StoreError> {
+    std::fs::metadata(path).map_err(|error| file_error(path, error))?;
+    locked(path).await
+}
+
+pub(super) async fn migrate(path: &Path) -> Result<i64, StoreError> {
+    locked(path).await?.close().await?;
     Ok(latest())
 }
 
@@ -140,19 +169,27 @@ async fn version(conn: &mut SqliteConnection) -> Result<i64, StoreError> {
     }
 }
 
-pub(super) async fn check(path: &Path) -> Result<Checked, StoreError> {
-    std::fs::metadata(path).map_err(|error| file_error(path, error))?;
+/// A connection for reading a database that is not damaged.
+pub(super) async fn sound(path: &Path) -> Result<SqliteConnection, StoreError> {
     let mut conn = connection(path).read_only(true).connect().await?;
     let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut conn).await?;
-    if found != "ok" {
-        return Err(StoreError::Damaged(found));
-    }
+    if found == "ok" { Ok(conn) } else { Err(StoreError::Damaged(found)) }
+}
+
+pub(super) async fn check(path: &Path, keys: Keyring) -> Result<Checked, StoreError> {
+    std::fs::metadata(path).map_err(|error| file_error(path, error))?;
+    let mut conn = sound(path).await?;
     let version = version(&mut conn).await?;
-    conn.close().await?;
     if version > latest() {
         return Err(newer());
     }
-    Ok(Checked { version, latest: latest() })
+    let sealing = match version {
+        0 => Sealing::default(),
+        // A seal is not opened, so it does not matter whose it is.
+        _ => sealing::count_on(&mut conn, &Sealer::new(keys, "")).await?,
+    };
+    conn.close().await?;
+    Ok(Checked { version, latest: latest(), sealing })
 }
 
 pub(super) async fn open(options: Options, keys: Keyring) -> Result<Sql<Readers>, StoreError> {

@@ -16,18 +16,18 @@ fn code<T>(result: Result<T, StoreError>) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn checking_tells_versions_apart_without_migrating() {
     let own = Own::new().await;
-    let empty = postgres::check(&own.server()).await.unwrap();
+    let empty = postgres::check(&own.server(), keyring(&Setup::default())).await.unwrap();
     assert_eq!(empty.version, 0);
     assert_eq!(own.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").await, "0");
     assert_eq!(postgres::migrate(&own.server()).await.unwrap(), empty.latest);
-    let checked = postgres::check(&own.server()).await.unwrap();
+    let checked = postgres::check(&own.server(), keyring(&Setup::default())).await.unwrap();
     assert_eq!((checked.version, checked.latest), (empty.latest, empty.latest));
 
     own.sql("UPDATE _sqlx_migrations SET checksum = '\\x00' WHERE version = 1").await;
     assert_eq!(code(own.open(Setup::default()).await), "database_migration");
     own.sql("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1").await;
     for refused in [
-        code(postgres::check(&own.server()).await),
+        code(postgres::check(&own.server(), keyring(&Setup::default())).await),
         code(own.open(Setup::default()).await),
         code(postgres::migrate(&own.server()).await),
     ] {
@@ -42,12 +42,15 @@ async fn a_database_of_an_older_version_is_sound_and_can_be_migrated() {
     let own = Own::new().await;
     let latest = postgres::migrate(&own.server()).await.unwrap();
     own.sql("DROP TABLE departed, profile").await;
-    assert!(postgres::check(&own.server()).await.is_err(), "tables of this version are missing");
+    assert!(
+        postgres::check(&own.server(), keyring(&Setup::default())).await.is_err(),
+        "tables of this version are missing"
+    );
     own.sql("DELETE FROM _sqlx_migrations WHERE version > 1").await;
-    let checked = postgres::check(&own.server()).await.unwrap();
+    let checked = postgres::check(&own.server(), keyring(&Setup::default())).await.unwrap();
     assert_eq!((checked.version, checked.latest), (1, latest));
     assert_eq!(postgres::migrate(&own.server()).await.unwrap(), latest);
-    postgres::check(&own.server()).await.unwrap();
+    postgres::check(&own.server(), keyring(&Setup::default())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +60,7 @@ async fn many_that_migrate_at_once_all_find_it_done() {
         let server = own.server();
         tokio::spawn(async move { postgres::migrate(&server).await })
     });
-    let latest = postgres::check(&own.server()).await.unwrap().latest;
+    let latest = postgres::check(&own.server(), keyring(&Setup::default())).await.unwrap().latest;
     for one in futures_util::future::join_all(all).await {
         assert_eq!(one.unwrap().unwrap(), latest);
     }
@@ -95,7 +98,7 @@ async fn a_schema_of_something_else_is_left_alone() {
     let own = Own::new().await;
     own.sql("CREATE TABLE theirs (id INTEGER)").await;
     assert_eq!(code(own.open(Setup::default()).await), "database_migration");
-    assert_eq!(code(postgres::check(&own.server()).await), "database_migration");
+    assert_eq!(code(postgres::check(&own.server(), keyring(&Setup::default())).await), "database_migration");
 }
 
 #[tokio::test(flavor = "multi_thread")]

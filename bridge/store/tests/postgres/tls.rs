@@ -30,6 +30,6 @@ async fn a_private_authority_is_trusted_when_it_is_named_and_else_refused() {
         let refused = postgres::open(unknown, keyring(&setup), |_| {}).await;
         assert_eq!(refused.err().map(|error| error.code()), Some("database_error"), "{mode}");
     }
-    assert!(postgres::check(&with("require", None)).await.is_ok());
-    assert!(postgres::check(&with("disable", None)).await.is_ok());
+    assert!(postgres::check(&with("require", None), keyring(&Setup::default())).await.is_ok());
+    assert!(postgres::check(&with("disable", None), keyring(&Setup::default())).await.is_ok());
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bridge_core::clock::Timestamp;
 use bridge_core::envelope::{Envelope, Lane, Source};
 use bridge_core::id::ChatId;
-use bridge_store::{Commit, InboxItem, InboxSeq, Network, OutboxItem, Store, StoreError};
+use bridge_store::{Commit, InboxItem, InboxSeq, Network, OutboxItem, Settlement, Store, StoreError};
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -78,6 +78,22 @@ pub fn outbox_item(store: &dyn Store, lane: &str, key: &str) -> OutboxItem {
     }
 }
 
+/// Something in every table, among it what one of the databases finds hard: texts with NUL, many pages.
+pub async fn fill(store: &dyn Store) {
+    seal::fill(store, 70).await;
+    state::fill(store).await;
+    for hundred in 0..12 {
+        let envelopes = (0..100).map(|number| envelope("many", &format!("m{hundred}-{number}\0é项")));
+        store.commit(Commit { accept: envelopes.collect(), ..Commit::default() }).await.unwrap();
+    }
+    let done = store.pending_inbox(&Lane::from_chat("many"), InboxSeq(0), 1_200).await.unwrap();
+    let done = done.iter().map(|item| item.seq).collect();
+    let failed = outbox_item(store, "b", "failed\0");
+    let settle =
+        vec![(failed.seq, Settlement::Parked { attempts: 3, code: "c".to_owned(), at: Timestamp(5) })];
+    store.commit(Commit { done, enqueue: vec![failed], settle, ..Commit::default() }).await.unwrap();
+}
+
 pub async fn pending(store: &dyn Store, lane: &str) -> Vec<InboxItem> {
     store.pending_inbox(&Lane::from_chat(lane), InboxSeq(0), 1_000).await.unwrap()
 }
@@ -134,6 +150,9 @@ macro_rules! for_each_promise {
                 another_workspace_is_refused
                 an_old_key_still_opens
                 a_wrong_key_is_refused_at_opening
+                everything_is_sealed_anew_and_the_old_key_can_go
+                sealing_anew_goes_on_after_a_crash_and_leaves_what_changed_meanwhile
+                what_does_not_open_is_left_and_counted
             }
             purge {
                 old_things_go_and_young_ones_stay

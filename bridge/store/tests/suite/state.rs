@@ -9,7 +9,7 @@ use bridge_store::{
     ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Profile, Remote,
     Settlement,
 };
-use ruma::{OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
+use ruma::{OwnedEventId, OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
 
 use super::*;
 
@@ -361,4 +361,34 @@ pub async fn a_closed_store_refuses(database: impl Database) {
     assert_eq!(store.link().await.unwrap_err().code(), "database_closed");
     store.close().await.unwrap();
     assert_eq!(keys(&pending(&*open(&database).await, "a").await), ["k1"]);
+}
+
+/// Mappings, a chat, people and what is known of them.
+pub async fn fill(store: &dyn Store) {
+    let id = PersonId::Staff(StaffId::parse("u1").unwrap());
+    let person = Person {
+        id: id.clone(),
+        mxid: ghost("u1"),
+        name: "张\0三".to_owned(),
+        sender_id: None,
+        registered: true,
+        device: false,
+        shown_name: None,
+        updated_at: Timestamp(5),
+    };
+    let room = owned_room_id!("!room:acme.example");
+    let bridged = Chat { room: Some(room.clone()), ..chat("cid1") };
+    let event = OwnedEventId::try_from("$more").unwrap();
+    let more = (0..600).map(|part| MessageMapping { event: event.clone(), ..mapping(Remote::None, part) });
+    let query = Remote::Query(QueryKey::parse("same").unwrap());
+    let commit = Commit {
+        map: more.chain([mapping(query, 0)]).collect(),
+        chats: vec![bridged, chat("cid2")],
+        people: vec![person],
+        departed: vec![(id.clone(), Some(Timestamp(7)))],
+        profiles: vec![(id, Profile { asked_at: Timestamp(9), ..Profile::default() })],
+        memberships: vec![(ghost("u1"), room, true)],
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
 }

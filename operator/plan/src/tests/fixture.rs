@@ -404,5 +404,6 @@ pub(crate) fn report() -> Report {
         bridged_chats: 3,
         waiting: Waiting::default(),
         failed_messages: 0,
+        sealing: None,
     }
 }

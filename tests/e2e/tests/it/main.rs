@@ -18,6 +18,7 @@ mod logout;
 mod lost_answer;
 mod media;
 mod membership;
+mod moving;
 mod notices;
 mod parking;
 mod postgresql;

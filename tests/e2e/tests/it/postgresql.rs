@@ -19,8 +19,8 @@ fn on_postgresql(options: &mut WorldOptions) {
     options.database = DatabaseChoice::PostgreSql;
 }
 
-/// A message each way, each exactly once.
-async fn crosses(world: &World, chat: &BridgedChat, what: &str) {
+/// A message each way, each exactly once: what a user said, and what a person did.
+pub(crate) async fn crosses(world: &World, chat: &BridgedChat, what: &str) -> (String, String) {
     let (there, back) = (unique(&format!("{what} there")), unique(&format!("{what} back")));
     let person = &world.info().people[0];
     world.users()[0].send_text(&chat.room_id, &there).await.unwrap();
@@ -28,9 +28,10 @@ async fn crosses(world: &World, chat: &BridgedChat, what: &str) {
     wait_sent(world, chat, &there).await;
     wait_message(world, &chat.room_id, &back).await;
     once(world, chat, &there, &back).await;
+    (there, back)
 }
 
-async fn once(world: &World, chat: &BridgedChat, there: &str, back: &str) {
+pub(crate) async fn once(world: &World, chat: &BridgedChat, there: &str, back: &str) {
     let posted = sent(world, chat, there).await.len();
     let ghosts = messages(world, &chat.room_id, back).await;
     assert_eq!((posted, ghosts.len()), (1, 1), "{there}, {back}");

@@ -5,12 +5,17 @@ use toml::{Table, Value};
 use crate::{
     direct::Direct,
     stage::{self, new_group, run, unique},
+    status_report,
 };
 
 #[test]
-fn what_the_old_key_sealed_opens_while_it_is_listed_and_the_lack_of_it_is_named() {
+fn what_the_old_key_sealed_is_sealed_anew_until_it_can_go_and_the_lack_of_it_is_named() {
     run(async {
-        let world = stage::stub("rotation", |_| ()).await;
+        let world = stage::stub("rotation", |options| {
+            let settings = status_report::token_file(options);
+            options.bridge_settings.push_str(&settings);
+        })
+        .await;
         let direct = Direct::open(&world, world.admin()).await;
         // Sealed with the old key: the app's secret, the webhook's keys, and a message that is held.
         let group = new_group(&world, "轮换").await;
@@ -45,6 +50,30 @@ fn what_the_old_key_sealed_opens_while_it_is_listed_and_the_lack_of_it_is_named(
         let _ = world.bridge().stop().await;
 
         set(&new_name, vec![old_name]);
+        let config = world.config().display().to_string();
+        let checked = async || -> serde_json::Value {
+            let text = world.bridge().run(&["db", "check", "--json", "--config", &config]).await.unwrap();
+            serde_json::from_str(&text).unwrap()
+        };
+        let before = checked().await;
+        let rows = before["sealing"]["old"][0]["rows"].as_u64().unwrap();
+        assert!(rows >= 4 && before["sealing"]["current"] == 0, "{before}");
+        world.bridge().resume().await.unwrap();
+        world.bridge().wait_ready(stage::LIMIT).await.unwrap();
+        // It seals everything anew by itself and says so; nobody else may meanwhile.
+        let reported = test_support::wait_until(stage::LIMIT, "no row to need the old key", async || {
+            let (_, report, _) = status_report::report(&world).await;
+            (report.sealing?.rows_with_old_keys == 0).then_some(())
+        });
+        reported.await.unwrap();
+        let after = checked().await;
+        assert_eq!(after["sealing"]["rowsWithOldKeys"], 0, "{after}");
+        let refused = world.bridge().run(&["db", "reseal", "--config", &config]).await.unwrap_err();
+        assert!(refused.to_string().contains("in use by another process"), "{refused}");
+        world.bridge().stop().await.unwrap();
+        // So the old key can go.
+        std::fs::remove_file(&old).unwrap();
+        set(&new_name, Vec::new());
         world.bridge().resume().await.unwrap();
         world.bridge().wait_ready(stage::LIMIT).await.unwrap();
         direct.expect("status", &["DingTalk: ", "ok", "1 messages held"]).await;
@@ -61,6 +90,16 @@ fn what_the_old_key_sealed_opens_while_it_is_listed_and_the_lack_of_it_is_named(
         let after = unique("after");
         world.sandbox().write(&group, &person.staff_id, &after).await.unwrap();
         stage::wait_message(&world, &room, &after).await;
+        // A bridge that is stopped is resealed by hand.
+        world.bridge().stop().await.unwrap();
+        let newest = world.dir().join("sealing-key.newest");
+        std::fs::write(&newest, "6e".repeat(32)).unwrap();
+        set(&newest, vec![new_name.display().to_string().into()]);
+        let said = world.bridge().run(&["db", "reseal", "--config", &config]).await.unwrap();
+        assert!(said.contains("it can be removed"), "{said}");
+        set(&newest, Vec::new());
+        world.bridge().resume().await.unwrap();
+        world.bridge().wait_ready(stage::LIMIT).await.unwrap();
         world.stop().await.unwrap();
     });
 }

@@ -6,7 +6,7 @@ use bridge_config::{CredentialsSource, Report};
 use reqwest::{Client, Response, StatusCode, header};
 use test_support::wait_until;
 use toml::{Table, Value};
-use world::World;
+use world::{World, WorldOptions};
 
 use crate::{
     direct::Direct,
@@ -26,8 +26,17 @@ async fn ask(world: &World, headers: &[(header::HeaderName, &str)]) -> Response 
     headers.iter().fold(request, |request, (name, value)| request.header(name, *value)).send().await.unwrap()
 }
 
+/// The settings of a world whose report the token opens.
+pub(crate) fn token_file(options: &WorldOptions) -> String {
+    let path = options.dir.join("status-token");
+    std::fs::create_dir_all(&options.dir).unwrap();
+    std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
+    let path = Value::from(path.canonicalize().unwrap().display().to_string());
+    format!("\n[health]\nstatus_token_file = {path}\n")
+}
+
 /// The report, as text and as what it says, and its tag.
-async fn report(world: &World) -> (String, Report, String) {
+pub(crate) async fn report(world: &World) -> (String, Report, String) {
     let answer = ask(world, &[(header::AUTHORIZATION, &format!("Bearer {TOKEN}"))]).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
@@ -64,13 +73,8 @@ fn set(world: &World, section: &str, key: &str, value: impl Into<Value>) {
 fn the_report_is_true_and_for_who_shows_the_token() {
     run(async {
         let world = stage::stub("status-report", |options| {
-            let path = options.dir.join("status-token");
-            std::fs::create_dir_all(&options.dir).unwrap();
-            std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
-            let path = Value::from(path.canonicalize().unwrap().display().to_string());
-            options.bridge_settings.push_str("\n[health]\nstatus_token_file = ");
-            options.bridge_settings.push_str(&path.to_string());
-            options.bridge_settings.push('\n');
+            let settings = token_file(options);
+            options.bridge_settings.push_str(&settings);
         })
         .await;
         let refused =
