@@ -56,14 +56,16 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         (None, None) => client::Source::Infer,
         (path, context) => client::Source::Kubeconfig { path, context },
     };
-    let clients = client::connect(client::Options {
+    let fence = if config.settings.leader_election.enabled { Fence::closed() } else { Fence::open() };
+    let options = client::Options {
         source,
         user_agent: concat!("dingtalk-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
         timeout: Duration::from_secs(10),
         counts: counts.clone(),
-    })
-    .await
-    .context("connecting to the cluster")?;
+    };
+    let writes =
+        client::connect_behind(&options, &fence).await.context("connecting to the cluster for writes")?;
+    let clients = client::connect(options).await.context("connecting to the cluster")?;
     let settings = &config.settings;
     let namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| clients.namespace.clone());
     let namespaces =
@@ -73,7 +75,6 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         .with_context(|| format!("operator.health.listen {}", settings.health.listen))?;
 
     let stop = CancellationToken::new();
-    let fence = if settings.leader_election.enabled { Fence::closed() } else { Fence::open() };
     let identity = std::env::var("POD_NAME").unwrap_or_else(|_| format!("process-{}", std::process::id()));
     let reconciler = Arc::new(Reconciler {
         state: State::default(),
@@ -82,7 +83,7 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         namespace: namespace.clone(),
         http_routes: AtomicBool::new(false),
         http_routes_wanted: Notify::new(),
-        writer: Writer::new(clients.main.clone(), dingtalk_crds::names::FIELD_MANAGER, fence.clone()),
+        writer: Writer::new(writes, dingtalk_crds::names::FIELD_MANAGER, fence.clone()),
         reader: Reader::new(clients.main.clone()),
         fence: fence.clone(),
         recorder: Recorder::spawn(clients.main.clone(), CONTROLLER, &identity, stop.clone()),
@@ -218,8 +219,9 @@ async fn work(
             reconciler.metrics.leads(leads);
             tracing::info!(leads, "leadership");
             if leads {
-                reconciler.look_at_all();
+                reconciler.begin();
             } else {
+                reconciler.queue.close();
                 reconciler.fleet.stand_by();
             }
         }

@@ -174,6 +174,16 @@ impl Lanes {
         }
     }
 
+    /// Nobody waits any more, nor comes back later. Passes under way go on.
+    pub(crate) fn clear(&mut self) {
+        self.ready.iter_mut().for_each(VecDeque::clear);
+        self.later.clear();
+        self.entries.retain(|_, entry| {
+            (entry.waits, entry.later) = (None, None);
+            entry.runs.is_some()
+        });
+    }
+
     /// When the next object comes back by itself.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.later.keys().next().map(|(at, _)| *at)
@@ -205,34 +215,60 @@ impl Lanes {
     }
 }
 
-/// [`Lanes`] that can be waited for.
+/// [`Lanes`] that can be waited for, while this process is the one that works. Before and after that nobody gets in line:
+/// who begins to work looks at all objects, each in the lane that is right by then.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    lanes: Mutex<Lanes>,
+    line: Mutex<Line>,
     changed: Notify,
 }
 
+#[derive(Debug)]
+struct Line {
+    lanes: Lanes,
+    is_open: bool,
+}
+
 impl Queue {
-    /// An empty queue.
+    /// An empty queue that takes nobody yet.
     pub(crate) fn new(most: usize) -> Self {
-        Self { lanes: Mutex::new(Lanes::new(most)), changed: Notify::new() }
+        let lanes = Lanes::new(most);
+        Self { line: Mutex::new(Line { lanes, is_open: false }), changed: Notify::new() }
+    }
+
+    /// This process begins to work.
+    pub(crate) fn open(&self) {
+        self.line().is_open = true;
+    }
+
+    /// This process does not work any more: nobody waits. Passes under way end by themselves.
+    pub(crate) fn close(&self) {
+        let mut line = self.line();
+        line.is_open = false;
+        line.lanes.clear();
     }
 
     /// Puts an object in line.
     pub(crate) fn push(&self, key: &Key, lane: Lane) {
-        self.lanes().push(key, lane, Instant::now());
-        self.changed.notify_one();
+        let mut waiting = self.line();
+        if waiting.is_open {
+            waiting.lanes.push(key, lane, Instant::now());
+            self.changed.notify_one();
+        }
     }
 
     /// Puts an object in line after a pause.
     pub(crate) fn push_after(&self, key: &Key, pause: Duration) {
-        self.lanes().push_at(key, Instant::now() + pause);
-        self.changed.notify_one();
+        let mut line = self.line();
+        if line.is_open {
+            line.lanes.push_at(key, Instant::now() + pause);
+            self.changed.notify_one();
+        }
     }
 
     /// Forgets that an object asked to be looked at again.
     pub(crate) fn forget_later(&self, key: &Key) {
-        self.lanes().forget_later(key);
+        self.line().lanes.forget_later(key);
     }
 
     /// Waits for the next object.
@@ -240,11 +276,11 @@ impl Queue {
         loop {
             let changed = self.changed.notified();
             let wake = {
-                let mut lanes = self.lanes();
-                if let Some(turn) = lanes.pop(Instant::now()) {
+                let waiting = &mut self.line().lanes;
+                if let Some(turn) = waiting.pop(Instant::now()) {
                     return turn;
                 }
-                lanes.next_wake()
+                waiting.next_wake()
             };
             match wake {
                 Some(at) => {
@@ -260,22 +296,22 @@ impl Queue {
 
     /// The pass of an object has ended.
     pub(crate) fn done(&self, key: &Key) {
-        self.lanes().done(key);
+        self.line().lanes.done(key);
         self.changed.notify_one();
     }
 
     /// How many wait in a lane.
     pub(crate) fn depth(&self, lane: Lane) -> usize {
-        self.lanes().depth(lane)
+        self.line().lanes.depth(lane)
     }
 
     /// How long the first of those in line has waited.
     pub(crate) fn oldest_wait(&self) -> Option<Duration> {
-        self.lanes().oldest().map(|since| since.elapsed())
+        self.line().lanes.oldest().map(|since| since.elapsed())
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -332,6 +368,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_asked_for_later_comes_back_once_at_the_earliest_time() {
         let queue = Queue::new(2);
+        queue.open();
         queue.push_after(&key("a"), Duration::from_mins(1));
         queue.push_after(&key("a"), Duration::from_secs(10));
         queue.push_after(&key("a"), Duration::from_secs(90));
@@ -339,6 +376,54 @@ mod tests {
         assert_eq!(queue.next().await.key, key("a"));
         assert_eq!(before.elapsed().as_secs(), 10);
         queue.done(&key("a"));
-        assert_eq!(queue.lanes().next_wake(), None);
+        assert_eq!(queue.line().lanes.next_wake(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_where_nobody_works() {
+        let queue = Queue::new(2);
+        queue.push(&key("a"), Lane::Spec);
+        queue.push_after(&key("a"), Duration::from_secs(1));
+        tokio::time::advance(Duration::from_hours(1)).await;
+        assert_eq!((queue.oldest_wait(), queue.line().lanes.next_wake()), (None, None));
+
+        // One that is under way when the work ends, and what it asks for afterwards.
+        queue.open();
+        for name in ["a", "b"] {
+            queue.push(&key(name), Lane::Spec);
+        }
+        queue.push_after(&key("c"), Duration::from_secs(1));
+        let turn = queue.next().await;
+        queue.close();
+        queue.push_after(&turn.key, Duration::from_secs(1));
+        queue.done(&turn.key);
+        assert_eq!((queue.oldest_wait(), queue.line().lanes.next_wake()), (None, None));
+        assert!(queue.line().lanes.entries.is_empty());
+        queue.open();
+        queue.push(&key("d"), Lane::Resync);
+        assert_eq!(queue.next().await.key, key("d"));
+    }
+
+    #[tokio::test]
+    async fn a_new_object_never_waits_behind_a_restart_or_a_resync_however_many_there_are() {
+        let (mut lanes, now) = (Lanes::new(8), Instant::now());
+        for number in 0..5_000 {
+            lanes.push(&key(&format!("settled-{number}")), Lane::Resync, now);
+        }
+        for number in 0..1_000 {
+            lanes.push(&key(&format!("settled-{number}")), Lane::Child, now);
+        }
+        let busy: Vec<_> = std::iter::from_fn(|| popped(&mut lanes)).collect();
+        assert_eq!(busy.len(), 6, "a quarter of the places is free");
+        for name in ["new", "settled-0", "settled-4999"] {
+            lanes.push(&key(name), Lane::Spec, now);
+        }
+        assert_eq!(popped(&mut lanes).as_deref(), Some("new"));
+        // The one that runs keeps its place until its pass has ended; the other one moves up.
+        assert_eq!(popped(&mut lanes).as_deref(), Some("settled-4999"));
+        assert_eq!(popped(&mut lanes), None);
+        assert_eq!(busy[0], "settled-0");
+        lanes.done(&key("settled-0"));
+        assert_eq!(popped(&mut lanes).as_deref(), Some("settled-0"));
     }
 }

@@ -235,6 +235,17 @@ impl State {
         self.lock().reads.touch(namespace, reference, rv)
     }
 
+    /// All objects, and whether their statuses are about their specs as they are, with nothing to be taken apart.
+    pub(crate) fn standing(&self) -> Vec<(Key, bool)> {
+        let inner = self.lock();
+        let objects = inner.records.iter().filter_map(|(key, record)| Some((key, record.object.as_ref()?)));
+        let is_told = |object: &DingTalkBridge| {
+            let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+            observed == object.metadata.generation && object.metadata.deletion_timestamp.is_none()
+        };
+        objects.map(|(key, object)| (key.clone(), is_told(object))).collect()
+    }
+
     /// All objects.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let inner = self.lock();

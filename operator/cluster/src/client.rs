@@ -3,10 +3,16 @@
 mod bounds;
 mod counts;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, header};
+use hyper::rt::Executor;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
@@ -19,7 +25,7 @@ pub use self::{
     bounds::Within,
     counts::{Count, Outcome, RequestCounts, Verb, Why},
 };
-use crate::request::chain;
+use crate::{Fence, request::chain};
 
 /// How long a call may take when nobody says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +66,7 @@ pub struct Options {
 /// The clients of one process.
 #[derive(Clone)]
 pub struct Clients {
-    /// For all but leases.
+    /// For all but leases, and but what has to end with the leadership: [`connect_behind`].
     pub main: Client,
     /// For leases: connections of its own, so that they do not wait behind anything, and a shorter bound.
     pub lease: Client,
@@ -75,17 +81,46 @@ pub struct Clients {
 #[error("{0}")]
 pub struct ConnectError(String);
 
+/// Builds a client for writes, whose connections do nothing while the fence is closed.
+///
+/// A process that was frozen goes on where it was, with requests that are on their way to a connection, before any of its
+/// timers tells that its time is over. So each connection asks the fence, by the clock, whenever it is about to do something.
+pub async fn connect_behind(options: &Options, fence: &Fence) -> Result<Client, ConnectError> {
+    let mut config = prepare(options).await?;
+    config.connect_timeout = Some(options.timeout);
+    let executor = Fenced(fence.clone());
+    let builder = ClientBuilder::try_from((config, executor)).map_err(|error| ConnectError(chain(&error)))?;
+    Ok(builder.with_layer(&Bounds::new(options.timeout, options.counts.clone())).build())
+}
+
+/// Runs connections as long as a fence is open; then they are dropped, with what they have not sent.
+#[derive(Clone)]
+struct Fenced(Fence);
+
+type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Executor<Connection> for Fenced {
+    fn execute(&self, connection: Connection) {
+        tokio::spawn(WhileOpen { fence: self.0.clone(), connection });
+    }
+}
+
+struct WhileOpen {
+    fence: Fence,
+    connection: Connection,
+}
+
+impl Future for WhileOpen {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.fence.is_open() { self.connection.as_mut().poll(cx) } else { Poll::Ready(()) }
+    }
+}
+
 /// Builds the clients. Nothing is sent yet.
 pub async fn connect(options: Options) -> Result<Clients, ConnectError> {
-    // An error means that there is one already, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = configuration(&options.source).await?;
-    config.default_retry = false;
-    let agent = options
-        .user_agent
-        .parse()
-        .map_err(|_| ConnectError(format!("`{}` cannot be a user agent", options.user_agent)))?;
-    config.headers.push((header::USER_AGENT, agent));
+    let config = prepare(&options).await?;
     let build = |timeout: Duration| -> Result<Client, ConnectError> {
         let mut config = config.clone();
         config.connect_timeout = Some(timeout);
@@ -98,6 +133,20 @@ pub async fn connect(options: Options) -> Result<Clients, ConnectError> {
         namespace: config.default_namespace.clone(),
         url: config.cluster_url.to_string(),
     })
+}
+
+/// Where to connect, and as whom.
+async fn prepare(options: &Options) -> Result<Config, ConnectError> {
+    // An error means that there is one already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut config = configuration(&options.source).await?;
+    config.default_retry = false;
+    let agent = options
+        .user_agent
+        .parse()
+        .map_err(|_| ConnectError(format!("`{}` cannot be a user agent", options.user_agent)))?;
+    config.headers.push((header::USER_AGENT, agent));
+    Ok(config)
 }
 
 /// A client over any HTTP service, with the same bounds and counts.

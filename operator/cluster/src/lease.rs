@@ -44,8 +44,8 @@ pub fn identity(pod: &str) -> String {
 /// How long things take.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// After how long without renewal others take the lease. Shorter than 15 s, so that a new one is in charge 15 s after
-    /// a crash, the takeover included.
+    /// After how long without renewal others take the lease. Two seconds shorter than the 15 s after which a new one shall
+    /// have taken over, since the takeover takes time on a busy machine.
     pub duration: Duration,
     /// How long after a renewal the holder is in charge; shorter than the duration.
     pub deadline: Duration,
@@ -60,7 +60,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            duration: Duration::from_secs(14),
+            duration: Duration::from_secs(13),
             deadline: Duration::from_secs(10),
             renew: Duration::from_secs(5),
             call: Duration::from_millis(2500),

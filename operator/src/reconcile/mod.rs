@@ -42,8 +42,12 @@ const MOST_ROUNDS: usize = 8;
 /// written once instead of twice.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// Pause after a write that failed for a reason that passes.
+/// Pause after a write that failed for a reason that passes. It doubles with each further one, up to 32 s, so that many
+/// objects that wait for the same do not hold it up themselves.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// How often that pause doubles.
+const MOST_DOUBLINGS: u32 = 4;
 
 /// Pause after a write into a namespace that is about to end, or of a kind that is gone. An event comes sooner if there
 /// is news.
@@ -116,6 +120,10 @@ impl Reconciler {
             tracing::warn!(object = %key, "a pass took longer than {} s and was ended", LIMIT.as_secs());
             Outcome { result: PassResult::Failed, again: Some(AFTER_FAILURE) }
         });
+        let failed = outcome.result == PassResult::Failed;
+        self.state.with_record(&key, |record| {
+            record.failures = if failed { record.failures.saturating_add(1) } else { 0 };
+        });
         self.metrics.passed(outcome.result, began.elapsed());
         let resync = spread(self.resync, &key);
         self.queue.push_after(&key, outcome.again.map_or(resync, |again| again.min(resync)));
@@ -141,7 +149,8 @@ impl Reconciler {
                     return Outcome { result, again };
                 }
                 Err(failure) => {
-                    let pause = pause_after(&failure);
+                    let failures = self.state.with_record(key, |record| record.failures).unwrap_or_default();
+                    let pause = pause_after(&failure, failures);
                     tracing::warn!(object = %key, error = %failure, "a pass could not be finished");
                     return Outcome { result: PassResult::Failed, again: Some(pause) };
                 }
@@ -229,10 +238,11 @@ impl Reconciler {
             .unwrap_or(true)
     }
 
-    /// Puts all objects in line, e.g. when this process begins to work.
-    pub(crate) fn look_at_all(&self) {
-        for key in self.state.keys() {
-            self.queue.push(&key, Lane::Resync);
+    /// Begins to work: all objects get in line, those first that changed while nobody or another process worked.
+    pub(crate) fn begin(&self) {
+        self.queue.open();
+        for (key, is_told) in self.state.standing() {
+            self.queue.push(&key, if is_told { Lane::Resync } else { Lane::Spec });
         }
     }
 }
@@ -251,14 +261,15 @@ fn earliest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     }
 }
 
-/// How long to wait after a failure of the pass itself.
-fn pause_after(failure: &Failure) -> Duration {
+/// How long to wait after a failure of the pass itself, which came after so many other ones.
+fn pause_after(failure: &Failure, failures: u32) -> Duration {
+    let grown = AFTER_FAILURE * 2_u32.pow(failures.min(MOST_DOUBLINGS));
     match failure {
-        Failure::Unavailable { retry_after: Some(pause), .. } => (*pause).max(AFTER_FAILURE),
+        Failure::Unavailable { retry_after, .. } => retry_after.unwrap_or_default().max(grown),
         Failure::Refused { .. } | Failure::Conflict { .. } => Duration::from_mins(5),
         Failure::Stale { .. } => Duration::from_millis(100),
         Failure::Gone { .. } => AFTER_GONE,
-        Failure::Taken { .. } | Failure::Unavailable { .. } | Failure::Fenced => AFTER_FAILURE,
+        Failure::Taken { .. } | Failure::Fenced => AFTER_FAILURE,
     }
 }
 
@@ -311,6 +322,20 @@ mod tests {
         for key in [a, b] {
             assert!(spread(span, &key) >= span.mul_f64(0.8) && spread(span, &key) <= span.mul_f64(1.2));
         }
+    }
+
+    #[test]
+    fn pauses_grow_with_failures_and_are_as_long_as_asked_for() {
+        let away = |retry_after: Option<u64>| Failure::Unavailable {
+            retry_after: retry_after.map(Duration::from_secs),
+            message: String::new(),
+        };
+        let pauses: Vec<u64> =
+            [0, 1, 2, 4, 5, u32::MAX].map(|failures| pause_after(&away(None), failures).as_secs()).to_vec();
+        assert_eq!(pauses, [2, 4, 8, 32, 32, 32]);
+        assert_eq!(pause_after(&away(Some(60)), 1).as_secs(), 60);
+        assert_eq!(pause_after(&away(Some(1)), 3).as_secs(), 16);
+        assert_eq!(pause_after(&Failure::Fenced, 9), AFTER_FAILURE);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) report: Asked<ReportFact>,
     /// Since when a status waits for answers that are on their way.
     pub(crate) status_held: Option<Instant>,
+    /// How many passes in a row could not be finished.
+    pub(crate) failures: u32,
     /// What was written last of each child.
     pub(crate) applied: Children<Option<Digest>>,
     /// Contents that the API server spells in its own way: what was wanted, and what came of it.
@@ -65,6 +67,7 @@ impl Default for Record {
             admin: Asked::new(AdminFact::Unknown),
             report: Asked::new(ReportFact::Unknown),
             status_held: None,
+            failures: 0,
             applied: Children::default(),
             spellings: Vec::new(),
         }

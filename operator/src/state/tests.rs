@@ -124,3 +124,26 @@ async fn what_no_watch_shows_is_looked_for_again_by_itself_and_on_request() {
     assert!(snapshot.seen.service.is_none() && snapshot.seen.config_map.is_some());
     assert_eq!((snapshot.admin, snapshot.expires), (AdminFact::Unknown, None));
 }
+
+#[test]
+fn after_a_restart_an_object_that_is_not_told_of_is_known_from_those_that_are() {
+    let state = State::default();
+    let told = |name: &str, generation, observed: Option<i64>| {
+        let mut object = object(name, name, 5, generation);
+        object.status = observed.map(|observed| dingtalk_crds::DingTalkBridgeStatus {
+            observed_generation: Some(observed),
+            ..dingtalk_crds::DingTalkBridgeStatus::default()
+        });
+        object
+    };
+    state.put_object(&key("told"), told("told", 3, Some(3)), None);
+    state.put_object(&key("new"), told("new", 1, None), None);
+    state.put_object(&key("changed"), told("changed", 4, Some(3)), None);
+    let mut leaving = told("leaving", 2, Some(2));
+    leaving.metadata.deletion_timestamp = leaving.metadata.creation_timestamp.clone();
+    state.put_object(&key("leaving"), leaving, None);
+    let mut standing = state.standing();
+    standing.sort();
+    let standing: Vec<_> = standing.iter().map(|(key, is_told)| (key.name(), *is_told)).collect();
+    assert_eq!(standing, [("changed", false), ("leaving", false), ("new", false), ("told", true)]);
+}

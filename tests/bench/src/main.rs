@@ -1,16 +1,19 @@
 //! Measures what the product promises about speed and size.
 //!
 //! `bench relay` starts the bridge between a homeserver stub and a small DingTalk, each a process of its own, and
-//! drives both ways. `bench media` sends a large file through it. Both print figures; they never fail because something
-//! was slow, only because a message was lost, doubled or out of order, or a file was not whole.
+//! drives both ways. `bench media` sends a large file through it. `bench operator` has many objects on a real control
+//! plane. All print figures; they never fail because something was slow, only because a message was lost, doubled or out
+//! of order, a file was not whole, or the operator wrote what it should not.
 
 mod app;
+mod figures;
 mod forward;
 mod frame;
 mod machine;
 mod marks;
 mod media;
 mod numbers;
+mod operator;
 mod push;
 mod relay;
 mod sink;
@@ -40,6 +43,8 @@ enum What {
     Relay(relay::Options),
     /// Memory of the bridge while a large file goes through it, each way
     Media(media::Options),
+    /// Requests, speed, memory and failover of the operator with many objects
+    Operator(operator::Options),
     /// DingTalk's sending calls; started by `relay`
     #[command(hide = true)]
     Sink,
@@ -56,6 +61,9 @@ fn main() -> ExitCode {
         None => threads().and_then(|threads| threads.block_on(all())),
         Some(What::Relay(options)) => threads().and_then(|threads| threads.block_on(relay::run(options))),
         Some(What::Media(options)) => threads().and_then(|threads| threads.block_on(media::run(options))),
+        Some(What::Operator(options)) => {
+            threads().and_then(|threads| threads.block_on(Box::pin(operator::run(options))))
+        }
         Some(What::Sink) => one_thread().and_then(|thread| thread.block_on(sink::run())),
         Some(What::Push { job }) => one_thread().and_then(|thread| thread.block_on(push::run(&job))),
         Some(What::Forward { job }) => threads().and_then(|threads| threads.block_on(forward::run(&job))),
@@ -73,7 +81,8 @@ fn main() -> ExitCode {
 /// Every measurement, one after the other.
 async fn all() -> anyhow::Result<bool> {
     let relay = relay::run(relay::Options::default()).await?;
-    Ok(media::run(media::Options::default()).await? && relay)
+    let media = media::run(media::Options::default()).await?;
+    Ok(Box::pin(operator::run(operator::Options::default())).await? && relay && media)
 }
 
 /// The runtime of the bridge: the forwarder has the same.

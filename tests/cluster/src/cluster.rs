@@ -33,6 +33,17 @@ use crate::{
 /// What adding a name may take until DNS says it.
 const NAMES: Duration = Duration::from_secs(30);
 
+/// How much of a cluster is started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it: pods run, names are answered, an ingress controller serves.
+    #[default]
+    Node,
+    /// Database, API server and controllers only, for what needs many objects and no pod. Nobody makes pods of
+    /// Deployments or volumes of claims; a test that needs their statuses writes them.
+    ControlPlane,
+}
+
 /// A cluster to be started.
 #[derive(Debug, Clone)]
 pub struct ClusterOptions {
@@ -40,6 +51,8 @@ pub struct ClusterOptions {
     pub name: String,
     /// The folder below which it has one of its own as long as it runs, with the kubeconfig.
     pub dir: PathBuf,
+    /// How much of a cluster it is.
+    pub extent: Extent,
     /// Whether the API server notes every request: who, what, when, but not the contents.
     pub audit: bool,
     /// A folder that the logs are copied to when the cluster ends in good order or does not come up.
@@ -51,7 +64,14 @@ pub struct ClusterOptions {
 impl ClusterOptions {
     /// A cluster without anything special.
     pub fn new(name: impl Into<String>, dir: impl Into<PathBuf>) -> Self {
-        Self { name: name.into(), dir: dir.into(), audit: false, keep_logs: None, init: None }
+        Self {
+            name: name.into(),
+            dir: dir.into(),
+            extent: Extent::default(),
+            audit: false,
+            keep_logs: None,
+            init: None,
+        }
     }
 }
 
@@ -73,7 +93,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster and waits until pods can be served: about twelve seconds on two free processors.
+    /// Starts a cluster and waits until it does its work. Until pods can be served it takes about twelve seconds on two
+    /// free processors; a control plane alone takes half of that.
     pub async fn start(
         options: ClusterOptions,
         programs: &Programs,

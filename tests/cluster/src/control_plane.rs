@@ -2,6 +2,7 @@
 
 use crate::{
     addresses::{API, ETCD_HEALTH, INSIDE, NODE, PODS, SERVICES},
+    cluster::Extent,
     namespace::Spec,
 };
 
@@ -79,7 +80,11 @@ pub(crate) fn api_server(audit: bool) -> Spec {
     Spec::new(program("kube-apiserver"), args)
 }
 
-pub(crate) fn controller_manager() -> Spec {
+/// The controllers that are left out where nobody runs pods: they would make some that wait for ever.
+const OF_PODS: &str = "--controllers=*,-deployment-controller,-replicaset-controller";
+
+pub(crate) fn controller_manager(extent: Extent) -> Spec {
+    let controllers = if extent == Extent::ControlPlane { OF_PODS } else { "--controllers=*" };
     let kubeconfig = pki("controller-manager.kubeconfig");
     Spec::new(
         program("kube-controller-manager"),
@@ -96,6 +101,7 @@ pub(crate) fn controller_manager() -> Spec {
             format!("--cluster-signing-key-file={}", pki("ca.key")),
             // There is only one.
             "--leader-elect=false".to_owned(),
+            controllers.to_owned(),
         ],
     )
 }

@@ -35,7 +35,7 @@ mod state;
 mod storage;
 mod unfit;
 
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, Extent};
 pub use component::{Component, ComponentHandle};
 pub use first_process::Init;
 pub use init::main as init_main;

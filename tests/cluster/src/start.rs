@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     addresses::{API, INGRESS, INSIDE, NODE, NODE_NAME},
     api::Api,
-    cluster::{self, Cluster, ClusterOptions},
+    cluster::{self, Cluster, ClusterOptions, Extent},
     component::{Component, Components, last_words},
     control_plane, dns,
     first_process::Init,
@@ -95,10 +95,15 @@ impl Parts<'_> {
         &self,
         progress: &(dyn Fn(&str) + Sync),
     ) -> anyhow::Result<(Components, Api, Description)> {
-        progress("starting the control plane and the node");
+        let has_node = self.options.extent == Extent::Node;
+        progress(if has_node {
+            "starting the control plane and the node"
+        } else {
+            "starting the control plane"
+        });
         let pki = self.write_files()?;
         let components = Components::new(self.namespace, self.specs()?).await?;
-        for component in [Component::Etcd, Component::ApiServer, Component::Containerd] {
+        for component in [Component::Etcd, Component::ApiServer] {
             components.launch(self.namespace, component).await?;
         }
         let url = format!("https://{}", self.namespace.forward(API).await?);
@@ -107,6 +112,11 @@ impl Parts<'_> {
         pki::secret(&self.state.kubeconfig(), &kubeconfig)?;
         let api = Api::new(&url, &pki)?;
         let work = async {
+            if !has_node {
+                components.ready(self.namespace, &api, Component::ApiServer).await?;
+                components.launch(self.namespace, Component::ControllerManager).await?;
+                return components.ready(self.namespace, &api, Component::ControllerManager).await;
+            }
             tokio::try_join!(
                 self.start_node(&components, &api),
                 self.start_control_plane(&components, &api)
@@ -159,7 +169,7 @@ impl Parts<'_> {
         Ok(vec![
             (Component::Etcd, control_plane::etcd()),
             (Component::ApiServer, control_plane::api_server(self.options.audit)),
-            (Component::ControllerManager, control_plane::controller_manager()),
+            (Component::ControllerManager, control_plane::controller_manager(self.options.extent)),
             (Component::Scheduler, control_plane::scheduler()),
             (Component::Containerd, node::containerd()?),
             (Component::Kubelet, node::kubelet()),
@@ -182,6 +192,7 @@ impl Parts<'_> {
     }
 
     async fn start_node(&self, components: &Components, api: &Api) -> anyhow::Result<()> {
+        components.launch(self.namespace, Component::Containerd).await?;
         // The kubelet ends when containerd does not answer yet.
         components.ready(self.namespace, api, Component::Containerd).await?;
         for image in node::images()? {

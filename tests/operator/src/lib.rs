@@ -1,1 +1,18 @@
-//! The operator on a real Kubernetes; everything is in the tests.
+//! The operator as a program with the rights of its chart, on a real Kubernetes: what the tests and the measurements of
+//! it share.
+
+pub mod faults;
+
+mod account;
+mod admin;
+mod audit;
+mod each;
+mod homeserver;
+mod program;
+
+pub use account::Account;
+pub use admin::{Admin, KINDS, path, resource};
+pub use audit::{Request, Tail, requests};
+pub use each::each;
+pub use homeserver::homeserver;
+pub use program::{Program, settings};

@@ -14,6 +14,7 @@ use crate::{
   cargo xtask bench relay          messages per second each way, beside a bare forwarder
   cargo xtask bench relay --json   the same for scripts
   cargo xtask bench media          memory while a file of 500 MiB goes through, each way
+  cargo xtask bench operator       requests, speed, memory and failover with 5,000 objects (root)
   cargo xtask bench                all figures")]
 pub(crate) struct Bench {
     /// Name of the measurement and its flags
@@ -27,6 +28,7 @@ impl Bench {
         say("Building the release binaries that are measured; the first time takes some minutes.");
         let mut build = vec!["build", "--release", "--bins"];
         build.extend(world::PACKAGES.iter().flat_map(|package| ["-p", package]));
+        build.extend(["-p", "cluster", "-p", "dingtalk-operator"]);
         let measure = ["run", "--release", "--quiet", "-p", "bench", "--"];
         let words = |words: &[&str]| -> Vec<String> {
             std::iter::once(cargo.clone()).chain(words.iter().map(ToString::to_string)).collect()

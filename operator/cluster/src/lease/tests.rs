@@ -144,7 +144,7 @@ async fn the_first_one_leads_and_renews() {
     let lease = leases.state().lease.clone().unwrap();
     assert_eq!(
         (&lease["spec"]["holderIdentity"], &lease["spec"]["leaseDurationSeconds"]),
-        (&json!("one"), &json!(14))
+        (&json!("one"), &json!(13))
     );
     let before = one.counts.total(|_| true);
     tokio::time::sleep(Duration::from_mins(10)).await;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
+    figures::{self, Figure, Verdict, table},
     machine::Machine,
     numbers::{float, thousands},
     relay::{
@@ -37,36 +38,6 @@ pub(crate) struct Memory {
     pub(crate) idle_kib: u64,
     pub(crate) after_kib: u64,
     pub(crate) peak_kib: u64,
-}
-
-/// One promise and what came of it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Figure {
-    pub(crate) what: String,
-    pub(crate) target: String,
-    pub(crate) measured: String,
-    pub(crate) value: f64,
-    pub(crate) verdict: Verdict,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    /// As promised.
-    Met,
-    /// Above what is needed today, below what is promised.
-    Floor,
-    Missed,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Met => "met",
-            Self::Floor => "floor only",
-            Self::Missed => "missed",
-        })
-    }
 }
 
 /// What the bridge must do today, in messages per second.
@@ -107,7 +78,7 @@ impl Report {
             value if value >= floor => Verdict::Floor,
             _ => Verdict::Missed,
         };
-        let at_most = |value: f64, target: f64| if value <= target { Verdict::Met } else { Verdict::Missed };
+        let at_most = Verdict::at_most;
         let ways =
             [(Way::DingTalkToMatrix, "DingTalk → Matrix"), (Way::MatrixToDingTalk, "Matrix → DingTalk")];
         for (way, name) in ways {
@@ -208,10 +179,7 @@ impl fmt::Display for Report {
             disturbed * 100.0
         )?;
 
-        let rows = self.figures.iter().map(|figure| {
-            [&figure.what, &figure.target, &figure.measured, &figure.verdict.to_string()].map(String::clone)
-        });
-        table(f, ["what", "target", "measured", "verdict"], rows.collect())?;
+        figures::figures(f, &self.figures)?;
         writeln!(f)?;
 
         let ms = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.1}"));
@@ -253,22 +221,4 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// Columns as wide as they must be; all but the first are flush right.
-fn table<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    heads: [&str; N],
-    rows: Vec<[String; N]>,
-) -> fmt::Result {
-    let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    for row in &rows {
-        for (column, cell) in row.iter().enumerate() {
-            let width = width(column);
-            if column == 0 { write!(f, "{cell:<width$}")? } else { write!(f, "  {cell:>width$}")? }
-        }
-        writeln!(f)?;
-    }
-    Ok(())
 }

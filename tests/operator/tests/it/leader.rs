@@ -1,11 +1,12 @@
 //! Two operators of which one works.
 
+use operator_e2e::Request;
 use serde_json::json;
 use test_support::wait_until;
 
 use crate::{
     api::text,
-    operator::{Operator, Request},
+    operator::Operator,
     stage::{LIMIT, shared},
 };
 

@@ -2,8 +2,8 @@
 //! Each test needs Linux and root and says so where it cannot run.
 //!
 //! Most tests share one cluster and one operator, each with a namespace of its own. `outage` takes the API server away
-//! and `upgrade` changes the definition, so they have clusters of their own; `rest`, `rights` and `leader` count what one process does and have operators of their
-//! own.
+//! and `upgrade` changes the definition, so they have clusters of their own, and so has `faults`; `rest`, `rights`, `leader`
+//! and `fencing` count what one process does and have operators of their own.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,6 +23,8 @@ mod admission;
 mod apart;
 mod deletion;
 mod drift;
+mod faults;
+mod fencing;
 mod five_lines;
 mod foreign;
 mod gateway;

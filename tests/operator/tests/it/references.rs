@@ -1,8 +1,9 @@
 //! Secrets that an object names.
 
+use operator_e2e::Request;
 use serde_json::{Value, json};
 
-use crate::{api::text, operator::Request, stage::shared};
+use crate::{api::text, stage::shared};
 
 const HERE: &str = "t-references";
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use operator_e2e::Request;
 use serde_json::{Value, json};
 use test_support::wait_until;
 
 use crate::{
     api::condition,
-    operator::Request,
     stage::{LIMIT, quick, shared},
 };
 

@@ -120,7 +120,7 @@ fn every_granted_verb_is_used_and_every_used_verb_is_granted() {
         assert!(refused.is_empty(), "{refused:#?}");
         let everywhere: Vec<_> =
             operator.requests().into_iter().filter(|request| request.namespace.is_empty()).collect();
-        let of_objects = |request: &&crate::operator::Request| !request.resource.is_empty();
+        let of_objects = |request: &&operator_e2e::Request| !request.resource.is_empty();
         assert!(everywhere.iter().filter(of_objects).count() == 0, "for the whole cluster: {everywhere:#?}");
         operator.stop().await;
     });

@@ -80,8 +80,20 @@ impl Stage {
         namespaces: &[&str],
         change: impl FnOnce(&mut serde_json::Value),
     ) -> Operator {
-        let setup = Setup { account, home, namespaces, homeservers: self.homeservers_port };
-        Operator::start(&self.cluster, self.folder(), &setup, change).await
+        let setup = Setup { account, home, namespaces, homeservers: self.homeservers_port, by: None };
+        Operator::start(&self.cluster, self.folder(), setup, change).await
+    }
+
+    /// An operator by another way to the API server.
+    pub(crate) async fn operator_by(
+        &self,
+        by: String,
+        account: &str,
+        home: &str,
+        namespaces: &[&str],
+    ) -> Operator {
+        let setup = Setup { account, home, namespaces, homeservers: self.homeservers_port, by: Some(by) };
+        Operator::start(&self.cluster, self.folder(), setup, |_| {}).await
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -126,6 +138,6 @@ pub(crate) fn quick() -> bool {
     *QUICK.get_or_init(|| std::env::var_os("DINGTALK_TEST_QUICK").is_some())
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }

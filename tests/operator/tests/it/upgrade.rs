@@ -1,13 +1,14 @@
 //! Definition and operator of different versions, and what an upgrade writes. A cluster of its own, since the definition is
 //! everybody's.
 
+use operator_e2e::Request;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use test_support::wait_until;
 
 use crate::{
     api::condition,
-    operator::{Operator, Request},
+    operator::Operator,
     stage::{LIMIT, Stage, alone, quick},
 };
 
