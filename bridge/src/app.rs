@@ -22,6 +22,7 @@ use crate::media::Media;
 use crate::media::link::Links;
 use crate::observe::metrics::Metrics;
 use crate::receiving::Receiving;
+use crate::registrations::Registrations;
 use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
 use crate::relay::step::After;
@@ -34,7 +35,9 @@ const DEVICE: &str = "DINGTALKBRIDGE";
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
-    pub(crate) hs_token: Secret,
+    pub(crate) registrations: Registrations,
+    /// Digests of the sealing keys, the current one first.
+    pub(crate) sealing_keys: Vec<String>,
     /// Makes and opens links to files.
     pub(crate) links: Links,
     /// What opens the report; without it there is none.
@@ -191,7 +194,9 @@ impl Health {
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) own: OwnUsers,
-    pub(crate) hs_token: Secret,
+    pub(crate) registrations: Registrations,
+    /// Digests of the sealing keys, the current one first.
+    pub(crate) sealing_keys: Vec<String>,
     pub(crate) links: Links,
     pub(crate) status_token: Option<Secret>,
     pub(crate) store: Arc<dyn Store>,
@@ -208,7 +213,8 @@ impl App {
         let Parts {
             config,
             own,
-            hs_token,
+            registrations,
+            sealing_keys,
             links,
             status_token,
             store,
@@ -224,7 +230,8 @@ impl App {
             media: Media::new(config.media.transfers),
             config,
             own,
-            hs_token,
+            registrations,
+            sealing_keys,
             links,
             status_token,
             started_at: clock.now(),

@@ -10,7 +10,6 @@ use bridge_config::{AgentId, Config, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::id::{CorpId, PersonId, RobotCode};
 use bridge_core::receive::Receive;
-use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
 use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Commit, Link, LinkSource, Store};
@@ -28,6 +27,7 @@ use crate::http::server::{Bounds, serve};
 use crate::http::{api, probes, transactions, webhook};
 use crate::media::link::Links;
 use crate::receiving::RECEIVE_SETTING;
+use crate::registrations::{Registrations, digest};
 use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
 use crate::relay::{profiles, readback, reseal, sweep};
@@ -214,10 +214,7 @@ fn make_app(
     settler: Settler,
     wanted: tokio::sync::mpsc::Sender<PersonId>,
 ) -> anyhow::Result<App> {
-    let registration = crate::cli::registration::read(&config.homeserver.registration)?;
-    for difference in registration.check(&config) {
-        tracing::warn!("the registration differs from the configuration: {difference}");
-    }
+    let registrations = Registrations::read(&config)?;
     let server: OwnedServerName = ServerName::parse(config.homeserver.server_name.as_str())?;
     let user = |localpart: &str| -> anyhow::Result<OwnedUserId> {
         Ok(UserId::parse(format!("@{localpart}:{server}"))?)
@@ -228,14 +225,14 @@ fn make_app(
         ghost_prefix: config.bot.ghost_prefix.as_str().to_owned(),
         server: server.clone(),
     };
-    let tokens = registration.tokens();
     let ca =
         |key: &str, path: &Option<PathBuf>| path.as_ref().map(|path| files::content(key, path)).transpose();
     let status_token = config.health.status_token_file.as_deref();
     let status_token = status_token.map(|path| files::token("health.status_token_file", path)).transpose()?;
     let matrix = bridge_matrix::client::Client::new(bridge_matrix::client::ClientOptions {
         base: config.homeserver.url.as_str().parse()?,
-        as_token: Secret::new(tokens.as_token.expose()),
+        as_token: registrations.as_token.clone(),
+        other_as_token: registrations.other_as_token.clone(),
         server_name: server,
         bot: own.bot.clone(),
         timeouts: bridge_matrix::client::Timeouts {
@@ -263,8 +260,8 @@ fn make_app(
         },
         Arc::clone(&clock),
     )?;
-    let hs_token = Secret::new(tokens.hs_token.expose());
     let (current, old) = database::sealing_keys(&config)?;
+    let sealing_keys = std::iter::once(&current).chain(&old).map(|key| digest(key)).collect();
     let links = Links::new(
         std::iter::once(current).chain(old),
         config.workspace.id.as_str(),
@@ -275,7 +272,8 @@ fn make_app(
     Ok(App::new(Parts {
         config,
         own,
-        hs_token,
+        registrations,
+        sealing_keys,
         links,
         status_token,
         store,

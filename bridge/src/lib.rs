@@ -15,5 +15,6 @@ mod http;
 mod media;
 mod observe;
 mod receiving;
+mod registrations;
 mod relay;
 mod stream;

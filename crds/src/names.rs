@@ -61,13 +61,14 @@ pub const CANARY: &str = "bridges.meldry.com/canary";
 /// Annotation of a `DingTalkBridge`: `"true"` takes the operator's hands off its children.
 pub const PAUSED: &str = "bridges.meldry.com/paused";
 
-/// Annotation of a `DingTalkBridge`: what is to be made anew, e.g. `appservice,sealing`; what follows an `@` tells one request
-/// from another.
-pub const ROTATE: &str = "bridges.meldry.com/rotate";
-
-/// Annotation of a `DingTalkBridge`: any new value makes the operator look at everything again; it is repeated in
-/// `status.reconcileRequestedAt`.
+/// Annotation of a `DingTalkBridge`: any new value makes the operator read and compare everything; it is repeated in
+/// `status.lastHandledReconcileAt`.
 pub const RECONCILE: &str = "bridges.meldry.com/reconcile-requested-at";
+
+/// Annotation of a `DingTalkBridge`: which tokens and keys are to be replaced, e.g. `appservice,sealing`. What follows an
+/// `@` is an id of the asker's; a value that is another one than the last is another request. It is repeated in
+/// `status.rotation.request`.
+pub const ROTATE: &str = "bridges.meldry.com/rotate";
 
 /// Annotation of a `DingTalkBridge`: `"true"` lets it go although its registration could not be taken back.
 pub const SKIP_UNREGISTER: &str = "bridges.meldry.com/skip-unregister";
@@ -91,6 +92,12 @@ pub const HEALTH_PORT: u16 = 9090;
 pub mod keys {
     /// Key of the registration's Secret.
     pub const REGISTRATION: &str = "registration.yaml";
+    /// Key of a second registration while its tokens are replaced: the next one, then the former one.
+    pub const OTHER_REGISTRATION: &str = "registration.other.yaml";
+    /// Key of what the operator remembers of replacements, in each Secret that holds a token or key of its own.
+    pub const ROTATION: &str = "rotation";
+    /// Key of the former token for the report.
+    pub const OLD_STATUS_TOKEN: &str = "status-token.old";
     /// Key of the token with which the operator asks for the report.
     pub const STATUS_TOKEN: &str = "status-token";
     /// Key of the sealing key's Secret.
@@ -98,6 +105,8 @@ pub mod keys {
     /// Beginning of further keys in that Secret: former sealing keys, which the bridge still reads. A new key is
     /// introduced by moving the current one to such a key and putting the new one in its place, in one change.
     pub const OLD_SEALING_KEY: &str = "sealing-key.old";
+    /// Of these, the one that the operator itself puts there.
+    pub const ROTATED_SEALING_KEY: &str = "sealing-key.old-rotated";
     /// Key of the `ConfigMap`.
     pub const CONFIG: &str = "config.toml";
     /// Key of the AppKey in a Secret with credentials.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    database::Database, dingtalk::DingTalk, homeserver::Homeserver, route::Route,
+    database::Database, dingtalk::DingTalk, homeserver::Homeserver, rotation::Rotation, route::Route,
     status::DingTalkBridgeStatus, workload::Workload,
 };
 
@@ -90,6 +90,9 @@ pub struct DingTalkBridgeSpec {
     #[schemars(schema_with = "settings_schema")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<serde_json::Map<String, serde_json::Value>>,
+    /// When tokens and keys are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
     /// `true`: no pod runs; all data, Secrets and addresses stay. DingTalk's pushes are not answered meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Condition;
+use crate::{condition::Condition, rotation::RotationStatus};
 
 /// What the operator sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,9 +40,13 @@ pub struct DingTalkBridgeStatus {
     /// Version that the running bridge reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The last value of the annotation `bridges.meldry.com/reconcile-requested-at` that was acted upon.
+    /// Replacements of tokens and keys.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reconcile_requested_at: Option<String>,
+    pub rotation: Option<RotationStatus>,
+    /// The last value of the annotation `bridges.meldry.com/reconcile-requested-at` that was acted upon: every child was
+    /// read and compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
 }
 
 /// The Matrix side as resolved.

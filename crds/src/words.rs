@@ -172,7 +172,7 @@ reasons! {
             "Put the access token of an admin of the homeserver into the Secret that the message names.";
         /// The registration could not be taken back from the homeserver; it is tried again.
         UnregisterFailed [RegistrationReady]
-            "Bring the homeserver back, or give the object the annotation `bridges.meldry.com/skip-unregister: \"true\"`.";
+            "Bring the homeserver back, or give the object the annotation `bridges.meldry.com/skip-unregister: \"true\"`; after an hour it goes in any case.";
         /// The image cannot be pulled.
         ImagePullFailed [Ready WorkloadAvailable]
             "Correct the image, or name the registry's Secret in `imagePullSecrets`.";
@@ -228,6 +228,12 @@ reasons! {
         /// Somebody else changed or deleted an object of the bridge; it was set back. Only events have this reason.
         DriftRepaired []
             "See who changes it: `kubectl get -o yaml --show-managed-fields`.";
+        /// A token or key is being replaced; the former one stays good meanwhile. Told as an event.
+        RotationStarted []
+            "Nothing; `status.rotation` shows how far it is, and RegistrationReady whether the homeserver has to be restarted.";
+        /// A token or key was replaced, and the former one is gone. Told as an event.
+        RotationFinished []
+            "Nothing.";
     }
 }
 

@@ -21,6 +21,13 @@ pub(crate) struct Reporter {
     tags: Mutex<HashMap<Key, (String, Box<Report>)>>,
 }
 
+/// Why there is no report.
+enum Problem {
+    /// The bridge does not know the token.
+    TokenRefused,
+    Other(String),
+}
+
 impl Reporter {
     /// A reporter without memory.
     pub(crate) fn new() -> anyhow::Result<Self> {
@@ -35,44 +42,63 @@ impl Reporter {
         Ok(Self { http, tags: Mutex::default() })
     }
 
-    /// Asks one bridge.
-    pub(crate) async fn ask(&self, key: &Key, url: &str, token: &Secret) -> ReportFact {
+    /// Asks one bridge, with the `former` token if it does not know the other one yet.
+    pub(crate) async fn ask(
+        &self,
+        key: &Key,
+        url: &str,
+        token: &Secret,
+        former: Option<&Secret>,
+    ) -> ReportFact {
         let before = self.tags().get(key).cloned();
-        let mut request = self.http.get(url).bearer_auth(token.expose());
-        if let Some((tag, _)) = &before {
-            request = request.header(header::IF_NONE_MATCH, tag);
+        let request = |token: &Secret| {
+            let request = self.http.get(url).bearer_auth(token.expose());
+            match &before {
+                Some((tag, _)) => request.header(header::IF_NONE_MATCH, tag),
+                None => request,
+            }
+        };
+        let mut read = self.read(key, request(token)).await;
+        if let (Err(Problem::TokenRefused), Some(former)) = (&read, former) {
+            read = self.read(key, request(former)).await;
         }
-        match self.read(key, request).await {
+        match read {
             Ok(Some(report)) => ReportFact::Report(report),
             Ok(None) => match before {
                 Some((_, report)) => ReportFact::Report(report),
                 None => ReportFact::Unreachable("it answered that nothing has changed".to_owned()),
             },
-            Err(why) => ReportFact::Unreachable(why),
+            Err(Problem::TokenRefused) => ReportFact::Unreachable("it answered 401".to_owned()),
+            Err(Problem::Other(why)) => ReportFact::Unreachable(why),
         }
     }
 
     /// The report; `None` when it is the one of before.
-    async fn read(&self, key: &Key, request: reqwest::RequestBuilder) -> Result<Option<Box<Report>>, String> {
+    async fn read(
+        &self,
+        key: &Key,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Option<Box<Report>>, Problem> {
         let told = |error: reqwest::Error| {
             let error = error.without_url();
-            if error.is_timeout() { "no answer in time".to_owned() } else { "no connection".to_owned() }
+            Problem::Other(if error.is_timeout() { "no answer in time" } else { "no connection" }.to_owned())
         };
         let mut response = request.send().await.map_err(told)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED => return Ok(None),
-            status => return Err(format!("it answered {}", status.as_u16())),
+            StatusCode::UNAUTHORIZED => return Err(Problem::TokenRefused),
+            status => return Err(Problem::Other(format!("it answered {}", status.as_u16()))),
         }
         let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(told)? {
             if bytes.len() + chunk.len() > MOST_BYTES {
-                return Err("its report is too large".to_owned());
+                return Err(Problem::Other("its report is too large".to_owned()));
             }
             bytes.extend_from_slice(&chunk);
         }
-        let report = Box::new(Report::from_json(&bytes).map_err(|fault| fault.reason)?);
+        let report = Box::new(Report::from_json(&bytes).map_err(|fault| Problem::Other(fault.reason))?);
         match tag {
             Some(tag) => self.tags().insert(key.clone(), (tag, report.clone())),
             None => self.tags().remove(key),

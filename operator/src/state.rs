@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use dingtalk_crds::DingTalkBridge;
+use dingtalk_crds::{ConditionType, DingTalkBridge, Reason};
 use operator_plan::{
     AdminFact, ChildKind, Children, Digest, PodSeen, RefKey, ReferenceFact, References, Refusal, ReportFact,
     Rivals, Seen, WhoamiFact,
@@ -51,6 +51,8 @@ pub(crate) struct Inner {
 pub(crate) struct Snapshot {
     pub(crate) object: Arc<DingTalkBridge>,
     pub(crate) seen: Children<Option<Seen>>,
+    /// The versions of the children that were seen.
+    pub(crate) versions: Children<u64>,
     pub(crate) refused: Children<Option<Refusal>>,
     pub(crate) applied: Children<Option<Digest>>,
     pub(crate) pod: Option<PodSeen>,
@@ -69,6 +71,7 @@ impl Snapshot {
         Self {
             object,
             seen: Children::default(),
+            versions: Children::default(),
             refused: Children::default(),
             applied: Children::default(),
             pod: None,
@@ -119,6 +122,7 @@ impl State {
             record.forget_answers();
         } else if asked_anew {
             record.look_anew();
+            record.read_all = true;
         } else if urgent {
             record.ask_anew();
         }
@@ -207,6 +211,7 @@ impl State {
         Some(Snapshot {
             object,
             seen: record.seen(),
+            versions: record.versions(),
             refused: record.refused.clone(),
             applied: record.applied.clone(),
             pod: record.newest_pod(),
@@ -255,6 +260,20 @@ impl State {
             .filter(|(_, record)| record.object.is_some())
             .map(|(key, _)| key.clone())
             .collect()
+    }
+
+    /// How many objects the operator keeps its hands off, and since when from the first of them.
+    pub(crate) fn paused(&self) -> (usize, Option<jiff::Timestamp>) {
+        let inner = self.lock();
+        let objects = inner.records.values().filter_map(|record| record.object.as_ref());
+        let paused = objects.filter_map(|object| object.status.as_ref()).filter_map(|status| {
+            status.conditions.iter().find(|condition| {
+                condition.type_ == ConditionType::Paused.as_str()
+                    && condition.reason == Reason::HandsOff.as_str()
+            })
+        });
+        let times: Vec<_> = paused.map(|condition| condition.last_transition_time.parse().ok()).collect();
+        (times.len(), times.into_iter().flatten().min())
     }
 
     /// How many objects have each condition in each status.

@@ -45,6 +45,14 @@ pub struct Homeserver {
         example = &"/etc/dingtalk-bridge/registration.yaml"
     )]
     pub registration: PathBuf,
+    /// Path of a second registration, while its tokens are rotated: the former one, or the next one. The homeserver may
+    /// show the `hs_token` of either, and is shown the `as_token` that it knows.
+    #[serde(default)]
+    #[schemars(
+        schema_with = "crate::value::path_schema",
+        example = &"/etc/dingtalk-bridge/registration.other.yaml"
+    )]
+    pub other_registration: Option<PathBuf>,
     /// Path of a PEM file with certificates to trust besides the public ones, for a homeserver with a private
     /// certificate authority.
     #[serde(default)]

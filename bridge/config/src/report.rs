@@ -76,6 +76,9 @@ pub struct Report {
     /// Which keys the database needs; `None` until the rows are counted, and from a bridge that does not count them.
     #[serde(default)]
     pub sealing: Option<SealingReport>,
+    /// With which tokens and keys it runs; `None` from a bridge that does not tell.
+    #[serde(default)]
+    pub secrets: Option<SecretsInUse>,
 }
 
 impl Report {
@@ -155,6 +158,22 @@ pub struct StreamReport {
 pub struct SealingReport {
     /// Rows that do not open with the current key alone. At 0 the old keys can go.
     pub rows_with_old_keys: u64,
+}
+
+/// With which tokens and keys a bridge runs, so that who replaces them sees how far that is. Each is the first 16
+/// hexadecimal digits of its SHA-256, which tell nothing of a random secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretsInUse {
+    /// The `as_token`s of its registrations; first the one that the homeserver took last.
+    #[serde(with = "texts")]
+    pub homeserver: Vec<String>,
+    /// The token that opens this report.
+    #[serde(with = "optional_text")]
+    pub status: Option<String>,
+    /// The bytes of the sealing keys; first the current one.
+    #[serde(with = "texts")]
+    pub sealing: Vec<String>,
 }
 
 /// Something that came from DingTalk.

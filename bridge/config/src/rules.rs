@@ -156,6 +156,12 @@ pub(crate) fn check(config: &Config) -> Vec<Broken> {
         "name persons in full, e.g. \"@alice:acme.example\"",
     );
     refuse(
+        config.homeserver.other_registration.as_ref() == Some(&config.homeserver.registration),
+        &["homeserver.other_registration"],
+        "is the same file as homeserver.registration",
+        "name the file with the former or the next tokens, or remove the line",
+    );
+    refuse(
         config.security.old_sealing_key_files.contains(&config.security.sealing_key_file),
         &["security.old_sealing_key_files"],
         "contains the current sealing key",

@@ -14,6 +14,7 @@ use crate::actions::overview::VERSION;
 use crate::app::App;
 use crate::http::body;
 use crate::observe::standing::Standing;
+use crate::registrations;
 
 /// Answers with the report, or that it is still what the asker has.
 pub(crate) async fn handle(app: &App, headers: &HeaderMap) -> Response<Body> {
@@ -106,6 +107,7 @@ fn report(app: &App, standing: &Standing, chats: &ChatFigures) -> Report {
             .health
             .rows_with_old_keys()
             .map(|rows_with_old_keys| SealingReport { rows_with_old_keys }),
+        secrets: Some(registrations::in_use(app)),
     }
 }
 

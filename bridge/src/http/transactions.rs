@@ -25,7 +25,7 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request<Body>) 
         return error(StatusCode::NOT_FOUND, "M_UNRECOGNIZED");
     }
     match presented_token(head.headers.get(header::AUTHORIZATION), head.uri.query()) {
-        Ok(token) if app.hs_token.matches(token.expose()) => {}
+        Ok(token) if app.registrations.is_homeserver(token.expose()) => {}
         Err(TokenError::Missing) => {
             return refuse(&app, "missing_token", StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN");
         }

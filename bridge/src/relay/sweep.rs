@@ -51,8 +51,15 @@ pub(crate) async fn purge(app: Arc<App>, stop: CancellationToken) {
 pub(crate) async fn homeserver(app: Arc<App>, back: Arc<Notify>, stop: CancellationToken) {
     let mut pause = Duration::from_millis(250);
     let mut set_up = false;
+    let mut other_token = false;
     loop {
         let problem = check(&app, &mut set_up).await.err();
+        if app.matrix.uses_other_token() != other_token {
+            other_token = !other_token;
+            tracing::info!("the homeserver has changed to the other of the two registrations");
+            // What it did not deliver while it changed is in the timelines.
+            back.notify_one();
+        }
         if let Some(problem) = &problem {
             tracing::warn!("the homeserver is not usable: {problem}");
         }

@@ -57,6 +57,9 @@ pub(crate) fn look_again(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>
                 && !facts.admin.lasts();
             pauses.extend((whoami || admin).then_some(HOMESERVER_PAUSE));
         }
+        if let Some(material) = &visit.material {
+            pauses.extend(material.pairs.look_again(facts, workspace));
+        }
         for refusal in children.iter().filter_map(|child| child.refused) {
             let since = u64::try_from(facts.now.duration_since(refusal.at).as_secs()).unwrap_or(0);
             pauses.push(REFUSED_PAUSE.saturating_sub(Duration::from_secs(since)).max(Duration::from_secs(1)));
@@ -78,6 +81,8 @@ fn admin(facts: &Facts<'_>, visit: &Visit, workspace: &Workspace) -> Option<Ask>
     let material = visit.material.as_ref()?;
     let body = || serde_json::to_string(&material.registration).ok().map(Secret::new);
     let order = match facts.admin {
+        // Of a new registration an admin API may not show what is new, so it is not asked but told.
+        AdminFact::Unknown if material.pairs.is_offered() => AdminOrder::Register { body: body()? },
         AdminFact::Unknown => AdminOrder::Look { body: body()? },
         AdminFact::Absent | AdminFact::Present { same: false, .. } => AdminOrder::Register { body: body()? },
         AdminFact::Present { enabled: false, .. } if !workspace.suspended => AdminOrder::Enable,
@@ -138,6 +143,7 @@ fn report(facts: &Facts<'_>) -> Option<Ask> {
     Some(Ask::Report {
         url: format!("http://{}.{namespace}.svc:{}{REPORT_PATH}", names::child(name), names::HEALTH_PORT),
         token: registration::value(tokens, keys::STATUS_TOKEN)?.clone(),
+        former: registration::value(tokens, keys::OLD_STATUS_TOKEN).cloned(),
     })
 }
 

@@ -82,7 +82,7 @@ impl ChildKind {
     }
 
     /// Whether its content is made by chance where there is none yet.
-    pub(crate) const fn is_secret(self) -> bool {
+    pub const fn is_secret(self) -> bool {
         matches!(self, Self::RegistrationSecret | Self::TokensSecret | Self::SealingSecret)
     }
 

@@ -15,6 +15,10 @@ use crate::{
 /// Pause before the homeserver is asked again to take the registration back.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// How long an object waits for a homeserver that does not take its registration back. After that it goes all the same:
+/// it may keep a namespace from ending, and with the namespace the token may be gone that it waits for.
+const DEADLINE: Duration = Duration::from_hours(1);
+
 /// How far the taking back of the registration is.
 enum Unregistered {
     /// There is nothing left to take back.
@@ -30,8 +34,16 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
     let children = visit.children(facts);
     let mut plan = Plan::default();
     let mut trouble = None;
+    let mut left_behind = None;
     if has_finalizer(facts) && !visit.paused {
-        match unregistered(facts, &visit) {
+        let mut unregistered = unregistered(facts, &visit);
+        if let Unregistered::Stuck(message) = &unregistered
+            && is_overdue(facts)
+        {
+            left_behind = Some(message.clone());
+            unregistered = Unregistered::Done;
+        }
+        match unregistered {
             Unregistered::Asks(asks) => plan.asks = asks,
             Unregistered::Stuck(message) => {
                 trouble = Some(message);
@@ -42,6 +54,7 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
                 if plan.deletions.is_empty() {
                     // After this the object is gone; nobody would read its status.
                     plan.finalizer = Some(FinalizerChange::Remove);
+                    plan.notes = left_behind.as_deref().map(given_up).into_iter().collect();
                     return plan;
                 }
             }
@@ -89,6 +102,25 @@ fn unregistered(facts: &Facts<'_>, visit: &Visit) -> Unregistered {
         }
     };
     Unregistered::Stuck(words.to_owned())
+}
+
+/// Whether the object has waited long enough for its homeserver.
+fn is_overdue(facts: &Facts<'_>) -> bool {
+    let since = facts.object.metadata.deletion_timestamp.as_ref();
+    since.is_some_and(|since| facts.now.duration_since(since.0).as_secs() >= DEADLINE.as_secs().cast_signed())
+}
+
+/// What is told when a registration stays behind.
+fn given_up(message: &str) -> Note {
+    Note {
+        type_: NoteType::Warning,
+        reason: Reason::UnregisterFailed,
+        action: ConditionType::RegistrationReady.as_str(),
+        note: condition::bounded(&format!(
+            "the object goes after {} minutes without its registration taken back: remove it from the homeserver by hand. {message}",
+            DEADLINE.as_secs() / 60
+        )),
+    }
 }
 
 /// Data that goes with the object, because it says so.

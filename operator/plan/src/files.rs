@@ -15,6 +15,7 @@ pub(crate) const SQLITE_URL: &str = "sqlite:///var/lib/dingtalk-bridge/bridge.db
 
 /// The registration, in the folder of secrets; so are the following.
 pub(crate) const REGISTRATION: &str = "registration.yaml";
+pub(crate) const OTHER_REGISTRATION: &str = "registration.other.yaml";
 pub(crate) const STATUS_TOKEN: &str = "status-token";
 pub(crate) const SEALING_KEY: &str = "sealing-key";
 pub(crate) const APP_KEY: &str = "app-key";

@@ -26,6 +26,7 @@ mod references;
 mod registration;
 mod resolve;
 mod rollout;
+mod rotation;
 mod standing;
 mod status;
 mod template;

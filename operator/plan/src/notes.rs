@@ -1,6 +1,9 @@
 //! Events: what `kubectl describe` tells as a story. Only transitions are told, never a state again and again.
 
-use dingtalk_crds::{Condition, ConditionStatus, ConditionType, DingTalkBridgeStatus, Reason};
+use dingtalk_crds::{
+    Condition, ConditionStatus, ConditionType, DingTalkBridgeStatus, Reason, Rotated, RotationPhase,
+    SecretRotation,
+};
 
 use crate::{Change, Facts, Note, NoteType, condition};
 
@@ -67,6 +70,37 @@ pub fn halted() -> Note {
         note: "this bridge was available and is not since a change of the platform's came to it, so the change goes no further: see WorkloadAvailable; set the change back, correct it, or go on with kubectl dtb rollout resume"
             .to_owned(),
     }
+}
+
+/// Replacements of tokens and keys that began or ended.
+pub(crate) fn rotations(facts: &Facts<'_>, status: Option<&DingTalkBridgeStatus>) -> Vec<Note> {
+    let of = |status: Option<&DingTalkBridgeStatus>| {
+        status.and_then(|status| status.rotation.clone()).map(|rotation| rotation.secrets).unwrap_or_default()
+    };
+    let before = of(facts.object.status.as_ref());
+    let told = |new: SecretRotation| {
+        let old = before.iter().find(|old| old.name == new.name)?;
+        let settled = |secret: &SecretRotation| secret.phase == RotationPhase::Settled;
+        let (reason, what) = match (settled(old), settled(&new)) {
+            (true, false) => {
+                (Reason::RotationStarted, "is being replaced; the former one stays good meanwhile")
+            }
+            (false, true) => (Reason::RotationFinished, "was replaced, and the former one is gone"),
+            // It went by between two looks.
+            (true, true) if old.generation < new.generation => {
+                (Reason::RotationFinished, "was replaced, and the former one is gone")
+            }
+            _ => return None,
+        };
+        let subject = match new.name {
+            Rotated::Appservice => "the pair of tokens between homeserver and bridge",
+            Rotated::Status => "the operator's token towards the bridge",
+            Rotated::Sealing => "the sealing key",
+        };
+        let note = format!("{subject} {what}");
+        Some(Note { type_: NoteType::Normal, reason, action: new.name.word(), note })
+    };
+    of(status).into_iter().filter_map(told).collect()
 }
 
 /// Children that somebody else changed and that are set back.

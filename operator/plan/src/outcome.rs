@@ -144,6 +144,8 @@ pub enum Ask {
         url: String,
         /// The operator's token for it.
         token: Secret,
+        /// The former one, for a bridge that does not know the new one yet.
+        former: Option<Secret>,
     },
 }
 

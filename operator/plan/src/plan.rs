@@ -28,6 +28,7 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
     // Events tell what the status tells, at the same moment: when no child is left to write.
     if plan.writes.is_empty() && status.is_some() {
         plan.notes = notes::transitions(facts, status.as_ref());
+        plan.notes.extend(notes::rotations(facts, status.as_ref()));
     }
     plan.notes.extend(notes::repairs(facts, &plan.writes));
     plan.status = status;

@@ -6,6 +6,7 @@ use dingtalk_crds::names::keys;
 
 use crate::{
     Fresh, Secret, Seen, SeenMore,
+    rotation::Pairs,
     workspace::{Invalid, Workspace},
 };
 
@@ -18,10 +19,14 @@ pub(crate) struct Material {
     pub registration: Registration,
     /// Its file.
     pub registration_file: Secret,
+    /// The file of the next or the former registration, while there is one.
+    pub other_registration_file: Option<Secret>,
     /// The operator's token for the report.
     pub status_token: Secret,
     /// The sealing key; `None` when it is missing beside an existing database.
     pub sealing_key: Option<Secret>,
+    /// The same as pairs, and how far their replacement is.
+    pub pairs: Pairs,
 }
 
 /// What the Secrets that are ours hold.
@@ -34,34 +39,63 @@ pub(crate) struct Held<'a> {
 }
 
 impl Material {
-    pub(crate) fn new(workspace: &Workspace, held: &Held<'_>, fresh: &Fresh) -> Result<Self, Invalid> {
-        let old = held
-            .registration
-            .and_then(|seen| value(seen, keys::REGISTRATION))
-            .and_then(|text| Registration::from_yaml(text.expose()).ok())
-            .map(|registration| registration.tokens());
-        let tokens = old.filter(usable).unwrap_or_else(|| Tokens {
-            as_token: Token::new(fresh.as_token.expose()),
-            hs_token: Token::new(fresh.hs_token.expose()),
-        });
-        let url = workspace.config.appservice.url.as_ref().ok_or_else(|| {
-            Invalid::setting("the configuration has no address for the homeserver: report this as a defect")
-        })?;
-        let registration = Registration::build(&workspace.registration_names(), url, tokens);
-        let file = registration.to_yaml().map_err(|fault| Invalid::setting(fault.to_string()))?;
-        let status_token = held
-            .tokens
-            .and_then(|seen| value(seen, keys::STATUS_TOKEN))
+    /// What is to be in the Secrets. `data`: whether there may be data that the sealing key opens.
+    pub(crate) fn new(
+        workspace: &Workspace,
+        mut pairs: Pairs,
+        data: bool,
+        fresh: &Fresh,
+    ) -> Result<Self, Invalid> {
+        let tokens = |file: &Secret| Registration::from_yaml(file.expose()).ok().map(|read| read.tokens());
+        let current = pairs.appservice.current.as_ref().and_then(tokens).filter(usable);
+        let registration = build(workspace, current.unwrap_or_else(|| fresh_tokens(fresh)))?;
+        // Both follow names and address; only the tokens differ.
+        let other = pairs.appservice.other.as_ref().and_then(tokens).filter(usable);
+        let other =
+            other.map(|tokens| build(workspace, tokens).and_then(|other| file(&other))).transpose()?;
+        let registration_file = file(&registration)?;
+        let status_token = pairs
+            .status
+            .current
+            .as_ref()
             .filter(|token| token.expose().len() >= LEAST_TOKEN_LENGTH && plain(token.expose()))
             .unwrap_or(&fresh.status_token)
             .clone();
-        let sealing_key = match held.sealing.and_then(|seen| value(seen, keys::SEALING_KEY)) {
+        let sealing_key = match &pairs.sealing.current {
             Some(key) if SealingKey::parse(key.expose().as_bytes()).is_ok() => Some(key.clone()),
-            _ if held.data => None,
+            _ if data => None,
             _ => Some(fresh.sealing_key.clone()),
         };
-        Ok(Self { registration, registration_file: Secret::new(file), status_token, sealing_key })
+        pairs.appservice.current = Some(registration_file.clone());
+        pairs.appservice.other.clone_from(&other);
+        pairs.status.current = Some(status_token.clone());
+        pairs.sealing.current.clone_from(&sealing_key);
+        Ok(Self {
+            registration,
+            registration_file,
+            other_registration_file: other,
+            status_token,
+            sealing_key,
+            pairs,
+        })
     }
+}
+
+/// Tokens that nobody has seen yet.
+pub(crate) fn fresh_tokens(fresh: &Fresh) -> Tokens {
+    Tokens { as_token: Token::new(fresh.as_token.expose()), hs_token: Token::new(fresh.hs_token.expose()) }
+}
+
+/// The registration with these tokens.
+pub(crate) fn build(workspace: &Workspace, tokens: Tokens) -> Result<Registration, Invalid> {
+    let url = workspace.config.appservice.url.as_ref().ok_or_else(|| {
+        Invalid::setting("the configuration has no address for the homeserver: report this as a defect")
+    })?;
+    Ok(Registration::build(&workspace.registration_names(), url, tokens))
+}
+
+fn file(registration: &Registration) -> Result<Secret, Invalid> {
+    registration.to_yaml().map(Secret::new).map_err(|fault| Invalid::setting(fault.to_string()))
 }
 
 /// Names of the former sealing keys in a Secret, in order.

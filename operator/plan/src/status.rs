@@ -26,7 +26,7 @@ pub(crate) fn status(
     let mut new = old.clone();
     new.conditions = conditions;
     new.observed_generation = facts.object.metadata.generation;
-    new.reconcile_requested_at = annotation_of(facts, names::RECONCILE).map(str::to_owned);
+    new.last_handled_reconcile_at = annotation_of(facts, names::RECONCILE).map(str::to_owned);
     if let Ok(workspace) = &visit.workspace {
         new.webhook_url = Some(workspace.webhook_url());
         new.bot_user_id = Some(workspace.config.bot_user_id());
@@ -36,6 +36,9 @@ pub(crate) fn status(
         standing(facts, ChildKind::Deployment).ours().map(|seen| &seen.more)
     {
         new.image = Some(image.clone());
+    }
+    if let Some(material) = &visit.material {
+        new.rotation = Some(material.pairs.status(facts, children));
     }
     if let ReportFact::Report(report) = facts.report {
         reported(&mut new, report);

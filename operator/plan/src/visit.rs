@@ -9,9 +9,10 @@ use crate::{
     diff::Child,
     outcome::Wanted,
     references::{Needed, Trouble},
-    registration::{self, Held, Material},
+    registration::{Held, Material},
     resolve,
     rollout::{self, Pending},
+    rotation::{Beside, Pairs},
     standing::{Me, Standing},
     workspace::{Invalid, Workspace},
 };
@@ -38,59 +39,66 @@ pub(crate) struct Visit {
 
 impl Visit {
     pub(crate) fn new(facts: &Facts<'_>) -> Self {
-        let object = facts.object;
         let me = me(facts);
         let ours = |child| Standing::of(child, facts.seen.get(child).as_ref(), me).ours();
-        let sealing = ours(ChildKind::SealingSecret);
-        let old_keys = registration::old_keys(sealing);
-        let workspace = unrivalled(facts)
-            .and_then(|()| resolve::resolve(object, facts.platform, &old_keys))
-            .and_then(|workspace| same_homeserver(facts, workspace));
-        let mut visit = Self {
-            workspace,
-            paused: is_true(facts, names::PAUSED),
+        let held = Held {
+            registration: ours(ChildKind::RegistrationSecret),
+            tokens: ours(ChildKind::TokensSecret),
+            sealing: ours(ChildKind::SealingSecret),
+            // A claim that is not ours, or on its way out, may hold data as well.
+            data: facts.seen.claim.is_some(),
+        };
+        let paused = is_true(facts, names::PAUSED);
+        let resolved = unrivalled(facts).and_then(|()| rotated(facts, &held, paused));
+        let built = resolved.and_then(|(workspace, pairs, beside)| {
+            let material = Material::new(&workspace, pairs, held.data, facts.fresh)?;
+            Ok((workspace, material, beside))
+        });
+        let (workspace, material, beside) = match built {
+            Ok(built) => built,
+            Err(invalid) => return Self::closed(invalid, paused),
+        };
+        let needed = Needed::of(&workspace);
+        let plans = Plans {
+            workspace: &workspace,
+            material: &material,
+            claim: ours(ChildKind::Claim),
+            old_keys: &beside.old_keys,
+            references: needed.pod_digest(facts.references),
+            operator_namespace: &facts.operator.namespace,
+        };
+        let mut wanted = build::build(&plans);
+        let mut pending = Pending::Nothing;
+        if let Some(deployment) = wanted.deployment.take() {
+            let there = ours(ChildKind::Deployment).map(|seen| &seen.more);
+            let staged = rollout::stage(facts, &plans, there, deployment);
+            (wanted.deployment, pending) = (Some(staged.0), staged.1);
+        }
+        Self {
+            pending,
+            paused,
+            sealing_missing: material.sealing_key.is_none()
+                && !matches!(standing(facts, ChildKind::SealingSecret), Standing::Foreign),
+            troubles: needed.troubles(facts.references),
+            needed,
+            wanted,
+            material: Some(material),
+            workspace: Ok(workspace),
+        }
+    }
+
+    /// When something is in the way of a workspace.
+    fn closed(invalid: Invalid, paused: bool) -> Self {
+        Self {
+            workspace: Err(invalid),
+            paused,
             sealing_missing: false,
             material: None,
             needed: Needed::default(),
             troubles: Vec::new(),
             wanted: Children::default(),
             pending: Pending::Nothing,
-        };
-        let Ok(workspace) = &visit.workspace else { return visit };
-        let held = Held {
-            registration: ours(ChildKind::RegistrationSecret),
-            tokens: ours(ChildKind::TokensSecret),
-            sealing,
-            // A claim that is not ours, or on its way out, may hold data as well.
-            data: facts.seen.claim.is_some(),
-        };
-        let material = match Material::new(workspace, &held, facts.fresh) {
-            Ok(material) => material,
-            Err(invalid) => {
-                visit.workspace = Err(invalid);
-                return visit;
-            }
-        };
-        visit.needed = Needed::of(workspace);
-        visit.troubles = visit.needed.troubles(facts.references);
-        visit.sealing_missing = material.sealing_key.is_none()
-            && !matches!(standing(facts, ChildKind::SealingSecret), Standing::Foreign);
-        let plans = Plans {
-            workspace,
-            material: &material,
-            claim: ours(ChildKind::Claim),
-            old_keys: &old_keys,
-            references: visit.needed.pod_digest(facts.references),
-            operator_namespace: &facts.operator.namespace,
-        };
-        visit.wanted = build::build(&plans);
-        if let Some(deployment) = visit.wanted.deployment.take() {
-            let there = ours(ChildKind::Deployment).map(|seen| &seen.more);
-            let staged = rollout::stage(facts, &plans, there, deployment);
-            (visit.wanted.deployment, visit.pending) = (Some(staged.0), staged.1);
         }
-        visit.material = Some(material);
-        visit
     }
 
     /// Whether children may be written and deleted.
@@ -159,6 +167,22 @@ pub(crate) fn is_true(facts: &Facts<'_>, annotation: &str) -> bool {
 /// An annotation of the object.
 pub(crate) fn annotation_of<'a>(facts: &'a Facts<'_>, annotation: &str) -> Option<&'a str> {
     facts.object.metadata.annotations.as_ref()?.get(annotation).map(String::as_str)
+}
+
+/// The workspace with the tokens and keys of the next step: the step depends on the workspace, and its configuration on
+/// the step.
+fn rotated(facts: &Facts<'_>, held: &Held<'_>, paused: bool) -> Result<(Workspace, Pairs, Beside), Invalid> {
+    let mut pairs = Pairs::of(held);
+    let before = pairs.beside(held);
+    let resolve = |beside: &Beside| resolve::resolve(facts.object, facts.platform, beside);
+    let workspace = same_homeserver(facts, resolve(&before)?)?;
+    if paused || facts.object.metadata.deletion_timestamp.is_some() {
+        return Ok((workspace, pairs, before));
+    }
+    pairs.advance(facts, &workspace)?;
+    let beside = pairs.beside(held);
+    let workspace = if beside == before { workspace } else { resolve(&beside)? };
+    Ok((workspace, pairs, beside))
 }
 
 /// The homeserver's name is part of every user id. Once a homeserver has accepted the bridge, it cannot change, neither by

@@ -85,6 +85,8 @@ pub(crate) struct Metrics {
     rollout: Family<StateLabel, Gauge>,
     rollout_halted: Gauge,
     definition: Family<StateLabel, Gauge>,
+    paused: Gauge,
+    paused_longest: Gauge,
     leader: Gauge,
 }
 
@@ -112,6 +114,8 @@ impl Metrics {
             rollout: Family::default(),
             rollout_halted: Gauge::default(),
             definition: Family::default(),
+            paused: Gauge::default(),
+            paused_longest: Gauge::default(),
             leader: Gauge::default(),
             registry: Registry::default(),
         };
@@ -173,6 +177,17 @@ impl Metrics {
             "definition_fields",
             "Fields in which the cluster's definition of the kind differs from the operator's: lacking, unknown",
             metrics.definition.clone(),
+        );
+        registry.register(
+            "paused",
+            "Objects whose annotation keeps the operator's hands off",
+            metrics.paused.clone(),
+        );
+        registry.register_with_unit(
+            "paused_longest",
+            "How long the first of these has been so",
+            Unit::Seconds,
+            metrics.paused_longest.clone(),
         );
         registry.register(
             "leader",
@@ -249,6 +264,12 @@ impl Metrics {
         }
     }
 
+    /// How many objects the operator keeps its hands off, and for how long from the first of them.
+    pub(crate) fn paused(&self, count: usize, longest: Duration) {
+        self.paused.set(signed(count));
+        self.paused_longest.set(i64::try_from(longest.as_secs()).unwrap_or(i64::MAX));
+    }
+
     /// Takes over the counts of requests.
     pub(crate) fn requests(&self, counts: &operator_cluster::client::RequestCounts) {
         for (count, times) in counts.snapshot() {
@@ -294,6 +315,7 @@ mod tests {
         metrics.queued(Lane::Spec, 2);
         metrics.leads(true);
         metrics.objects(1, [(("Ready".to_owned(), "true"), 1)]);
+        metrics.paused(2, Duration::from_hours(1));
         metrics.watch("secrets", Duration::from_secs(7), 1, 3);
         let page = metrics.page();
         for line in [
@@ -301,6 +323,8 @@ mod tests {
             "dingtalk_operator_queue_depth{lane=\"spec\"} 2",
             "dingtalk_operator_leader 1",
             "dingtalk_operator_bridges{condition=\"Ready\",status=\"true\"} 1",
+            "dingtalk_operator_paused 2",
+            "dingtalk_operator_paused_longest_seconds 3600",
             "dingtalk_operator_watch_last_event_seconds{kind=\"secrets\"} 7",
             "dingtalk_operator_watch_restarts_total{kind=\"secrets\"} 1",
         ] {

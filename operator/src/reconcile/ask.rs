@@ -61,7 +61,7 @@ impl Reconciler {
                     let turn = self.state.with_record(key, |record| record.admin.turn(about, Instant::now()));
                     self.go(key, turn, ask, &mut asked);
                 }
-                Ask::Report { url, token } => {
+                Ask::Report { url, token, .. } => {
                     let about = digest_of(&[url, token.expose()]);
                     let turn =
                         self.state.with_record(key, |record| record.report.turn(about, Instant::now()));
@@ -115,8 +115,8 @@ impl Reconciler {
                     changed
                 })
             }
-            Ask::Report { url, token } => {
-                let fact = self.reporter.ask(key, &url, &token).await;
+            Ask::Report { url, token, former } => {
+                let fact = self.reporter.ask(key, &url, &token, former.as_ref()).await;
                 self.state.with_record(key, |record| {
                     let changed = *record.report.fact() != fact;
                     let good = matches!(fact, ReportFact::Report(_));

@@ -133,6 +133,10 @@ impl Reconciler {
     async fn pass(self: &Arc<Self>, turn: &lanes::Turn) -> Outcome {
         let key = &turn.key;
         let mut wrote = false;
+        if let Err(failure) = self.read_all(key).await {
+            tracing::warn!(object = %key, error = %failure, "the children could not be read");
+            return Outcome { result: PassResult::Failed, again: Some(pause_after(&failure)) };
+        }
         for _ in 0..MOST_ROUNDS {
             let Some(snapshot) = self.state.snapshot(key) else {
                 return Outcome { result: PassResult::Settled, again: None };
@@ -209,6 +213,7 @@ impl Reconciler {
         if plan.finalizer == Some(FinalizerChange::Remove) {
             self.remove_finalizer(key, snapshot).await?;
             *wrote = true;
+            self.publish(snapshot, news);
             return Ok(Step::Done { again: None });
         }
         if let Some(status) = plan.status {

@@ -1,6 +1,6 @@
 //! Writes of a pass: children in waves, finalizer, status, events. Every answer is remembered at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use dingtalk_crds::{DingTalkBridgeStatus, names};
 use operator_cluster::{
@@ -48,7 +48,8 @@ impl Reconciler {
             let mut running = tokio::task::JoinSet::new();
             while let Some(change) = changes.next_if(|change| change.wave == wave) {
                 let (this, key) = (Arc::clone(self), turn.key.clone());
-                running.spawn(async move { this.write_child(&key, change).await });
+                let version = *snapshot.versions.get(change.child);
+                running.spawn(async move { this.write_child(&key, change, version).await });
             }
             let mut failure = None;
             while let Some(ended) = running.join_next().await {
@@ -79,13 +80,18 @@ impl Reconciler {
 
     /// Writes one child and answers whether it was written. A refusal that is for good is a result as well: it is
     /// remembered and shown.
-    async fn write_child(&self, key: &Key, change: Change) -> Result<bool, Failure> {
+    async fn write_child(&self, key: &Key, mut change: Change, version: u64) -> Result<bool, Failure> {
         let resource = kinds::of(change.child);
         let why = match (&change.uid, change.repair) {
             (None, _) => "create",
             (Some(_), true) => "drift",
             (Some(_), false) => "change",
         };
+        if change.uid.is_some() && change.child.is_secret() && version != 0 {
+            // Tokens and keys follow from those that are there. Another operator may have replaced them since: what was
+            // decided from older ones would bring these back.
+            change.wanted.object["metadata"]["resourceVersion"] = version.to_string().into();
+        }
         let wanted = &change.wanted;
         let answer = match &change.uid {
             None => self.writer.create(&resource, &wanted.object, why).await,
@@ -140,20 +146,53 @@ impl Reconciler {
 
     /// Looks at an object that no watch shows.
     async fn look_at(&self, key: &Key, child: ChildKind, wanted: &Value) -> Result<(), Failure> {
-        let resource = kinds::of(child);
         let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+        self.read_child(key, child, name, "conflict").await.map(drop)
+    }
+
+    /// Reads a child, and answers whether it is there.
+    async fn read_child(
+        &self,
+        key: &Key,
+        child: ChildKind,
+        name: &str,
+        why: &'static str,
+    ) -> Result<bool, Failure> {
+        let resource = kinds::of(child);
         let object = ObjectKey { namespace: key.namespace().to_owned(), name: name.to_owned() };
-        if let Some(live) = self.reader.get(&resource, &object, "conflict").await?
-            && let Some(meta) = Meta::of(&live)
-        {
-            let seen = projection::seen(&resource.kind, live);
-            let known = if seen.labelled {
-                Known::new(seen, meta.version)
-            } else {
-                Known::out_of_sight(seen, meta.version, Instant::now())
-            };
-            self.state.put_child(key, child, known);
+        let Some(live) = self.reader.get(&resource, &object, why).await? else { return Ok(false) };
+        let Some(meta) = Meta::of(&live) else { return Ok(false) };
+        let seen = projection::seen(&resource.kind, live);
+        let known = if seen.labelled {
+            Known::new(seen, meta.version)
+        } else {
+            Known::out_of_sight(seen, meta.version, Instant::now())
+        };
+        self.state.put_child(key, child, known);
+        Ok(true)
+    }
+
+    /// Reads every child when somebody has asked for that, whatever the watches say. A read that fails leaves the
+    /// request open.
+    pub(super) async fn read_all(&self, key: &Key) -> Result<(), Failure> {
+        if self.state.with_record(key, |record| record.read_all) != Some(true) {
+            return Ok(());
         }
+        for child in ChildKind::ALL {
+            if child == ChildKind::HttpRoute && !self.http_routes.load(Ordering::Relaxed) {
+                continue;
+            }
+            let seen = self.state.snapshot(key).and_then(|snapshot| snapshot.seen.get(child).clone());
+            match (self.read_child(key, child, &child.name(key.name()), "asked").await, seen) {
+                (Ok(false), Some(seen)) => {
+                    self.state.remove_child(key, child, &seen.uid);
+                }
+                // What may not be read stays as its watch tells; a write would say so.
+                (Ok(_) | Err(Failure::Refused { .. }), _) => {}
+                (Err(failure), _) => return Err(failure),
+            }
+        }
+        self.state.with_record(key, |record| record.read_all = false);
         Ok(())
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) whoami: Asked<WhoamiFact>,
     pub(crate) admin: Asked<AdminFact>,
     pub(crate) report: Asked<ReportFact>,
+    /// Whether every child is to be read, since somebody asked for a look at everything.
+    pub(crate) read_all: bool,
     /// Since when a status waits for answers that are on their way.
     pub(crate) status_held: Option<Instant>,
     /// How many passes in a row could not be finished.
@@ -66,6 +68,7 @@ impl Default for Record {
             whoami: Asked::new(WhoamiFact::Unknown),
             admin: Asked::new(AdminFact::Unknown),
             report: Asked::new(ReportFact::Unknown),
+            read_all: false,
             status_held: None,
             failures: 0,
             applied: Children::default(),
@@ -178,6 +181,15 @@ impl Record {
             }
         }
         seen
+    }
+
+    /// The versions of the children; 0 for what is not there.
+    pub(super) fn versions(&self) -> Children<u64> {
+        let mut versions = Children::default();
+        for child in ChildKind::ALL {
+            *versions.get_mut(child) = self.children.get(child).as_ref().map_or(0, |known| known.rv);
+        }
+        versions
     }
 
     /// The pod that was made last.

@@ -34,6 +34,11 @@ fn report() -> Report {
         },
         failed_messages: 1,
         sealing: Some(SealingReport { rows_with_old_keys: 7 }),
+        secrets: Some(SecretsInUse {
+            homeserver: vec!["f55ff16f66f43360".to_owned()],
+            status: Some("4a2b1c0d9e8f7a6b".to_owned()),
+            sealing: vec!["0123456789abcdef".to_owned(), "fedcba9876543210".to_owned()],
+        }),
     }
 }
 
@@ -54,6 +59,7 @@ fn the_json_is_what_both_sides_promise() {
         waiting: Waiting::default(),
         failed_messages: 0,
         sealing: None,
+        secrets: None,
         ..report()
     };
     insta::assert_json_snapshot!(fresh);

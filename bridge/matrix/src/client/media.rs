@@ -16,7 +16,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::path::Path;
-use super::{Client, MAX_ANSWER_BYTES, Nothing, decode, read, seconds};
+use super::{Client, MAX_ANSWER_BYTES, Nothing, answered, decode, read, seconds};
 use crate::error::{Class, MatrixError};
 
 /// Bytes of a file as they come. An error ends the file where it should not have ended.
@@ -128,39 +128,41 @@ impl Client {
         let (path, _) = path.finish()?;
         let kind = HeaderValue::try_from(file.content_type)
             .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+        let mut attempt = self.tokens.attempt();
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.base))
             .timeout(LONGEST)
-            .header(AUTHORIZATION, self.authorization.clone())
+            .header(AUTHORIZATION, attempt.header())
             .header(CONTENT_TYPE, kind);
         if let Some(length) = file.length {
             request = request.header(CONTENT_LENGTH, length);
         }
-        let answer = request
-            .body(reqwest::Body::wrap_stream(file.body))
-            .send()
-            .await
-            .map_err(MatrixError::from_transport)?;
-        let status = answer.status();
-        let retry_after = seconds(answer.headers());
-        let bytes = read(answer, MAX_ANSWER_BYTES).await;
-        if status.is_success() {
-            bytes
-        } else {
-            Err(MatrixError::from_answer(status.as_u16(), retry_after, &bytes.unwrap_or_default()))
-        }
+        let outcome = answered(request.body(reqwest::Body::wrap_stream(file.body)), MAX_ANSWER_BYTES).await;
+        // The file is used up: whoever comes again with it begins with the other token.
+        attempt.give_up(outcome.as_ref().err());
+        outcome
     }
 
     async fn fetch(&self, path: Path) -> Result<Download, MatrixError> {
         let (path, _) = path.finish()?;
+        let mut attempt = self.tokens.attempt();
+        loop {
+            let outcome = self.fetch_with(&path, attempt.header()).await;
+            if !attempt.again(outcome.as_ref().err()) {
+                return outcome;
+            }
+        }
+    }
+
+    async fn fetch_with(&self, path: &str, token: HeaderValue) -> Result<Download, MatrixError> {
         let mut address = format!("{}{path}", self.base);
         let mut authorized = true;
         for _ in 0..=MOST_REDIRECTS {
             let mut request = self.http.get(&address).timeout(LONGEST);
             // The token is for the homeserver alone.
             if authorized {
-                request = request.header(AUTHORIZATION, self.authorization.clone());
+                request = request.header(AUTHORIZATION, token.clone());
             }
             let answer = request.send().await.map_err(MatrixError::from_transport)?;
             let status = answer.status();

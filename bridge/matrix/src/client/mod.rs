@@ -10,7 +10,9 @@ mod power;
 mod rooms;
 mod send;
 mod server;
+mod tokens;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_core::secret::Secret;
@@ -33,6 +35,7 @@ pub use self::send::{Redact, SendEvent};
 pub use self::server::{PingResult, Versions};
 
 use self::path::Path;
+use self::tokens::Tokens;
 use crate::error::MatrixError;
 
 /// Largest answer read, in bytes, where nothing else is said.
@@ -66,6 +69,8 @@ pub struct ClientOptions {
     pub base: Url,
     /// The registration's `as_token`.
     pub as_token: Secret,
+    /// That of a second registration, while tokens are rotated: shown when the homeserver does not know the first.
+    pub other_as_token: Option<Secret>,
     /// The homeserver's name, the part behind the colon in ids of its users.
     pub server_name: OwnedServerName,
     /// The visible bot.
@@ -95,7 +100,7 @@ pub enum ClientError {
 pub struct Client {
     http: reqwest::Client,
     base: String,
-    authorization: HeaderValue,
+    tokens: Arc<Tokens>,
     server_name: OwnedServerName,
     bot: OwnedUserId,
 }
@@ -104,15 +109,13 @@ impl Client {
     /// Makes a client; connects only when it is used. A process that uses TLS must have installed a default crypto
     /// provider of rustls before.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
-        let ClientOptions { mut base, as_token, server_name, bot, timeouts, ca } = options;
+        let ClientOptions { mut base, as_token, other_as_token, server_name, bot, timeouts, ca } = options;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(ClientError::Scheme);
         }
         base.set_query(None);
         base.set_fragment(None);
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", as_token.expose()))
-            .map_err(|_| ClientError::Token)?;
-        authorization.set_sensitive(true);
+        let tokens = Arc::new(Tokens::new(&as_token, other_as_token.as_ref())?);
         let unusable = |error: reqwest::Error| ClientError::Http(error.without_url().to_string());
         let extra =
             ca.map(|pem| reqwest::Certificate::from_pem_bundle(&pem)).transpose().map_err(unusable)?;
@@ -127,12 +130,17 @@ impl Client {
             .build()
             .map_err(unusable)?;
         let base = base.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { http, base, authorization, server_name, bot })
+        Ok(Self { http, base, tokens, server_name, bot })
     }
 
     /// The visible bot.
     pub fn bot(&self) -> &UserId {
         &self.bot
+    }
+
+    /// Whether the homeserver took the other token last.
+    pub fn uses_other_token(&self) -> bool {
+        self.tokens.uses_other()
     }
 
     /// The homeserver's name.
@@ -156,7 +164,8 @@ impl Client {
         decode(&self.call(Method::POST, path, Some(encode(body)?), MAX_ANSWER_BYTES).await?)
     }
 
-    /// One request and its whole answer of 2xx.
+    /// One request and its whole answer of 2xx. A token that the homeserver does not know is no answer yet while there
+    /// is another one.
     async fn call(
         &self,
         method: Method,
@@ -165,22 +174,34 @@ impl Client {
         limit: usize,
     ) -> Result<Bytes, MatrixError> {
         let (path, authorized) = path.finish()?;
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if authorized {
-            request = request.header(AUTHORIZATION, self.authorization.clone());
+        let mut attempt = self.tokens.attempt();
+        loop {
+            let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
+            if authorized {
+                request = request.header(AUTHORIZATION, attempt.header());
+            }
+            if let Some(body) = body.clone() {
+                request =
+                    request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
+            }
+            let outcome = answered(request, limit).await;
+            if !attempt.again(outcome.as_ref().err()) {
+                return outcome;
+            }
         }
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
-        }
-        let answer = request.send().await.map_err(MatrixError::from_transport)?;
-        let status = answer.status();
-        let retry_after = seconds(answer.headers());
-        let bytes = read(answer, if status.is_success() { limit } else { MAX_ANSWER_BYTES }).await;
-        if status.is_success() {
-            bytes
-        } else {
-            Err(MatrixError::from_answer(status.as_u16(), retry_after, &bytes.unwrap_or_default()))
-        }
+    }
+}
+
+/// Sends a request; the whole answer of 2xx.
+async fn answered(request: reqwest::RequestBuilder, limit: usize) -> Result<Bytes, MatrixError> {
+    let answer = request.send().await.map_err(MatrixError::from_transport)?;
+    let status = answer.status();
+    let retry_after = seconds(answer.headers());
+    let bytes = read(answer, if status.is_success() { limit } else { MAX_ANSWER_BYTES }).await;
+    if status.is_success() {
+        bytes
+    } else {
+        Err(MatrixError::from_answer(status.as_u16(), retry_after, &bytes.unwrap_or_default()))
     }
 }
 

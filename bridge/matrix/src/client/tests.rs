@@ -84,6 +84,7 @@ async fn homeserver(answers: impl Into<VecDeque<Answer>>) -> (Client, JoinHandle
     let options = ClientOptions {
         base: base.parse().unwrap(),
         as_token: Secret::new("as-t0ken"),
+        other_as_token: Some(Secret::new("other-t0ken")),
         server_name: server_name!("acme.example").to_owned(),
         bot: user_id!("@dingtalkbot:acme.example").to_owned(),
         ca: None,
@@ -363,6 +364,7 @@ fn options_that_cannot_work_are_refused() {
     let options = |base: &str, token: &str| ClientOptions {
         base: base.parse().unwrap(),
         as_token: Secret::new(token),
+        other_as_token: None,
         server_name: server_name!("acme.example").to_owned(),
         bot: user_id!("@dingtalkbot:acme.example").to_owned(),
         ca: None,
@@ -436,4 +438,44 @@ async fn an_old_homeserver_gives_files_out_at_the_old_place() {
     let seen = server.await.unwrap();
     let old = "GET /prefix/_matrix/media/v3/download/acme.example/abc?timeout_ms=0&allow_remote=true";
     assert_eq!(seen[1].line, old);
+}
+
+#[tokio::test]
+async fn the_token_that_the_homeserver_knows_is_shown_from_then_on() {
+    let shown = |request: &Request| {
+        ["Bearer as-t0ken", "Bearer other-t0ken"].map(|token| request.head.contains(token))
+    };
+    let event = || ok(&json!({"event_id": "$e"}));
+    let (client, server) = homeserver([event(), refuse(401, "M_UNKNOWN_TOKEN"), event(), event()]).await;
+    client.send(message()).await.unwrap();
+    assert!(!client.uses_other_token());
+    client.send(message()).await.unwrap();
+    assert!(client.uses_other_token());
+    client.clone().send(message()).await.unwrap();
+    let seen = server.await.unwrap();
+    let tokens: Vec<_> = seen.iter().map(shown).collect();
+    assert_eq!(tokens, [[true, false], [true, false], [false, true], [false, true]]);
+    assert!(seen.iter().all(|request| request.body == seen[0].body && request.line == seen[0].line));
+}
+
+#[tokio::test]
+async fn a_homeserver_that_knows_neither_token_changes_nothing() {
+    let no = || refuse(401, "M_UNKNOWN_TOKEN");
+    let (client, server) = homeserver([no(), no(), no(), Answer::HangUp]).await;
+    assert_eq!(client.send(message()).await.unwrap_err().class, Class::UnknownToken);
+    assert!(!client.uses_other_token());
+    assert_eq!(client.send(message()).await.unwrap_err().class, Class::Retry);
+    assert!(!client.uses_other_token(), "no answer proves nothing");
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_met_an_unknown_token_goes_with_the_other_one_next_time() {
+    let uri = json!({"content_uri": "mxc://acme.example/abc"});
+    let (client, server) = homeserver([refuse(401, "M_UNKNOWN_TOKEN"), ok(&uri)]).await;
+    let bot = client.bot().to_owned();
+    assert_eq!(client.upload(&bot, file("hi")).await.unwrap_err().class, Class::UnknownToken);
+    client.upload(&bot, file("hi")).await.unwrap();
+    let seen = server.await.unwrap();
+    assert!(seen[0].head.contains("Bearer as-t0ken") && seen[1].head.contains("Bearer other-t0ken"));
 }

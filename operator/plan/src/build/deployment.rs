@@ -4,7 +4,7 @@ use dingtalk_crds::names;
 use serde_json::{Value, json};
 
 use super::{NONE, Plans, pod};
-use crate::{ChildKind, Digest, outcome::Wanted, workspace::DatabaseFrom};
+use crate::{ChildKind, Digest, Secret, outcome::Wanted, workspace::DatabaseFrom};
 
 /// How long a rollout may make no progress: a slow pull of the image and a long migration fit in.
 const DEADLINE_SECONDS: u32 = 600;
@@ -50,9 +50,14 @@ pub(super) fn build(plans: &Plans<'_>) -> Option<Wanted> {
 /// Digest of all that the bridge reads at its start.
 fn inputs(plans: &Plans<'_>) -> Option<Digest> {
     let mut text = String::new();
+    // Of two, either may be the first: the bridge reads both, so an exchange is no change.
+    let other = plans.material.pairs.appservice.mounted();
+    let mut registrations: Vec<&str> =
+        [Some(&plans.material.registration_file), other].into_iter().flatten().map(Secret::expose).collect();
+    registrations.sort_unstable();
     for part in [
         plans.workspace.config_text.as_str(),
-        plans.material.registration_file.expose(),
+        &registrations.concat(),
         plans.material.status_token.expose(),
         plans.material.sealing_key.as_ref()?.expose(),
         &plans.old_keys.join(","),

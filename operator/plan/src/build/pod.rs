@@ -171,8 +171,12 @@ fn secrets(plans: &Plans<'_>) -> Vec<Value> {
         |child: ChildKind, items: &[(&str, &str)]| source("secret", &child.name(&workspace.name), items);
     let mut sealing = vec![(keys::SEALING_KEY, files::SEALING_KEY)];
     sealing.extend(plans.old_keys.iter().map(|key| (key.as_str(), key.as_str())));
+    let mut registrations = vec![(keys::REGISTRATION, files::REGISTRATION)];
+    if plans.material.pairs.appservice.mounted().is_some() {
+        registrations.push((keys::OTHER_REGISTRATION, files::OTHER_REGISTRATION));
+    }
     let mut sources = vec![
-        own(ChildKind::RegistrationSecret, &[(keys::REGISTRATION, files::REGISTRATION)]),
+        own(ChildKind::RegistrationSecret, &registrations),
         own(ChildKind::TokensSecret, &[(keys::STATUS_TOKEN, files::STATUS_TOKEN)]),
         own(ChildKind::SealingSecret, &sealing),
     ];

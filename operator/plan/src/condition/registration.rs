@@ -75,6 +75,20 @@ fn whoami(view: &View<'_>) -> Option<Verdict> {
     let secret = view.describe(ChildKind::RegistrationSecret);
     Some(match view.facts.whoami {
         WhoamiFact::Unknown => Verdict::Keep,
+        WhoamiFact::Refused if offered(view) => Verdict::holds(
+            Reason::HomeserverRestartNeeded,
+            if homeserver.admin.is_some() {
+                format!(
+                    "the homeserver's admin API has the new tokens, but the homeserver does not know them yet: it also needs the file {} of the {secret} among its registrations, and must be restarted then; the former ones are good until it has",
+                    keys::REGISTRATION
+                )
+            } else {
+                format!(
+                    "the tokens are being replaced: restart the homeserver, so that it reads the file {} of the {secret} again; the former ones are good until it has",
+                    keys::REGISTRATION
+                )
+            },
+        ),
         WhoamiFact::Accepted => Verdict::holds(Reason::AllGood, "the homeserver accepts the bridge's token"),
         WhoamiFact::Refused => Verdict::fails(
             Reason::HomeserverRestartNeeded,
@@ -93,6 +107,11 @@ fn whoami(view: &View<'_>) -> Option<Verdict> {
         ),
         WhoamiFact::Unreachable(words) => unreachable(homeserver.url.as_str(), words),
     })
+}
+
+/// Whether new tokens wait for the homeserver, while the former ones are good.
+fn offered(view: &View<'_>) -> bool {
+    view.visit.material.as_ref().is_some_and(|material| material.pairs.is_offered())
 }
 
 fn unreachable(url: &str, words: &str) -> Verdict {

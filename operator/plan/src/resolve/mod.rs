@@ -11,15 +11,16 @@ use self::names::Names;
 use crate::{
     Platform,
     platform::RouteType,
+    rotation::Beside,
     template::Template,
     workspace::{Admin, CredentialsFrom, Homeserver, Invalid, KeyOf, Network, Workspace},
 };
 
-/// Resolves everything. `old_keys` are the names of former sealing keys that are kept beside the current one.
+/// Resolves everything. `beside` is what stands beside the tokens and keys in use.
 pub(crate) fn resolve(
     object: &DingTalkBridge,
     platform: &Platform,
-    old_keys: &[String],
+    beside: &Beside,
 ) -> Result<Workspace, Invalid> {
     let spec = &object.spec;
     let meta = &object.metadata;
@@ -50,7 +51,7 @@ pub(crate) fn resolve(
         credentials: credentials.as_ref(),
         webhook: webhook_secret.is_some(),
         database: &database,
-        old_keys,
+        beside,
     };
     let (config_text, config) = settings::config(spec, platform, &own)?;
     let network = network(spec, platform, &homeserver, &config);

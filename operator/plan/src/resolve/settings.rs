@@ -9,17 +9,19 @@ use toml::{Table, Value};
 use super::names::Names;
 use crate::{
     Platform, files,
+    rotation::Beside,
     workspace::{CredentialsFrom, DatabaseFrom, Homeserver, Invalid, webhook_url},
 };
 
 /// What belongs to the operator in the configuration, with the field of `spec` for it where there is one. A section
 /// stands for all its keys.
-const OWN: [(&str, Option<&str>); 20] = [
+const OWN: [(&str, Option<&str>); 21] = [
     ("workspace.name", Some("spec.displayName")),
     ("workspace", Some("spec.workspace")),
     ("homeserver.url", Some("spec.homeserver.url")),
     ("homeserver.server_name", Some("spec.homeserver.serverName")),
     ("homeserver.registration", None),
+    ("homeserver.other_registration", None),
     ("homeserver.ca_file", Some("spec.homeserver.caConfigMapRef")),
     ("appservice.listen", None),
     ("appservice.url", None),
@@ -45,7 +47,7 @@ pub(super) struct Own<'a> {
     pub credentials: Option<&'a CredentialsFrom>,
     pub webhook: bool,
     pub database: &'a DatabaseFrom,
-    pub old_keys: &'a [String],
+    pub beside: &'a Beside,
 }
 
 /// The file's text and what the bridge reads in it.
@@ -170,6 +172,9 @@ fn write_own_keys(
     homeserver.set("url", own.homeserver.url.as_str());
     homeserver.set("server_name", own.homeserver.server_name.as_str());
     homeserver.set("registration", files::secret(files::REGISTRATION));
+    if own.beside.other_registration {
+        homeserver.set("other_registration", files::secret(files::OTHER_REGISTRATION));
+    }
     homeserver.set_if("ca_file", own.homeserver.ca.as_ref().map(|_| files::ca(files::HOMESERVER_CA)));
 
     let mut appservice = section(table, "appservice")?;
@@ -218,8 +223,8 @@ fn write_own_keys(
 
     let mut security = section(table, "security")?;
     security.set("sealing_key_file", files::secret(files::SEALING_KEY));
-    if !own.old_keys.is_empty() {
-        let paths: Vec<String> = own.old_keys.iter().map(|key| files::secret(key)).collect();
+    if !own.beside.old_keys.is_empty() {
+        let paths: Vec<String> = own.beside.old_keys.iter().map(|key| files::secret(key)).collect();
         security.set("old_sealing_key_files", paths);
     }
 

@@ -1,5 +1,6 @@
 //! One object in a rollout: whether what is to be written is the platform's change or the object's own.
 
+use bridge_config::Registration;
 use dingtalk_crds::DingTalkBridgeSpec;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -137,11 +138,18 @@ fn own_inputs(spec: &DingTalkBridgeSpec, plans: &Plans<'_>) -> Digest {
         }
     }
     without_empty(&mut spec);
-    let tokens = material.registration.tokens();
     let mut text = crate::canonical::canonical(&spec);
+    // Of two registrations either may be the first: the bridge reads both.
+    let other = material.pairs.appservice.mounted();
+    let other = other.and_then(|file| Registration::from_yaml(file.expose()).ok());
+    let mut registrations: Vec<String> = [Some(&material.registration), other.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|registration| format!("{}\n{}", registration.as_token.expose(), registration.hs_token.expose()))
+        .collect();
+    registrations.sort_unstable();
     for part in [
-        tokens.as_token.expose(),
-        tokens.hs_token.expose(),
+        registrations.join("\n").as_str(),
         material.status_token.expose(),
         material.sealing_key.as_ref().map_or("", |key| key.expose()),
         &plans.old_keys.join(","),

@@ -109,3 +109,20 @@ fn hands_off_means_the_end_as_well() {
     world.carry_out(&plan);
     assert!(world.message(ConditionType::Paused).contains("the deletion waits"));
 }
+
+#[test]
+fn after_an_hour_the_object_goes_and_the_registration_that_stays_is_told() {
+    let mut world = World::everything();
+    world.start();
+    world.delete();
+    world.admin = AdminFact::Unreachable("no route to host".to_owned());
+    world.now += jiff::SignedDuration::from_mins(59);
+    assert!(world.plan().finalizer.is_none() && world.plan().deletions.is_empty());
+    world.now += jiff::SignedDuration::from_mins(1);
+    let plan = world.plan();
+    assert_eq!(plan.deletions.len(), 2, "the data goes as it was to");
+    world.carry_out(&plan);
+    let plan = world.plan();
+    assert_eq!(plan.finalizer, Some(FinalizerChange::Remove));
+    assert!(plan.notes[0].note.contains("by hand") && plan.notes[0].note.contains("no route to host"));
+}

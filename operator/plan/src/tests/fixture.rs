@@ -247,6 +247,14 @@ impl World {
                     Some(SeenMore::Secret(values)) => values.clone(),
                     _ => BTreeMap::new(),
                 };
+                // What the operator does not send any more goes; what an admin added stays.
+                let own = [
+                    names::keys::OTHER_REGISTRATION,
+                    names::keys::OLD_STATUS_TOKEN,
+                    names::keys::ROTATED_SEALING_KEY,
+                    names::keys::ROTATION,
+                ];
+                values.retain(|key, _| !own.contains(&key.as_str()));
                 values.extend(data.iter().map(|(key, value)| (key.clone(), decode(value))));
                 SeenMore::Secret(values)
             }
@@ -331,7 +339,7 @@ impl World {
                     AdminOrder::Disable => AdminFact::Present { same: true, enabled: false },
                 };
             }
-            Ask::Report { url, token } => {
+            Ask::Report { url, token, .. } => {
                 assert_eq!(url, "http://dingtalk-acme.tenants.svc:9090/status");
                 assert!(token.expose().starts_with("status-token"));
                 self.report = ReportFact::Report(Box::new(report()));
@@ -405,5 +413,6 @@ pub(crate) fn report() -> Report {
         waiting: Waiting::default(),
         failed_messages: 0,
         sealing: None,
+        secrets: None,
     }
 }

@@ -10,6 +10,7 @@ mod properties;
 mod refusals;
 mod registration;
 mod restricted;
+mod rotation;
 mod settings;
 mod status;
 mod vocabulary;

@@ -356,7 +356,7 @@ fn a_request_to_look_again_is_echoed() {
     let mut world = World::running();
     world.annotate(names::RECONCILE, "2026-03-01");
     world.settle();
-    assert_eq!(world.object.status.unwrap().reconcile_requested_at.as_deref(), Some("2026-03-01"));
+    assert_eq!(world.object.status.unwrap().last_handled_reconcile_at.as_deref(), Some("2026-03-01"));
 }
 
 #[test]

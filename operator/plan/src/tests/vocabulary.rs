@@ -28,6 +28,7 @@ fn every_reason_is_used_somewhere() {
         include_str!("deletion.rs"),
         include_str!("refusals.rs"),
         include_str!("registration.rs"),
+        include_str!("rotation.rs"),
         include_str!("settings.rs"),
         include_str!("status.rs"),
         include_str!("waves.rs"),

@@ -1,4 +1,4 @@
-//! The sealing key is replaced without losing what was sealed before.
+//! Keys and tokens are replaced without losing what was sealed, sent or received before and meanwhile.
 
 use toml::{Table, Value};
 
@@ -100,6 +100,95 @@ fn what_the_old_key_sealed_is_sealed_anew_until_it_can_go_and_the_lack_of_it_is_
         set(&newest, Vec::new());
         world.bridge().resume().await.unwrap();
         world.bridge().wait_ready(stage::LIMIT).await.unwrap();
+        world.stop().await.unwrap();
+    });
+}
+
+/// Replaces the tokens of a registration's text.
+fn with_tokens(registration: &str, of: &str) -> String {
+    let line = |line: &str| match line.split_once(": ") {
+        Some((key @ ("as_token" | "hs_token"), _)) => format!("{key}: {key}-{of}-{}\n", "0".repeat(32)),
+        _ => format!("{line}\n"),
+    };
+    registration.lines().map(line).collect()
+}
+
+#[test]
+fn messages_cross_once_while_the_tokens_of_the_registration_are_replaced() {
+    run(async {
+        let world = stage::stub("tokens", |_| ()).await;
+        let registration = world.description().registration;
+        let beside = world.dir().join("registration.other.yaml");
+        let old = std::fs::read_to_string(&registration).unwrap();
+        let new = with_tokens(&old, "new");
+        let list = |other: Option<&std::path::Path>| {
+            let mut config: Table = std::fs::read_to_string(world.config()).unwrap().parse().unwrap();
+            let homeserver = config["homeserver"].as_table_mut().unwrap();
+            match other {
+                Some(other) => {
+                    homeserver.insert("other_registration".to_owned(), other.display().to_string().into());
+                }
+                None => drop(homeserver.remove("other_registration")),
+            }
+            std::fs::write(world.config(), config.to_string()).unwrap();
+        };
+        let restart = async || {
+            world.bridge().stop().await.unwrap();
+            world.bridge().resume().await.unwrap();
+        };
+        let mark = unique("m");
+        let chat = &world.chats()[0];
+        let text = |number: usize| format!("{mark}-{number}.");
+        let write = async |number: usize| {
+            let person = &world.info().people[number % 3];
+            world.users()[0].send_text(&chat.room_id, &text(number)).await.unwrap();
+            world.sandbox().write(&chat.chat_id, &person.staff_id, &text(number)).await.unwrap();
+        };
+
+        // The bridge learns of the next registration; the homeserver knows the former one only.
+        write(0).await;
+        std::fs::write(&beside, &new).unwrap();
+        list(Some(&beside));
+        restart().await;
+        write(1).await;
+        stage::wait_sent(&world, chat, &text(1)).await;
+
+        // The next one takes its place, for the homeserver to read at its start. The bridge runs on.
+        std::fs::write(&registration, &new).unwrap();
+        std::fs::write(&beside, &old).unwrap();
+        let starts = world.bridge().starts();
+        world.homeserver().stop().await.unwrap();
+        let person = &world.info().people[0];
+        world.sandbox().write(&chat.chat_id, &person.staff_id, &text(2)).await.unwrap();
+        world.homeserver().resume().await.unwrap();
+        world.users()[0].send_text(&chat.room_id, &text(2)).await.unwrap();
+        write(3).await;
+        stage::wait_sent(&world, chat, &text(3)).await;
+        stage::wait_message(&world, &chat.room_id, &text(3)).await;
+        assert_eq!(world.bridge().starts(), starts, "it needs no restart to follow");
+
+        // Nobody shows the former ones any more.
+        std::fs::remove_file(&beside).unwrap();
+        list(None);
+        restart().await;
+        write(4).await;
+        let crossed = test_support::wait_until(stage::LIMIT, "everything to cross", async || {
+            for number in 0..5 {
+                let here = stage::messages(&world, &chat.room_id, &text(number)).await.len();
+                let there = stage::sent(&world, chat, &text(number)).await.len();
+                if here < 2 || there < 1 {
+                    return None;
+                }
+            }
+            Some(())
+        });
+        crossed.await.unwrap();
+        stage::wait_quiet(&world).await;
+        for number in 0..5 {
+            // Once as its writer wrote it and once as a ghost's.
+            assert_eq!(stage::messages(&world, &chat.room_id, &text(number)).await.len(), 2, "{number}");
+            assert_eq!(stage::sent(&world, chat, &text(number)).await.len(), 1, "{number}");
+        }
         world.stop().await.unwrap();
     });
 }

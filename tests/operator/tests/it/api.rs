@@ -151,7 +151,7 @@ impl Api {
             json!({"metadata": {"annotations": {"bridges.meldry.com/reconcile-requested-at": value}}});
         self.merge("DingTalkBridge", namespace, name, &change).await;
         self.bridge_until(namespace, name, "to have been looked at anew", |object| {
-            text(object, "/status/reconcileRequestedAt") == value
+            text(object, "/status/lastHandledReconcileAt") == value
         })
         .await
     }

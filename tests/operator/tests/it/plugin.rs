@@ -100,7 +100,7 @@ fn the_plugin_shows_and_changes_what_its_user_may() {
         api.condition_until(HERE, "acme", ["Paused", "True", "Suspended"]).await;
         plugin.run(&["reconcile", "acme"]).await;
         api.bridge_until(HERE, "acme", "to have been looked at", |object| {
-            !text(object, "/status/reconcileRequestedAt").is_empty()
+            !text(object, "/status/lastHandledReconcileAt").is_empty()
         })
         .await;
 
