@@ -135,7 +135,7 @@ impl Reconciler {
         let mut wrote = false;
         if let Err(failure) = self.read_all(key).await {
             tracing::warn!(object = %key, error = %failure, "the children could not be read");
-            return Outcome { result: PassResult::Failed, again: Some(pause_after(&failure)) };
+            return self.failed(key, &failure);
         }
         for _ in 0..MOST_ROUNDS {
             let Some(snapshot) = self.state.snapshot(key) else {
@@ -153,15 +153,19 @@ impl Reconciler {
                     return Outcome { result, again };
                 }
                 Err(failure) => {
-                    let failures = self.state.with_record(key, |record| record.failures).unwrap_or_default();
-                    let pause = pause_after(&failure, failures);
                     tracing::warn!(object = %key, error = %failure, "a pass could not be finished");
-                    return Outcome { result: PassResult::Failed, again: Some(pause) };
+                    return self.failed(key, &failure);
                 }
             }
         }
         tracing::warn!(object = %key, "the cluster changes what is written; trying again later");
         Outcome { result: PassResult::Failed, again: Some(Duration::from_mins(1)) }
+    }
+
+    /// What a failure of the pass leads to.
+    fn failed(&self, key: &Key, failure: &Failure) -> Outcome {
+        let failures = self.state.with_record(key, |record| record.failures).unwrap_or_default();
+        Outcome { result: PassResult::Failed, again: Some(pause_after(failure, failures)) }
     }
 
     fn wants_http_route(&self, snapshot: &Snapshot) -> bool {
