@@ -21,6 +21,9 @@ impl Difference {
         let mut difference = Self::default();
         let Ok(definition) = crate::definition() else { return difference };
         let own = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        if keeps_all(served) {
+            return difference;
+        }
         for section in ["spec", "status"] {
             walk(section, &own["properties"][section], &served["properties"][section], &mut difference);
         }
@@ -71,6 +74,11 @@ fn listed(names: &[String]) -> String {
     }
 }
 
+/// Whether a schema says that what it does not name is kept as well.
+fn keeps_all(schema: &Value) -> bool {
+    schema["x-kubernetes-preserve-unknown-fields"] == true
+}
+
 /// Every name below `own` and `served` that only one of them has; below such a name nothing more is told.
 fn walk(path: &str, own: &Value, served: &Value, difference: &mut Difference) {
     let names = |schema: &Value| -> Vec<String> {
@@ -79,6 +87,9 @@ fn walk(path: &str, own: &Value, served: &Value, difference: &mut Difference) {
     let (ours, theirs) = (names(own), names(served));
     for name in &ours {
         let below = format!("{path}.{name}");
+        if keeps_all(served) && !theirs.contains(name) {
+            continue;
+        }
         if theirs.contains(name) {
             walk(&below, &own["properties"][name], &served["properties"][name], difference);
         } else {
@@ -154,6 +165,19 @@ mod tests {
             "version": "v", "homeserver": {"serverName": "s"}, "conditions": [{"type": "Ready"}, {"type": "Paused"}],
         });
         assert_eq!(status, kept);
+    }
+
+    #[test]
+    fn what_a_loose_definition_keeps_is_not_lacking() {
+        let loose = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        assert!(Difference::of(&loose).is_none());
+        let difference = served(|schema| {
+            let spec = properties(schema, "/properties/spec");
+            spec.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+            properties(schema, "/properties/spec/properties").remove("suspend");
+            properties(schema, "/properties/status/properties").remove("image");
+        });
+        assert_eq!(difference.lacking, ["status.image"]);
     }
 
     #[test]

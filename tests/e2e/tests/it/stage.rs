@@ -154,7 +154,10 @@ pub(crate) async fn new_group(world: &World, name: &str) -> String {
 
 /// A sample of the bridge's metrics; none counts as zero.
 pub(crate) async fn metric(world: &World, name: &str, labels: &[(&str, &str)]) -> i64 {
-    let page = test_support::Metrics::fetch(&world.bridge().metrics_url()).await.unwrap();
+    // A busy machine may cut a connection; what counts is the page.
+    let url = world.bridge().metrics_url();
+    let page = wait_until(LIMIT, "the metrics", async || test_support::Metrics::fetch(&url).await.ok());
+    let page = page.await.unwrap();
     page.value(&format!("dingtalk_bridge_{name}"), labels).unwrap_or_default().round() as i64
 }
 

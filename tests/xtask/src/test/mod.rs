@@ -4,7 +4,7 @@ pub(crate) mod install;
 mod programs;
 mod tally;
 
-use std::time::Instant;
+use std::{num::NonZero, time::Instant};
 
 use clap::Args;
 use world::span;
@@ -21,7 +21,7 @@ use crate::{
   cargo xtask test           all of it: format, lints, generated files, tidy, every test
   cargo xtask test --quick   leaves out the long end-to-end tests (sets DINGTALK_TEST_QUICK=1)
 
-Test programs run several at a time; what each prints is shown when it has ended, with how long it took.
+Test programs run beside each other; what each prints is shown when it has ended, with how long it took.
 
 What the tests need and the machine lacks is installed, and it is said what: Synapse into a virtual environment
 under the target folder; as root, by apt-get, PostgreSQL, chromium and its driver for the test that uses the pages as
@@ -30,6 +30,9 @@ pub(crate) struct Test {
     /// Leave out the long end-to-end tests
     #[arg(long)]
     quick: bool,
+    /// How many test programs run at a time; default: one for every two cores
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<NonZero<usize>>,
 }
 
 /// Something to be checked.
@@ -73,7 +76,9 @@ impl Test {
                     );
                 }
                 Work::Install => install::install(&mut variables).await?,
-                Work::Tests => tally = programs::run(&variables).await?,
+                Work::Tests => {
+                    tally = programs::run(self.jobs.unwrap_or_else(programs::places), &variables).await?
+                }
             }
             done.push((step.title, began.elapsed()));
         }

@@ -31,6 +31,12 @@ struct Program {
     starts_servers: bool,
 }
 
+/// How many run at a time unless it is said: each keeps two cores busy, its servers included.
+pub(super) fn places() -> NonZero<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)
+}
+
 /// What has become of one.
 struct Ended {
     program: Program,
@@ -42,15 +48,13 @@ struct Ended {
 /// Builds all test programs of the workspace and runs them, those that take longest first.
 ///
 /// Nothing new is started after a failure; what runs is waited for.
-pub(super) async fn run(variables: &[(String, String)]) -> anyhow::Result<Tally> {
+pub(super) async fn run(places: NonZero<usize>, variables: &[(String, String)]) -> anyhow::Result<Tally> {
     let mut waiting = build().await?;
-    // Two cores can serve three programs of which each mostly waits.
-    let places = std::thread::available_parallelism().map_or(2, NonZero::get) + 1;
     let mut running = JoinSet::new();
     let mut tally = Tally::default();
     let mut failed: Option<anyhow::Error> = None;
     loop {
-        while failed.is_none() && running.len() < places {
+        while failed.is_none() && running.len() < places.get() {
             let Some(program) = waiting.pop_front() else { break };
             say(&format!("{:>9}  {}", "started", program.name));
             running.spawn(one(program, variables.to_vec()));
