@@ -77,7 +77,7 @@ impl Test {
                 }
                 Work::Install => install::install(&mut variables).await?,
                 Work::Tests => {
-                    tally = programs::run(self.jobs.unwrap_or_else(programs::places), &variables).await?
+                    tally = programs::run(self.jobs.unwrap_or_else(programs::places), &variables).await?;
                 }
             }
             done.push((step.title, began.elapsed()));
