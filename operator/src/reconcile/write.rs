@@ -141,7 +141,7 @@ impl Reconciler {
             tracing::debug!(object = %key, ?child, ?wanted, live = ?seen.digest, "the API server spells a child in its own way");
         }
         self.state.with_record(key, |record| record.wrote(child, wanted, seen.digest));
-        self.state.put_child(key, child, Known::new(seen, meta.version));
+        self.state.put_child(key, child, Known::answered(seen, meta.version, Instant::now()));
     }
 
     /// Looks at an object that no watch shows.
@@ -163,11 +163,11 @@ impl Reconciler {
         let Some(live) = self.reader.get(&resource, &object, why).await? else { return Ok(false) };
         let Some(meta) = Meta::of(&live) else { return Ok(false) };
         let seen = projection::seen(&resource.kind, live);
-        let known = if seen.labelled {
-            Known::new(seen, meta.version)
-        } else {
-            Known::out_of_sight(seen, meta.version, Instant::now())
-        };
+        let known = if seen.labelled { Known::answered } else { Known::out_of_sight }(
+            seen,
+            meta.version,
+            Instant::now(),
+        );
         self.state.put_child(key, child, known);
         Ok(true)
     }

@@ -11,6 +11,10 @@ use super::asked::Asked;
 /// How long an object that no watch shows is believed to be there.
 const OUT_OF_SIGHT: Duration = Duration::from_mins(5);
 
+/// How long what a request was answered is believed without a watch that shows it. A child that is gone before its answer
+/// is taken, or between two lists, is told of by no watch any more.
+const UNCONFIRMED: Duration = Duration::from_secs(30);
+
 /// A child and the version it was seen in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -18,14 +22,20 @@ pub(crate) struct Known {
     pub(crate) seen: Seen,
     /// Its version; a later one is newer.
     pub(crate) rv: u64,
-    /// Set for an object that the operator's watches do not show, e.g. somebody else's: until when it is believed.
+    /// Set for an object that the operator's watches do not show, e.g. somebody else's, or have not shown yet: until when
+    /// it is believed.
     pub(crate) until: Option<Instant>,
 }
 
 impl Known {
-    /// Seen by a watch or in the answer to a write.
+    /// Seen by a watch, which will tell of its end.
     pub(crate) fn new(seen: Seen, rv: u64) -> Self {
         Self { seen, rv, until: None }
+    }
+
+    /// Seen in the answer to a request; a watch is to show it as well.
+    pub(crate) fn answered(seen: Seen, rv: u64, now: Instant) -> Self {
+        Self { seen, rv, until: Some(now + UNCONFIRMED) }
     }
 
     /// Seen by a single look at an object that no watch shows.

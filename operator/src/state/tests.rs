@@ -107,6 +107,27 @@ async fn what_no_watch_shows_is_believed_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_the_end_of_a_child_brings_it_back_for_a_moment_only() {
+    let state = State::default();
+    state.put_object(&key("a"), object("a", "u", 1, 1), None);
+    let answered = |uid, rv| Known::answered(child(uid, 1), rv, Instant::now());
+    state.put_child(&key("a"), ChildKind::Deployment, Known::new(child("gone", 1), 5));
+    state.remove_child(&key("a"), ChildKind::Deployment, "gone");
+    state.put_child(&key("a"), ChildKind::Deployment, answered("gone", 5));
+    // A watch shows the others, before the answer or after it.
+    state.put_child(&key("a"), ChildKind::Service, Known::new(child("s", 1), 6));
+    state.put_child(&key("a"), ChildKind::Service, answered("s", 6));
+    state.put_child(&key("a"), ChildKind::Claim, answered("c", 7));
+    assert!(!state.put_child(&key("a"), ChildKind::Claim, Known::new(child("c", 1), 7)), "no news");
+    let before = state.snapshot(&key("a")).unwrap();
+    assert!(before.seen.deployment.is_some() && before.expires.is_some());
+    tokio::time::advance(before.expires.unwrap()).await;
+    let after = state.snapshot(&key("a")).unwrap();
+    assert!(after.seen.deployment.is_none() && after.seen.service.is_some() && after.seen.claim.is_some());
+    assert_eq!(after.expires, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_no_watch_shows_is_looked_for_again_by_itself_and_on_request() {
     let state = State::default();
     state.put_object(&key("a"), object("a", "u", 1, 1), None);
