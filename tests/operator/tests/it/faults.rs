@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::OnceLock};
 
-use cluster::{Cluster, ClusterOptions, Extent, Programs};
+use cluster::{Cluster, ClusterOptions, Component, Extent, Programs};
 use operator_e2e::{
     Account, Admin, Program, Request,
     faults::{Field, calm, storm},
@@ -315,5 +315,7 @@ fn a_full_database_is_waited_for() {
             .unwrap_or_else(|error| panic!("{error}\n{}", operator.said()));
         place.bridge(here, "b").await;
         place.until_told(here, &["b"], &operator).await;
+        // One that was still starting has ended for it.
+        place.cluster.component(Component::ControllerManager).start().await.unwrap();
     });
 }
