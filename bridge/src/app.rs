@@ -12,7 +12,6 @@ use bridge_core::id::{ChatId, PersonId};
 use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::secret::Secret;
 use bridge_dingtalk::client::Credentials;
-use bridge_dingtalk::wire::crypt::EventCrypt;
 use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
@@ -27,6 +26,7 @@ use crate::relay::cache::Cache;
 use crate::relay::settle::Settler;
 use crate::relay::step::After;
 use crate::stream::state::StreamState;
+use crate::webhook_keys::{Crypts, WebhookKeys};
 
 /// The device all of the bridge's users send from; makes repetitions safe across restarts of the homeserver.
 const DEVICE: &str = "DINGTALKBRIDGE";
@@ -74,13 +74,15 @@ pub(crate) struct App {
     webhook: RwLock<Option<WebhookKeys>>,
     /// Held by who bridges a chat, from the check until after the commit: two never choose the same room or chat.
     pub(crate) bridging: Arc<tokio::sync::Mutex<()>>,
+    /// Held by who changes the webhook's keys, until the change is in use.
+    pub(crate) keys: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The link with what is made from it.
 pub(crate) struct Linked {
     pub(crate) link: Link,
     /// Opens event pushes; none while the webhook's keys are unusable.
-    pub(crate) crypt: Option<EventCrypt>,
+    pub(crate) crypts: Option<Crypts>,
 }
 
 impl Linked {
@@ -89,15 +91,6 @@ impl Linked {
         let name = self.link.organisation.as_str();
         (name != self.link.app_key.as_str()).then_some(name)
     }
-}
-
-/// What DingTalk signs and encrypts event pushes with.
-#[derive(Clone)]
-pub(crate) struct WebhookKeys {
-    pub(crate) token: Secret,
-    pub(crate) aes_key: Secret,
-    /// They come from files and cannot be changed by command.
-    pub(crate) from_file: bool,
 }
 
 /// What the probes and `status` know without asking anybody.
@@ -259,6 +252,7 @@ impl App {
             link: RwLock::new(None),
             webhook: RwLock::new(None),
             bridging: Arc::default(),
+            keys: Arc::default(),
         }
     }
 
@@ -279,13 +273,8 @@ impl App {
         }));
         let keys = self.webhook_keys();
         let linked = link.map(|link| {
-            let crypt = keys.and_then(|keys| {
-                let receive_id = link.app_key.to_string();
-                EventCrypt::new(keys.token, &keys.aes_key, receive_id)
-                    .inspect_err(|error| tracing::error!(%error, "the webhook's keys are unusable"))
-                    .ok()
-            });
-            Arc::new(Linked { link, crypt })
+            let crypts = keys.and_then(|keys| Crypts::new(keys, link.app_key.as_str()));
+            Arc::new(Linked { link, crypts })
         });
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = linked;
         self.receiving.tell();

@@ -10,7 +10,6 @@ use bridge_config::{AgentId, Config, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
 use bridge_core::id::{CorpId, PersonId, RobotCode};
 use bridge_core::receive::Receive;
-use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
 use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Commit, Link, LinkSource, Store};
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
@@ -19,8 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::link::{AES_KEY_SETTING, TOKEN_SETTING};
-use crate::app::{App, Parts, WebhookKeys};
+use crate::app::{App, Parts};
 use crate::away;
 use crate::http::front::Front;
 use crate::http::server::{Bounds, serve};
@@ -32,7 +30,7 @@ use crate::relay::lanes::Lanes;
 use crate::relay::settle::Settler;
 use crate::relay::{profiles, readback, reseal, sweep};
 use crate::stream;
-use crate::{database, files};
+use crate::{database, files, webhook_keys};
 
 /// How long the end may take; the contract allows 10 s.
 const END: Duration = Duration::from_secs(9);
@@ -286,17 +284,9 @@ fn make_app(
     }))
 }
 
-/// The link and the webhook's keys: from files where the configuration names them, else from the database. Keys that
-/// are nowhere are made.
+/// The link and the webhook's keys: from files where the configuration names them, else from the database.
 async fn load_link(app: &Arc<App>) -> anyhow::Result<()> {
-    let keys = match &app.config.dingtalk.webhook {
-        Some(given) => WebhookKeys {
-            token: files::secret("dingtalk.webhook.token_file", &given.token_file)?,
-            aes_key: files::secret("dingtalk.webhook.aes_key_file", &given.aes_key_file)?,
-            from_file: true,
-        },
-        None => stored_keys(app).await?,
-    };
+    let keys = webhook_keys::load(app).await?;
     app.set_webhook_keys(keys);
     let stored = app.store.link().await?;
     let Some(given) = &app.config.dingtalk.credentials else {
@@ -352,19 +342,4 @@ async fn learn_organisation(app: Arc<App>, link: Link) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_mins(1));
     }
-}
-
-async fn stored_keys(app: &App) -> anyhow::Result<WebhookKeys> {
-    let token = app.store.setting(TOKEN_SETTING).await?;
-    let aes_key = app.store.setting(AES_KEY_SETTING).await?;
-    if let (Some(token), Some(aes_key)) = (token, aes_key) {
-        return Ok(WebhookKeys { token, aes_key, from_file: false });
-    }
-    let (token, aes_key) = (generate_token(&*app.entropy), generate_aes_key(&*app.entropy));
-    let settings = vec![
-        (TOKEN_SETTING.to_owned(), Some(token.clone())),
-        (AES_KEY_SETTING.to_owned(), Some(aes_key.clone())),
-    ];
-    app.store.commit(Commit { settings, ..Commit::default() }).await?;
-    Ok(WebhookKeys { token, aes_key, from_file: false })
 }

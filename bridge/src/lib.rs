@@ -18,3 +18,4 @@ mod receiving;
 mod registrations;
 mod relay;
 mod stream;
+mod webhook_keys;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use bridge_config::{Config, Registration, SecretsInUse};
+use bridge_config::{Config, Registration, SecretsInUse, WebhookInUse};
 use bridge_core::secret::Secret;
 use sha2::{Digest as _, Sha256};
 
@@ -68,6 +68,10 @@ pub(crate) fn in_use(app: &App) -> SecretsInUse {
         homeserver: app.registrations.shown(app.matrix.uses_other_token()),
         status: app.status_token.as_ref().map(digest_of),
         sealing: app.sealing_keys.clone(),
+        webhook: app
+            .webhook_keys()
+            .filter(|keys| !keys.from_file)
+            .map(|keys| WebhookInUse { generation: keys.generation, former: keys.former.is_some() }),
     }
 }
 

@@ -65,7 +65,7 @@ pub const PAUSED: &str = "bridges.meldry.com/paused";
 /// `status.lastHandledReconcileAt`.
 pub const RECONCILE: &str = "bridges.meldry.com/reconcile-requested-at";
 
-/// Annotation of a `DingTalkBridge`: which tokens and keys are to be replaced, e.g. `appservice,sealing`. What follows an
+/// Annotation of a `DingTalkBridge`: which tokens and keys are to be replaced, e.g. `appservice,webhook`. What follows an
 /// `@` is an id of the asker's; a value that is another one than the last is another request. It is repeated in
 /// `status.rotation.request`.
 pub const ROTATE: &str = "bridges.meldry.com/rotate";
@@ -96,6 +96,8 @@ pub mod keys {
     pub const OTHER_REGISTRATION: &str = "registration.other.yaml";
     /// Key of what the operator remembers of replacements, in each Secret that holds a token or key of its own.
     pub const ROTATION: &str = "rotation";
+    /// Key of the same about the webhook's keys, which are the bridge's own, in the Secret with the operator's tokens.
+    pub const WEBHOOK_ROTATION: &str = "rotation.webhook";
     /// Key of the former token for the report.
     pub const OLD_STATUS_TOKEN: &str = "status-token.old";
     /// Key of the token with which the operator asks for the report.

@@ -35,6 +35,11 @@ pub struct RotationAges {
     #[schemars(regex(pattern = "^[1-9][0-9]{0,4}(s|m|h|d)$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sealing: Option<String>,
+    /// Of the webhook's token and AES key, where the bridge made them. Somebody must paste the new ones into DingTalk's
+    /// console each time; the bot says which.
+    #[schemars(regex(pattern = "^[1-9][0-9]{0,4}(s|m|h|d)$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
 }
 
 /// What is replaced as a whole.
@@ -47,11 +52,13 @@ pub enum Rotated {
     Status,
     /// The key of the database.
     Sealing,
+    /// Token and AES key of the webhook.
+    Webhook,
 }
 
 impl Rotated {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Appservice, Self::Status, Self::Sealing];
+    pub const ALL: [Self; 4] = [Self::Appservice, Self::Status, Self::Sealing, Self::Webhook];
 
     /// Its word in the annotation and in `spec`.
     #[must_use]
@@ -60,6 +67,7 @@ impl Rotated {
             Self::Appservice => "appservice",
             Self::Status => "status",
             Self::Sealing => "sealing",
+            Self::Webhook => "webhook",
         }
     }
 }
@@ -70,9 +78,9 @@ pub enum RotationPhase {
     /// There is one, and it is in use.
     #[default]
     Settled,
-    /// The bridge starts with both and uses the former one.
+    /// The bridge starts with both and uses the former one. Of the webhook's keys: it is to make the next ones.
     Preparing,
-    /// The homeserver is to learn of the new one.
+    /// The homeserver is to learn of the new one. Of the webhook's keys: DingTalk's console is to be given them.
     Offered,
     /// The new one is in use; the former one is still good.
     Overlapping,
@@ -110,6 +118,7 @@ pub struct SecretRotation {
     /// How often it was replaced, the replacement under way included.
     pub generation: u32,
     /// First 16 hexadecimal digits of the SHA-256 of the current one: of the `as_token`, of the token, of the key's bytes.
+    /// Absent for the webhook's keys, which only the bridge has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

@@ -63,6 +63,10 @@ pub struct DingTalk {
     /// The webhook's token and key, for installations whose secrets come from files. Without this section the
     /// bridge makes its own and shows them by the command `webhook`.
     pub webhook: Option<WebhookFiles>,
+    /// A number that who runs the bridge raises to have a new token and AES key made for the webhook. The former ones stay
+    /// good until DingTalk uses the new ones; the room in which the app was linked is told what to paste. Without effect
+    /// beside `webhook`.
+    pub webhook_generation: u32,
 }
 
 impl Default for DingTalk {
@@ -84,6 +88,7 @@ impl Default for DingTalk {
             profile_refresh: TimeSpan::from_secs(86_400),
             credentials: None,
             webhook: None,
+            webhook_generation: 0,
         }
     }
 }

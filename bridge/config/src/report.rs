@@ -174,6 +174,18 @@ pub struct SecretsInUse {
     /// The bytes of the sealing keys; first the current one.
     #[serde(with = "texts")]
     pub sealing: Vec<String>,
+    /// Token and AES key of the webhook; `None` when they come from files, and from a bridge that does not tell.
+    pub webhook: Option<WebhookInUse>,
+}
+
+/// How far a replacement of the webhook's keys is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WebhookInUse {
+    /// The `dingtalk.webhook_generation` for which keys were made last.
+    pub generation: u32,
+    /// Whether the former keys are still good, since DingTalk has not pushed an event with the new ones.
+    pub former: bool,
 }
 
 /// Something that came from DingTalk.

@@ -119,7 +119,7 @@ impl Name {
             Self::Unbridge => "unbridge <matrix-room|dingtalk-chat-id>",
             Self::Pm => "pm <name|staff-id>",
             Self::Notices => "notices [<matrix-room> | off]",
-            Self::Webhook => "webhook [new | <token> <aes-key>]",
+            Self::Webhook => "webhook [new | end | <token> <aes-key>]",
             Self::Stream => "stream [on | only | off | default]",
             Self::Retry => "retry [number|event-id|message-id]",
             Self::Language => "language en|zh",
@@ -175,6 +175,8 @@ pub enum Command {
     Webhook,
     /// Make a new token and key.
     WebhookNew,
+    /// Refuse the former token and key from now on.
+    WebhookEnd,
     /// Use the token and key the console made.
     WebhookSet {
         /// Token.
@@ -255,7 +257,7 @@ impl Command {
             Self::Unbridge(_) => Name::Unbridge,
             Self::Notices(_) => Name::Notices,
             Self::Pm(_) => Name::Pm,
-            Self::Webhook | Self::WebhookNew | Self::WebhookSet { .. } => Name::Webhook,
+            Self::Webhook | Self::WebhookNew | Self::WebhookEnd | Self::WebhookSet { .. } => Name::Webhook,
             Self::Stream | Self::StreamSet(_) => Name::Stream,
             Self::Retry(_) => Name::Retry,
             Self::Ping => Name::Ping,
@@ -359,6 +361,7 @@ fn arguments_of(name: Name, arguments: &[&str]) -> Result<Command, CommandError>
         (Name::Pm, [_, ..]) => Ok(Command::Pm(arguments.join(" "))),
         (Name::Webhook, []) => Ok(Command::Webhook),
         (Name::Webhook, ["new"]) => Ok(Command::WebhookNew),
+        (Name::Webhook, ["end"]) => Ok(Command::WebhookEnd),
         (Name::Webhook, [token, aes_key]) => {
             let letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if !(3..=32).contains(&token.len()) || !letters(token) {

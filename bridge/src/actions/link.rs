@@ -1,19 +1,17 @@
 //! Linking a DingTalk app, unlinking it, and the webhook's keys.
 
+use std::sync::Arc;
+
 use bridge_core::id::RobotCode;
 use bridge_core::reply::LoginProblem;
 use bridge_core::secret::Secret;
 use bridge_dingtalk::client::{Credentials, LoginError};
-use bridge_dingtalk::wire::crypt::{generate_aes_key, generate_token};
 use bridge_store::{Link, LinkSource};
 
 use crate::actions::Actor;
-use crate::app::{App, WebhookKeys};
+use crate::app::App;
 use crate::relay::step::{After, Stepped};
-
-/// The settings in which the webhook's keys are kept.
-pub(crate) const TOKEN_SETTING: &str = "webhook-token";
-pub(crate) const AES_KEY_SETTING: &str = "webhook-aes-key";
+use crate::webhook_keys::{KeyPair, WebhookKeys};
 
 /// The credentials of an app, as somebody wrote them.
 pub(crate) struct Wanted {
@@ -88,20 +86,28 @@ pub(crate) fn unlink(app: &App, stepped: &mut Stepped) -> Unlinked {
     Unlinked::Done
 }
 
-/// New keys for the webhook.
-pub(crate) fn new_keys(app: &App) -> (Secret, Secret) {
-    (generate_token(&*app.entropy), generate_aes_key(&*app.entropy))
+/// Takes other keys for the webhook; the former ones stay good until DingTalk uses these. `None`: they come from the
+/// configuration and stay.
+pub(crate) async fn take_keys(app: &App, keys: KeyPair, stepped: &mut Stepped) -> Option<WebhookKeys> {
+    change_keys(app, stepped, |before| if before.from_file { None } else { Some(before.replaced_by(keys)) })
+        .await
 }
 
-/// Takes other keys for the webhook; `false`: they come from the configuration and stay.
-pub(crate) fn take_keys(app: &App, token: Secret, aes_key: Secret, stepped: &mut Stepped) -> bool {
-    if app.webhook_keys().is_some_and(|keys| keys.from_file) {
-        return false;
-    }
-    stepped.commit.settings.push((TOKEN_SETTING.to_owned(), Some(token.clone())));
-    stepped.commit.settings.push((AES_KEY_SETTING.to_owned(), Some(aes_key.clone())));
-    stepped.after.push(After::Keys(WebhookKeys { token, aes_key, from_file: false }));
-    true
+/// Refuses the former keys from now on, wherever they come from. `None`: there are none.
+pub(crate) async fn end_former_keys(app: &App, stepped: &mut Stepped) -> Option<WebhookKeys> {
+    change_keys(app, stepped, |before| before.former.is_some().then(|| before.alone())).await
+}
+
+async fn change_keys(
+    app: &App,
+    stepped: &mut Stepped,
+    change: impl FnOnce(WebhookKeys) -> Option<WebhookKeys>,
+) -> Option<WebhookKeys> {
+    stepped.guard = Some(Arc::clone(&app.keys).lock_owned().await);
+    let keys = change(app.webhook_keys()?)?;
+    stepped.commit.settings.extend(keys.settings());
+    stepped.after.push(After::Keys(keys.clone()));
+    Some(keys)
 }
 
 fn problem(error: LoginError) -> LoginProblem {

@@ -12,6 +12,7 @@ use crate::actions::link::{self, LinkRefusal, Unlinked, Wanted};
 use crate::actions::{failures, overview};
 use crate::commands::Run;
 use crate::relay::step::StepError;
+use crate::webhook_keys::{self, KeyPair};
 
 impl Run<'_> {
     pub(super) async fn login(
@@ -80,29 +81,26 @@ impl Run<'_> {
     }
 
     pub(super) fn webhook(&mut self) {
-        let keys = self.app.webhook_keys().map(|keys| (keys.token, keys.aes_key));
-        self.show_keys(keys.as_ref());
-    }
-
-    pub(super) fn webhook_new(&mut self) {
-        let keys = link::new_keys(self.app);
-        if link::take_keys(self.app, keys.0.clone(), keys.1.clone(), self.stepped) {
-            self.show_keys(Some(&keys));
-        } else {
-            self.answer(&Reply::WebhookFromFile);
+        if let Some(keys) = self.app.webhook_keys() {
+            self.answer(&keys.shown(self.app));
         }
     }
 
-    pub(super) fn webhook_set(&mut self, token: Secret, aes_key: Secret) {
-        let done = link::take_keys(self.app, token, aes_key, self.stepped);
-        self.answer(if done { &Reply::WebhookSet } else { &Reply::WebhookFromFile });
+    pub(super) async fn webhook_new(&mut self) {
+        let keys = link::take_keys(self.app, webhook_keys::fresh(self.app), self.stepped).await;
+        self.answer(&keys.map_or(Reply::WebhookFromFile, |keys| keys.shown(self.app)));
     }
 
-    fn show_keys(&mut self, keys: Option<&(Secret, Secret)>) {
-        let text = |secret: &Secret| secret.expose().to_owned();
-        let (token, aes_key) = keys.map(|keys| (text(&keys.0), text(&keys.1))).unwrap_or_default();
-        let url = self.app.config.appservice.webhook_url.as_ref().map(ToString::to_string);
-        self.answer(&Reply::Webhook { url, token, aes_key });
+    pub(super) async fn webhook_set(&mut self, token: Secret, aes_key: Secret) {
+        let keys = link::take_keys(self.app, KeyPair { token, aes_key }, self.stepped).await;
+        self.answer(
+            &keys.map_or(Reply::WebhookFromFile, |keys| Reply::WebhookSet { former: keys.former.is_some() }),
+        );
+    }
+
+    pub(super) async fn webhook_end(&mut self) {
+        let ended = link::end_former_keys(self.app, self.stepped).await.is_some();
+        self.answer(&Reply::WebhookEnded { ended });
     }
 
     pub(super) async fn retry(&mut self, which: &Failures) -> Result<(), StepError> {

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::http::body::{self, Crowd};
 use crate::media::serve;
 use crate::relay::intake;
+use crate::webhook_keys;
 
 /// DingTalk waits 1.5 s at the least (API.md section 3.3).
 const PATIENCE: Duration = Duration::from_millis(1_200);
@@ -67,19 +68,29 @@ pub(crate) async fn push(State(app): State<Arc<App>>, request: Request<Body>) ->
         },
         Ok(Push::Callback) => refused(&app, Refusal::NoTimestamp),
         Ok(Push::Event(encrypt)) => {
-            let Some(crypt) = &linked.crypt else {
+            let Some(crypts) = &linked.crypts else {
                 return refuse(&app, "no_webhook_keys", StatusCode::FORBIDDEN);
             };
             let opened = PushQuery::parse(head.uri.query().unwrap_or_default())
-                .and_then(|query| crypt.open(&query, &encrypt))
-                .and_then(|plain| event_envelope(&plain, now));
-            let acknowledge = || body::json(StatusCode::OK, crypt.acknowledge(app.now().0, &*app.entropy));
-            match opened {
+                .and_then(|query| crypts.open(&query, &encrypt));
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(refusal) => return refused(&app, refusal),
+            };
+            let acknowledge =
+                || body::json(StatusCode::OK, opened.crypt.acknowledge(app.now().0, &*app.entropy));
+            match event_envelope(&opened.plain, now) {
                 Ok(Pushed::Check) => {
                     app.health.heard("check_url", now);
                     acknowledge()
                 }
-                Ok(Pushed::Event(envelope)) => take(&app, envelope, "event", acknowledge).await,
+                Ok(Pushed::Event(envelope)) => {
+                    // A check of the address proves nothing: the console makes it before it saves what it checks with.
+                    if let Some(used) = opened.proven {
+                        tokio::spawn(webhook_keys::end_overlap(Arc::clone(&app), used.clone()));
+                    }
+                    take(&app, envelope, "event", acknowledge).await
+                }
                 Err(refusal) => refused(&app, refusal),
             }
         }

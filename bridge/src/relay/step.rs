@@ -16,10 +16,11 @@ use bridge_dingtalk::wire::message::decode_callback;
 use bridge_matrix::error::MatrixError;
 use bridge_store::{Commit, InboxItem, Person, StoreError};
 
-use crate::app::{App, WebhookKeys};
+use crate::app::App;
 use crate::commands;
 use crate::relay::op::{From, Rendered, render};
 use crate::relay::{direct, facts, members, profiles, recall};
+use crate::webhook_keys::WebhookKeys;
 
 /// A reply address is written again only when it lives this much longer than the stored one.
 const SESSION_GRAIN: std::time::Duration = std::time::Duration::from_mins(5);
@@ -150,7 +151,7 @@ pub(crate) struct Stepped {
     pub(crate) wake: Vec<Lane>,
     /// What happens after the commit.
     pub(crate) after: Vec<After>,
-    /// Kept until after the commit, by who bridges a chat.
+    /// Kept until after the commit, by who bridges a chat or changes the webhook's keys.
     pub(crate) guard: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 

@@ -61,8 +61,8 @@ pub(crate) fn look_again(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>
             pauses.extend(material.pairs.look_again(facts, workspace));
         }
         for refusal in children.iter().filter_map(|child| child.refused) {
-            let since = u64::try_from(facts.now.duration_since(refusal.at).as_secs()).unwrap_or(0);
-            pauses.push(REFUSED_PAUSE.saturating_sub(Duration::from_secs(since)).max(Duration::from_secs(1)));
+            let since = facts.now.duration_since(refusal.at).unsigned_abs();
+            pauses.push(REFUSED_PAUSE.saturating_sub(since).max(Duration::from_secs(1)));
         }
     }
     if *facts.report != ReportFact::Unknown && report(facts).is_some() {

@@ -96,6 +96,7 @@ pub(crate) fn rotations(facts: &Facts<'_>, status: Option<&DingTalkBridgeStatus>
             Rotated::Appservice => "the pair of tokens between homeserver and bridge",
             Rotated::Status => "the operator's token towards the bridge",
             Rotated::Sealing => "the sealing key",
+            Rotated::Webhook => "the pair of token and AES key of the webhook",
         };
         let note = format!("{subject} {what}");
         Some(Note { type_: NoteType::Normal, reason, action: new.name.word(), note })

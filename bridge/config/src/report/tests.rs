@@ -38,6 +38,7 @@ fn report() -> Report {
             homeserver: vec!["f55ff16f66f43360".to_owned()],
             status: Some("4a2b1c0d9e8f7a6b".to_owned()),
             sealing: vec!["0123456789abcdef".to_owned(), "fedcba9876543210".to_owned()],
+            webhook: Some(WebhookInUse { generation: 2, former: true }),
         }),
     }
 }

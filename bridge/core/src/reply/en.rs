@@ -101,15 +101,27 @@ pub(super) fn text(reply: &Reply) -> String {
         Reply::UnbridgeUnknown => {
             "No bridged chat has this room or chat ID. groups lists all of them.".to_owned()
         }
-        Reply::Webhook { url, token, aes_key } => format!(
+        Reply::Webhook { url, token, aes_key, former } => format!(
             "In DingTalk's console under event subscription, and as the bot's message address, paste:\nURL: {}\n\
-             Token: {token}\nAES key: {aes_key}\n(The address is checked when you save it: a green tick appears.)",
-            url.as_deref().unwrap_or("https://<your host>/bridges/dingtalk/webhook")
+             Token: {token}\nAES key: {aes_key}\n(The address is checked when you save it: a green tick appears.){}",
+            url.as_deref().unwrap_or("https://<your host>/bridges/dingtalk/webhook"),
+            former_line(*former)
         ),
-        Reply::WebhookSet => {
-            "The token and AES key from DingTalk's console are in use now. Save the address there \
-            again to see the green tick."
+        Reply::WebhookSet { former } => format!(
+            "The token and AES key from DingTalk's console are in use now. Save the address there again to see the \
+             green tick.{}",
+            former_line(*former)
+        ),
+        Reply::WebhookEnded { ended: true } => {
+            "The former token and AES key are refused from now on. If DingTalk's console still has them, its events do \
+             not arrive: webhook shows what to paste."
                 .to_owned()
+        }
+        Reply::WebhookEnded { ended: false } => {
+            "There are no former token and AES key: DingTalk uses those that webhook shows.".to_owned()
+        }
+        Reply::WebhookAsked => {
+            "Whoever runs this bridge asked for a new token and AES key of the webhook.".to_owned()
         }
         Reply::WebhookFromFile => {
             "The webhook's token and AES key come from the bridge's configuration. Change them there."
@@ -419,6 +431,16 @@ fn summary(name: Name) -> &'static str {
     }
 }
 
+/// Said while two pairs are good.
+const fn former_line(former: bool) -> &'static str {
+    if former {
+        "\nDingTalk has not pushed an event with these yet. Until it does, the former token and AES key are good as well; \
+         webhook end refuses them at once."
+    } else {
+        ""
+    }
+}
+
 fn details(name: Name) -> &'static str {
     match name {
         Name::Login => {
@@ -442,7 +464,8 @@ fn details(name: Name) -> &'static str {
         }
         Name::Webhook => {
             "Without arguments it shows address, token and AES key, made by the bridge. With two \
-            arguments it takes the ones DingTalk's console made. new makes fresh ones. Admins only."
+            arguments it takes the ones DingTalk's console made. new makes fresh ones; the former ones are good until \
+            DingTalk pushes an event with these, or until you say end. Admins only."
         }
         Name::Stream => {
             "on opens a connection to DingTalk beside the webhook (Stream mode; no public address is needed), only \

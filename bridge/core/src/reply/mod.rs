@@ -119,9 +119,21 @@ pub enum Reply {
         token: String,
         /// AES key.
         aes_key: String,
+        /// Whether DingTalk has not used these yet, so that the former ones are still good.
+        former: bool,
     },
     /// The console's own values are in use now.
-    WebhookSet,
+    WebhookSet {
+        /// Whether the former ones are still good.
+        former: bool,
+    },
+    /// The former values are refused from now on.
+    WebhookEnded {
+        /// `false`: there were none.
+        ended: bool,
+    },
+    /// Who runs the bridge asked for new values, without a command.
+    WebhookAsked,
     /// The values come from files.
     WebhookFromFile,
     /// The answer of `stream`.
@@ -460,8 +472,12 @@ mod tests {
                 url: Some("https://h/bridges/dingtalk/webhook".into()),
                 token: "T0ken".into(),
                 aes_key: "k".repeat(43),
+                former: true,
             },
-            Reply::WebhookSet,
+            Reply::WebhookSet { former: true },
+            Reply::WebhookEnded { ended: true },
+            Reply::WebhookEnded { ended: false },
+            Reply::WebhookAsked,
             Reply::WebhookFromFile,
             Reply::Receiving(ReceivingLine::default()),
             Reply::Receiving(ReceivingLine {

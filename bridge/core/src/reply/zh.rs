@@ -81,14 +81,24 @@ pub(super) fn text(reply: &Reply) -> String {
             format!("此房间不再桥接到钉钉会话“{title}”，这里的消息不再传到钉钉。")
         }
         Reply::UnbridgeUnknown => "没有桥接使用此房间或会话 ID。groups 列出全部会话。".to_owned(),
-        Reply::Webhook { url, token, aes_key } => format!(
+        Reply::Webhook { url, token, aes_key, former } => format!(
             "请在钉钉开发者后台“事件订阅”和机器人“消息接收地址”处填写：\n地址：{}\nToken：{token}\n\
-             AES Key：{aes_key}\n（保存时钉钉会校验地址，成功后出现绿色对勾。）",
-            url.as_deref().unwrap_or("https://<你的域名>/bridges/dingtalk/webhook")
+             AES Key：{aes_key}\n（保存时钉钉会校验地址，成功后出现绿色对勾。）{}",
+            url.as_deref().unwrap_or("https://<你的域名>/bridges/dingtalk/webhook"),
+            former_line(*former)
         ),
-        Reply::WebhookSet => {
-            "已使用钉钉后台生成的 Token 与 AES Key。请在后台重新保存地址以看到绿色对勾。".to_owned()
+        Reply::WebhookSet { former } => format!(
+            "已使用钉钉后台生成的 Token 与 AES Key。请在后台重新保存地址以看到绿色对勾。{}",
+            former_line(*former)
+        ),
+        Reply::WebhookEnded { ended: true } => {
+            "原来的 Token 与 AES Key 从现在起失效。如果钉钉后台仍在使用它们，事件将无法送达：发送 webhook 查看应填写的内容。"
+                .to_owned()
         }
+        Reply::WebhookEnded { ended: false } => {
+            "没有原来的 Token 与 AES Key：钉钉使用的就是 webhook 显示的值。".to_owned()
+        }
+        Reply::WebhookAsked => "运行此桥接的人要求更换回调的 Token 与 AES Key。".to_owned(),
         Reply::WebhookFromFile => "回调的 Token 与 AES Key 来自桥接的配置文件，请在那里修改。".to_owned(),
         Reply::Receiving(line) => receiving::answer_zh(line),
         Reply::Retrying(retrying) => retry(*retrying),
@@ -333,6 +343,15 @@ fn summary(name: Name) -> &'static str {
     }
 }
 
+/// Said while two pairs are good.
+const fn former_line(former: bool) -> &'static str {
+    if former {
+        "\n钉钉尚未用这组值推送事件；在此之前，原来的 Token 与 AES Key 仍然有效，发送 webhook end 可使其立即失效。"
+    } else {
+        ""
+    }
+}
+
 fn details(name: Name) -> &'static str {
     match name {
         Name::Login => {
@@ -351,7 +370,7 @@ fn details(name: Name) -> &'static str {
             "不带参数时显示当前房间；off 表示不显示。我须在该房间中。房间成员都能看到谁发起了什么、谁打了卡。仅管理员可用。"
         }
         Name::Webhook => {
-            "不带参数显示桥接生成的地址、Token 和 AES Key；带两个参数则使用钉钉后台生成的；new 重新生成。仅限管理员。"
+            "不带参数显示桥接生成的地址、Token 和 AES Key；带两个参数则使用钉钉后台生成的；new 重新生成，原来的值在钉钉用新值推送事件之前仍然有效，end 使其立即失效。仅限管理员。"
         }
         Name::Stream => {
             "on 在回调之外另建到钉钉的长连接（Stream 模式，无需公网地址）；only 随后关闭回调；off 只用回调；default 按配置文件。\

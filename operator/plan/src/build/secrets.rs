@@ -24,11 +24,12 @@ pub(super) fn registration(plans: &Plans<'_>) -> Wanted {
 /// The token with which the operator asks the bridge for its report.
 pub(super) fn tokens(plans: &Plans<'_>) -> Wanted {
     let Material { status_token, pairs, .. } = plans.material;
-    let line = pairs.status.ledger.line();
+    let (line, webhook) = (pairs.status.ledger.line(), pairs.webhook.ledger.line());
     let values = [
         (keys::STATUS_TOKEN, Some(status_token)),
         (keys::OLD_STATUS_TOKEN, pairs.status.other.as_ref()),
         (keys::ROTATION, line.as_ref()),
+        (keys::WEBHOOK_ROTATION, webhook.as_ref()),
     ];
     plans.object(ChildKind::TokensSecret, NONE, secret(&values))
 }

@@ -13,7 +13,7 @@ fn report(view: &View<'_>) -> Option<Verdict> {
         ReportFact::Unknown => Verdict::Keep,
         // A pod that is not ready is told about elsewhere, and need not answer yet.
         ReportFact::Unreachable(_) if !is_available(view) => Verdict::Keep,
-        ReportFact::Unreachable(words) => Verdict::Is(
+        ReportFact::Unreachable(words) => Verdict::IsNow(
             ConditionStatus::Unknown,
             Reason::ReportUnavailable,
             format!(

@@ -33,6 +33,9 @@ pub(crate) struct View<'a> {
 pub(crate) enum Verdict {
     /// How it is.
     Is(ConditionStatus, Reason, String),
+    /// How it is, in words of the moment such as a network error's: what was said before stays while nothing else is
+    /// different, so that words that vary cost no writes.
+    IsNow(ConditionStatus, Reason, String),
     /// Something that decides is not known at the moment: it stays as it was.
     Keep,
 }
@@ -95,7 +98,16 @@ fn settled(view: &View<'_>, type_: ConditionType, verdict: Verdict) -> Condition
         (Verdict::Keep, None) => {
             (ConditionStatus::Unknown, Reason::NotYetKnown, "this has not been looked at yet".to_owned())
         }
-        (Verdict::Is(status, reason, message), _) => (status, reason, message),
+        (Verdict::IsNow(status, reason, _), Some(old))
+            if old.status == status
+                && old.reason == reason.as_str()
+                && old.observed_generation == view.facts.object.metadata.generation =>
+        {
+            return old.clone();
+        }
+        (Verdict::Is(status, reason, message) | Verdict::IsNow(status, reason, message), _) => {
+            (status, reason, message)
+        }
     };
     let last_transition_time = match old {
         Some(old) if old.status == status => old.last_transition_time.clone(),

@@ -1,6 +1,6 @@
 //! `RegistrationReady`.
 
-use dingtalk_crds::{Reason, names::keys};
+use dingtalk_crds::{ConditionStatus, Reason, names::keys};
 
 use super::{Check, Verdict, View};
 use crate::{AdminFact, ChildKind, WhoamiFact};
@@ -115,7 +115,8 @@ fn offered(view: &View<'_>) -> bool {
 }
 
 fn unreachable(url: &str, words: &str) -> Verdict {
-    Verdict::fails(
+    Verdict::IsNow(
+        ConditionStatus::False,
         Reason::HomeserverUnreachable,
         format!(
             "the homeserver does not answer at {url}: look whether it runs and whether the address is right. {words}"

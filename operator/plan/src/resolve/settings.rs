@@ -15,7 +15,7 @@ use crate::{
 
 /// What belongs to the operator in the configuration, with the field of `spec` for it where there is one. A section
 /// stands for all its keys.
-const OWN: [(&str, Option<&str>); 21] = [
+const OWN: [(&str, Option<&str>); 22] = [
     ("workspace.name", Some("spec.displayName")),
     ("workspace", Some("spec.workspace")),
     ("homeserver.url", Some("spec.homeserver.url")),
@@ -33,6 +33,7 @@ const OWN: [(&str, Option<&str>); 21] = [
     ("dingtalk.corp_id", Some("spec.dingtalk.corpID")),
     ("dingtalk.credentials", Some("spec.dingtalk.credentials")),
     ("dingtalk.webhook", Some("spec.dingtalk.webhook")),
+    ("dingtalk.webhook_generation", None),
     ("database.url", Some("spec.database")),
     ("database.url_file", Some("spec.database")),
     ("permissions", Some("spec.permissions")),
@@ -214,6 +215,8 @@ fn write_own_keys(
         Section(&mut webhook).set("aes_key_file", files::secret(files::WEBHOOK_AES_KEY));
         dingtalk.set("webhook", webhook);
     }
+    let generation = own.beside.webhook_generation;
+    dingtalk.set_if("webhook_generation", (generation > 0).then_some(i64::from(generation)));
 
     let mut database = section(table, "database")?;
     match own.database {

@@ -201,7 +201,8 @@ impl View<'_> {
         if let Health::Ready(since) = member.health {
             let soak = SignedDuration::from_secs(i64::from(self.settings.soak_seconds));
             // A pod that was ready before is the old one, of which the news has not come yet that it is gone.
-            let soaked = since.is_some_and(|since| self.now.duration_since(since.max(staged.at)) >= soak);
+            let soaked =
+                since.is_some_and(|since| self.now.duration_since(self.from(since, staged.at)) >= soak);
             return if soaked { Progress::Done } else { Progress::Moving };
         }
         match (
@@ -212,6 +213,11 @@ impl View<'_> {
             (true, true) => Progress::Failed,
             (true, false) => Progress::Done,
         }
+    }
+
+    /// From when a bridge counts as ready. A turn that seems to come later than now came by a clock that was wrong.
+    fn from(&self, ready: Timestamp, staged: Timestamp) -> Timestamp {
+        if staged > self.now { ready } else { ready.max(staged) }
     }
 
     /// Whether it is unavailable because of this rollout, or of the one before that this one overtook.
@@ -231,7 +237,7 @@ impl View<'_> {
             (at > self.now).then_some(at)
         };
         if let Health::Ready(since) = member.health {
-            return after(since?.max(staged.at), self.settings.soak_seconds);
+            return after(self.from(since?, staged.at), self.settings.soak_seconds);
         }
         after(staged.at, self.settings.fail_after_seconds)
     }

@@ -158,5 +158,11 @@ fn own_inputs(spec: &DingTalkBridgeSpec, plans: &Plans<'_>) -> Digest {
         text.push('\n');
         text.push_str(part);
     }
+    // Asked for by the object, like its tokens.
+    let generation = material.pairs.webhook.ledger.generation;
+    if generation > 0 {
+        text.push_str("\nwebhook ");
+        text.push_str(&generation.to_string());
+    }
     Digest::of_bytes(text.as_bytes())
 }

@@ -36,7 +36,7 @@ impl Asked {
                 Some(what) => named.push(what),
                 None => {
                     return refused(format!(
-                        "the annotation {} names {word:?}: write appservice, status or sealing, several with commas, and an id of your own after an @",
+                        "the annotation {} names {word:?}: write appservice, status, sealing or webhook, several with commas, and an id of your own after an @",
                         names::ROTATE
                     ));
                 }
@@ -60,6 +60,7 @@ pub(crate) fn ages(spec: &DingTalkBridgeSpec, what: Rotated) -> Result<Option<Ti
         Rotated::Appservice => &every.appservice,
         Rotated::Status => &every.status,
         Rotated::Sealing => &every.sealing,
+        Rotated::Webhook => &every.webhook,
     };
     text.as_ref().map(|text| span(text, &format!("spec.rotation.every.{}", what.word()))).transpose()
 }

@@ -1,6 +1,6 @@
 //! What is remembered of replacements: a line in the Secret that holds the value, written together with it.
 
-use dingtalk_crds::{RotationPhase, names::keys};
+use dingtalk_crds::RotationPhase;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +21,9 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Reads it. One that cannot be read beside two values forgets neither of them.
-    pub(super) fn read(seen: Option<&Seen>, has_other: bool) -> Self {
+    pub(super) fn read(seen: Option<&Seen>, key: &str, has_other: bool) -> Self {
         let read = seen
-            .and_then(|seen| value(seen, keys::ROTATION))
+            .and_then(|seen| value(seen, key))
             .and_then(|text| serde_json::from_str::<Self>(text.expose()).ok());
         let phase = if has_other { RotationPhase::Overlapping } else { RotationPhase::Settled };
         read.unwrap_or(Self { phase, ..Self::default() })

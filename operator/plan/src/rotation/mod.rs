@@ -4,12 +4,16 @@
 //! registration  Settled ─▶ Preparing ─▶ Offered ─▶ Overlapping ─▶ Removing ─▶ Settled
 //! status token  Settled ──────────────────────────▶ Overlapping ─────────────▶ Settled
 //! sealing key   Settled ─▶ Preparing ─────────────▶ Overlapping ─▶ Removing ─▶ Settled
+//! webhook       Settled ─▶ Preparing ─▶ Offered ─────────────────────────────▶ Settled
 //! ```
 //!
 //! Both values and the phase stand in the same Secret and are written at once, so a crash leaves one phase or the next.
 //! A step is made when the bridge or the homeserver proves that the one before has arrived there: the bridge's report
 //! says with which tokens and keys it runs, the homeserver says whether it knows a token. Nothing is concluded from the
 //! operator's own memory or from time alone.
+//!
+//! The webhook's keys are the bridge's own: it makes them when its configuration has a later generation than before, and
+//! tells until when the former ones are good. Here is only remembered which generation is wanted.
 
 mod asked;
 mod ledger;
@@ -36,10 +40,13 @@ pub(crate) struct Pair {
 impl Pair {
     /// What a Secret holds of it.
     pub(crate) fn of(what: Rotated, seen: Option<&Seen>) -> Self {
-        let (current, other) = places(what);
+        let Some((current, other)) = places(what) else {
+            let ledger = Ledger::read(seen, keys::WEBHOOK_ROTATION, false);
+            return Self { current: None, other: None, ledger };
+        };
         let text = |key: &str| seen.and_then(|seen| value(seen, key)).cloned();
         let (current, other) = (text(current), text(other));
-        let ledger = Ledger::read(seen, other.is_some());
+        let ledger = Ledger::read(seen, keys::ROTATION, other.is_some());
         Self { current, other, ledger }.sound()
     }
 
@@ -64,11 +71,12 @@ impl Pair {
     }
 }
 
-/// Keys of the current and of the other value in a Secret.
-const fn places(what: Rotated) -> (&'static str, &'static str) {
-    match what {
+/// Keys of the current and of the other value in a Secret; `None` for what the bridge keeps itself.
+const fn places(what: Rotated) -> Option<(&'static str, &'static str)> {
+    Some(match what {
         Rotated::Appservice => (keys::REGISTRATION, keys::OTHER_REGISTRATION),
         Rotated::Status => (keys::STATUS_TOKEN, keys::OLD_STATUS_TOKEN),
         Rotated::Sealing => (keys::SEALING_KEY, keys::ROTATED_SEALING_KEY),
-    }
+        Rotated::Webhook => return None,
+    })
 }

@@ -21,6 +21,7 @@ pub(crate) struct Pairs {
     pub appservice: Pair,
     pub status: Pair,
     pub sealing: Pair,
+    pub webhook: Pair,
 }
 
 /// What the configuration lists because of them.
@@ -30,6 +31,8 @@ pub(crate) struct Beside {
     pub old_keys: Vec<String>,
     /// Whether there is a second registration.
     pub other_registration: bool,
+    /// Which generation of the webhook's keys the bridge is to have made.
+    pub webhook_generation: u32,
 }
 
 impl Pairs {
@@ -39,6 +42,7 @@ impl Pairs {
             appservice: Pair::of(Rotated::Appservice, held.registration),
             status: Pair::of(Rotated::Status, held.tokens),
             sealing: Pair::of(Rotated::Sealing, held.sealing),
+            webhook: Pair::of(Rotated::Webhook, held.tokens),
         }
     }
 
@@ -47,6 +51,7 @@ impl Pairs {
             Rotated::Appservice => &self.appservice,
             Rotated::Status => &self.status,
             Rotated::Sealing => &self.sealing,
+            Rotated::Webhook => &self.webhook,
         }
     }
 
@@ -58,20 +63,25 @@ impl Pairs {
             old_keys.push(names::keys::ROTATED_SEALING_KEY.to_owned());
         }
         old_keys.sort_unstable();
-        Beside { old_keys, other_registration: self.appservice.mounted().is_some() }
+        Beside {
+            old_keys,
+            other_registration: self.appservice.mounted().is_some(),
+            webhook_generation: self.webhook.ledger.generation,
+        }
     }
 
     /// Makes the steps that can be made.
     pub(crate) fn advance(&mut self, facts: &Facts<'_>, workspace: &Workspace) -> Result<(), Invalid> {
         let asked = Asked::of(annotation_of(facts, names::ROTATE));
+        let evidence = evidence(facts);
         for what in Rotated::ALL {
-            let evidence = evidence(facts);
             let wishes = wishes(what, &asked, facts, workspace)?;
             let fresh = || fresh(what, facts.fresh, workspace);
             let pair = match what {
                 Rotated::Appservice => &mut self.appservice,
                 Rotated::Status => &mut self.status,
                 Rotated::Sealing => &mut self.sealing,
+                Rotated::Webhook => &mut self.webhook,
             };
             step::advance(what, pair, &wishes, &evidence, fresh);
         }
@@ -121,10 +131,18 @@ impl Pairs {
             }
         });
         let taken = |what: &Rotated| is_written(*what) && self.get(*what).ledger.request == asked.request;
+        let secret = facts.object.spec.dingtalk.as_ref().and_then(|dingtalk| dingtalk.webhook.as_ref());
+        let theirs = secret.filter(|_| asked.named.contains(&Rotated::Webhook)).map(|webhook| {
+            format!(
+                "the webhook's keys come from the Secret {}: change them there, and take webhook out of the annotation {}; the bridge takes both pairs until DingTalk uses the new one",
+                webhook.secret_ref.name,
+                names::ROTATE
+            )
+        });
         let is_taken = asked.request.is_some() && asked.named.iter().all(taken);
         RotationStatus {
             request: if is_taken { asked.request } else { before.request },
-            problem: asked.problem,
+            problem: asked.problem.or(theirs),
             secrets: secrets.to_vec(),
         }
     }
@@ -134,7 +152,7 @@ impl Pairs {
 const fn secret_of(what: Rotated) -> ChildKind {
     match what {
         Rotated::Appservice => ChildKind::RegistrationSecret,
-        Rotated::Status => ChildKind::TokensSecret,
+        Rotated::Status | Rotated::Webhook => ChildKind::TokensSecret,
         Rotated::Sealing => ChildKind::SealingSecret,
     }
 }
@@ -160,9 +178,9 @@ fn wishes<'a>(
         overlap: match what {
             // Links to files were made with it, and are to work as long as they promise.
             Rotated::Sealing => workspace.config.media.link_lifetime.get(),
-            Rotated::Appservice | Rotated::Status => asked::overlap(spec)?.get(),
+            Rotated::Appservice | Rotated::Status | Rotated::Webhook => asked::overlap(spec)?.get(),
         },
-        may_begin: !workspace.suspended,
+        may_begin: !workspace.suspended && (what != Rotated::Webhook || workspace.webhook_secret.is_none()),
     })
 }
 
@@ -174,5 +192,7 @@ fn fresh(what: Rotated, fresh: &Fresh, workspace: &Workspace) -> Option<Secret> 
         }
         Rotated::Status => Some(fresh.status_token.clone()),
         Rotated::Sealing => Some(fresh.sealing_key.clone()),
+        // The bridge makes them.
+        Rotated::Webhook => None,
     }
 }

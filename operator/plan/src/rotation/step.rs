@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use bridge_config::{Registration, Report, SealingKey};
+use bridge_config::{Registration, Report, SealingKey, WebhookInUse};
 use dingtalk_crds::{Rotated, RotationPhase};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Pair;
 use crate::{Digest, Secret};
+
+/// Clocks of two operators may differ by so much.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is known of the peers.
 #[derive(Clone, Copy)]
@@ -42,25 +45,35 @@ pub(crate) fn advance(
     fresh: impl FnOnce() -> Option<Secret>,
 ) {
     let now = evidence.now;
+    count_anew(pair, now);
     match pair.ledger.phase {
         RotationPhase::Settled => begin(what, pair, wishes, evidence, fresh),
+        _ if what == Rotated::Webhook => follow_webhook(pair, evidence),
         RotationPhase::Preparing if knows(what, evidence, pair.other.as_ref()) => {
             std::mem::swap(&mut pair.other, &mut pair.current);
             // Nobody else has to learn of a sealing key.
             let next = match what {
                 Rotated::Appservice => RotationPhase::Offered,
-                Rotated::Status | Rotated::Sealing => RotationPhase::Overlapping,
+                Rotated::Status | Rotated::Sealing | Rotated::Webhook => RotationPhase::Overlapping,
             };
             pair.ledger.enter(next, now);
         }
         RotationPhase::Offered if evidence.accepted => pair.ledger.enter(RotationPhase::Overlapping, now),
         RotationPhase::Overlapping if has_overlapped(what, pair, wishes, evidence) => match what {
             // The pod never had the former one beside the new one: the operator alone knows both.
-            Rotated::Status => settle(pair, now),
+            Rotated::Status | Rotated::Webhook => settle(pair, now),
             Rotated::Appservice | Rotated::Sealing => pair.ledger.enter(RotationPhase::Removing, now),
         },
         RotationPhase::Removing if forgot(what, pair, evidence) => settle(pair, now),
         _ => {}
+    }
+}
+
+/// A phase that seems to begin later than now was entered by a clock that was wrong. Its time is counted from now, lest
+/// it last until the clock comes by there again.
+fn count_anew(pair: &mut Pair, now: Timestamp) {
+    if pair.ledger.began().is_some_and(|began| began.duration_since(now) > SKEW) {
+        pair.ledger.enter(pair.ledger.phase, now);
     }
 }
 
@@ -77,17 +90,28 @@ fn begin(
         pair.ledger.enter(RotationPhase::Settled, evidence.now);
     }
     // A bridge that does not say what it runs with could not be followed.
-    let can_follow = knows(what, evidence, pair.current.as_ref());
+    let can_follow = match what {
+        Rotated::Webhook => webhook(evidence).is_some(),
+        Rotated::Appservice | Rotated::Status | Rotated::Sealing => {
+            knows(what, evidence, pair.current.as_ref())
+        }
+    };
     if (asked.is_none() && !old) || !wishes.may_begin || !can_follow {
         return;
     }
-    let Some(fresh) = fresh() else { return };
-    match what {
-        Rotated::Appservice | Rotated::Sealing => {
+    match (what, fresh()) {
+        (Rotated::Webhook, _) => {
+            // What is remembered here may be lost; the bridge makes new keys for a later generation only.
+            let made = webhook(evidence).unwrap_or_default().generation;
+            pair.ledger.generation = pair.ledger.generation.max(made);
+            pair.ledger.enter(RotationPhase::Preparing, evidence.now);
+        }
+        (_, None) => return,
+        (Rotated::Appservice | Rotated::Sealing, Some(fresh)) => {
             pair.other = Some(fresh);
             pair.ledger.enter(RotationPhase::Preparing, evidence.now);
         }
-        Rotated::Status => {
+        (Rotated::Status, Some(fresh)) => {
             pair.other = pair.current.replace(fresh);
             pair.ledger.enter(RotationPhase::Overlapping, evidence.now);
         }
@@ -95,6 +119,18 @@ fn begin(
     pair.ledger.generation = pair.ledger.generation.saturating_add(1);
     if let Some(asked) = asked {
         pair.ledger.request = Some(asked.to_owned());
+    }
+}
+
+/// The bridge makes the keys, a person gives them to DingTalk, DingTalk uses them.
+fn follow_webhook(pair: &mut Pair, evidence: &Evidence<'_>) {
+    let Some(told) = webhook(evidence).filter(|told| told.generation >= pair.ledger.generation) else {
+        return;
+    };
+    match pair.ledger.phase {
+        RotationPhase::Preparing => pair.ledger.enter(RotationPhase::Offered, evidence.now),
+        RotationPhase::Offered if !told.former => settle(pair, evidence.now),
+        _ => {}
     }
 }
 
@@ -110,7 +146,7 @@ fn has_overlapped(what: Rotated, pair: &Pair, wishes: &Wishes<'_>, evidence: &Ev
         first.is_some() && first == pair.current.as_ref().and_then(|value| digest(what, value)).as_ref();
     in_use
         && match what {
-            Rotated::Status => true,
+            Rotated::Status | Rotated::Webhook => true,
             Rotated::Appservice => has_passed(pair, wishes.overlap, evidence.now),
             // Rows that the former key seals, and links to files that were made with it.
             Rotated::Sealing => {
@@ -136,7 +172,13 @@ fn listed<'a>(what: Rotated, evidence: &Evidence<'a>) -> &'a [String] {
         Rotated::Appservice => &secrets.homeserver,
         Rotated::Status => secrets.status.as_slice(),
         Rotated::Sealing => &secrets.sealing,
+        Rotated::Webhook => &[],
     }
+}
+
+/// What the bridge tells of the webhook's keys that it made.
+fn webhook(evidence: &Evidence<'_>) -> Option<WebhookInUse> {
+    evidence.report?.secrets.as_ref()?.webhook
 }
 
 fn rows_with_old_keys(evidence: &Evidence<'_>) -> Option<u64> {
@@ -180,5 +222,6 @@ pub(crate) fn digest(what: Rotated, value: &Secret) -> Option<String> {
         }
         Rotated::Status => Some(of(value.expose().as_bytes())),
         Rotated::Sealing => Some(of(SealingKey::parse(value.expose().as_bytes()).ok()?.bytes())),
+        Rotated::Webhook => None,
     }
 }

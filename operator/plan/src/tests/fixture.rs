@@ -253,6 +253,7 @@ impl World {
                     names::keys::OLD_STATUS_TOKEN,
                     names::keys::ROTATED_SEALING_KEY,
                     names::keys::ROTATION,
+                    names::keys::WEBHOOK_ROTATION,
                 ];
                 values.retain(|key, _| !own.contains(&key.as_str()));
                 values.extend(data.iter().map(|(key, value)| (key.clone(), decode(value))));

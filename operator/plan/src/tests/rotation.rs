@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bridge_config::{Config, Registration, Report, SealingKey, SealingReport, SecretsInUse};
+use bridge_config::{Config, Registration, Report, SealingKey, SealingReport, SecretsInUse, WebhookInUse};
 use dingtalk_crds::{ConditionType, Rotated, RotationPhase, SecretRotation, names, names::keys};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -15,8 +15,8 @@ use crate::{
     AdminFact, AdminOrder, Ask, ChildKind, Children, Digest, Plan, ReportFact, SeenMore, WhoamiFact, files,
 };
 
-/// All three at once.
-const REQUEST: &str = "appservice,status,sealing@1";
+/// All at once.
+const REQUEST: &str = "appservice,status,sealing,webhook@1";
 
 /// What a bridge has read at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ struct Running {
     status: String,
     /// Sealing keys, the current one first.
     sealing: Vec<String>,
+    /// The generation of the webhook's keys that its configuration wants.
+    webhook: u32,
 }
 
 /// The world with a homeserver that reads the registration at its start, and a bridge.
@@ -40,6 +42,8 @@ struct Play {
     homeserver: (String, String),
     /// Keys that rows of the database are sealed with.
     rows: BTreeSet<String>,
+    /// The webhook's keys in the bridge's database.
+    webhook: WebhookInUse,
     turn: u32,
 }
 
@@ -54,6 +58,7 @@ impl Play {
             outdated: false,
             homeserver: (String::new(), String::new()),
             rows: BTreeSet::new(),
+            webhook: WebhookInUse::default(),
             turn: 0,
         };
         for _ in 0..6 {
@@ -108,6 +113,7 @@ impl Play {
             registrations: registrations.map(|path| tokens(&file(path)?)).collect::<Option<_>>()?,
             status: file(config.health.status_token_file.as_ref()?)?,
             sealing: sealing.map(|path| file(path)).collect::<Option<_>>()?,
+            webhook: config.dingtalk.webhook_generation,
         })
     }
 
@@ -115,6 +121,9 @@ impl Play {
     fn start_pod(&mut self) {
         let Some(running) = self.would_run() else { return };
         self.rows.insert(running.sealing[0].clone());
+        if running.webhook > self.webhook.generation {
+            self.webhook = WebhookInUse { generation: running.webhook, former: true };
+        }
         self.bridge = Some(running);
         self.outdated = false;
     }
@@ -125,6 +134,11 @@ impl Play {
         let known = bridge.registrations.iter().position(|pair| *pair == self.homeserver);
         bridge.registrations.swap(0, known.expect("the homeserver knows a token of the bridge"));
         self.rows = BTreeSet::from([bridge.sealing[0].clone()]);
+    }
+
+    /// Somebody has pasted the new keys into DingTalk's console, and it pushes an event.
+    fn dingtalk_pushes(&mut self) {
+        self.webhook.former = false;
     }
 
     /// One pass of the operator, of which only so many actions come about before it is killed.
@@ -180,7 +194,9 @@ impl Play {
                             .any(|token| token.expose() == running.status)
                     };
                     self.world.report = match self.bridge.as_ref().filter(opens) {
-                        Some(running) => ReportFact::Report(Box::new(told(running, &self.rows))),
+                        Some(running) => {
+                            ReportFact::Report(Box::new(told(running, &self.rows, self.webhook)))
+                        }
                         None => ReportFact::Unreachable("it answered 401".to_owned()),
                     };
                 }
@@ -239,6 +255,7 @@ impl Play {
                 self.start_pod();
             }
             self.bridge_works();
+            self.dingtalk_pushes();
             self.world.now += jiff::SignedDuration::from_hours(48);
             self.check();
             let all = |wanted: u32| {
@@ -276,7 +293,7 @@ fn mounts(deployment: &Value) -> BTreeMap<String, (String, String)> {
 }
 
 /// A bridge's report.
-fn told(running: &Running, rows: &BTreeSet<String>) -> Report {
+fn told(running: &Running, rows: &BTreeSet<String>, webhook: WebhookInUse) -> Report {
     let digest = |bytes: &[u8]| Digest::of_bytes(bytes).short();
     let key = |text: &String| digest(SealingKey::parse(text.as_bytes()).unwrap().bytes());
     Report {
@@ -288,6 +305,7 @@ fn told(running: &Running, rows: &BTreeSet<String>) -> Report {
                 .collect(),
             status: Some(digest(running.status.as_bytes())),
             sealing: running.sealing.iter().map(key).collect(),
+            webhook: Some(webhook),
         }),
         sealing: Some(SealingReport {
             rows_with_old_keys: rows.iter().filter(|row| **row != running.sealing[0]).count() as u64,
@@ -301,7 +319,7 @@ proptest! {
 
     #[test]
     fn a_rotation_that_is_killed_anywhere_ends_well_and_never_leaves_two_sides_without_a_common_token(
-        events in proptest::collection::vec((0_u8..8, 0_usize..6), 0..60)
+        events in proptest::collection::vec((0_u8..9, 0_usize..6), 0..60)
     ) {
         let mut play = Play::new();
         let before = (play.homeserver.clone(), play.bridge.clone().unwrap());
@@ -313,6 +331,7 @@ proptest! {
                 4 => play.start_pod(),
                 5 => play.read_registration(),
                 6 => play.bridge_works(),
+                7 => play.dingtalk_pushes(),
                 _ => play.world.now += jiff::SignedDuration::from_hours(30),
             }
             play.check();
@@ -324,6 +343,7 @@ proptest! {
         prop_assert_ne!(&after.status, &before.1.status);
         prop_assert_eq!(after.sealing.len(), 1);
         prop_assert_ne!(&after.sealing, &before.1.sealing);
+        prop_assert_eq!(play.webhook, WebhookInUse { generation: 1, former: false }, "made once, and used");
         let status = play.world.object.status.clone().unwrap().rotation.unwrap();
         prop_assert_eq!(status.request.as_deref(), Some(REQUEST));
         for what in Rotated::ALL {
@@ -367,7 +387,7 @@ fn nothing_is_replaced_by_itself_nor_for_a_bridge_that_does_not_tell_what_it_run
     assert_eq!(world.written.len(), before, "the report of the fixture tells nothing");
     let status = world.object.status.unwrap().rotation.unwrap();
     assert_eq!(status.request, None);
-    assert!(status.secrets.iter().all(|secret| secret.generation == 0 && secret.digest.is_some()));
+    assert!(status.secrets.iter().all(|secret| secret.generation == 0));
 }
 
 #[test]
@@ -390,8 +410,39 @@ fn what_has_come_of_age_is_replaced() {
         }
     }
     let generations: Vec<u32> = play.secrets().iter().map(|secret| secret.generation).collect();
-    assert_eq!(generations, [0, 1, 0]);
+    assert_eq!(generations, [0, 1, 0, 0]);
     assert_eq!(play.phases()[1], RotationPhase::Settled);
+}
+
+#[test]
+fn keys_of_a_secret_are_not_replaced_and_the_status_says_where_they_are() {
+    let mut play = Play::new();
+    play.world.edit(|spec| {
+        let webhook = serde_json::json!({"webhook": {"secretRef": {"name": "theirs"}}});
+        spec.dingtalk = Some(serde_json::from_value(webhook).unwrap());
+    });
+    play.world.annotate(names::ROTATE, "webhook,status");
+    for _ in 0..6 {
+        play.pass(usize::MAX);
+    }
+    let status = play.world.object.status.clone().unwrap().rotation.unwrap();
+    assert!(status.problem.unwrap().contains("Secret theirs") && status.request.is_none());
+    assert_eq!(status.secrets[3].generation, 0);
+}
+
+#[test]
+fn a_memory_of_replacements_that_was_lost_asks_for_a_later_generation_than_the_bridge_has_made() {
+    let mut play = Play::new();
+    play.webhook.generation = 7;
+    play.world.annotate(names::ROTATE, "webhook");
+    for _ in 0..14 {
+        play.pass(usize::MAX);
+        if play.outdated {
+            play.start_pod();
+        }
+    }
+    assert_eq!(play.webhook, WebhookInUse { generation: 8, former: true });
+    assert_eq!((play.phases()[3], play.secrets()[3].generation), (RotationPhase::Offered, 8));
 }
 
 #[test]
@@ -455,4 +506,33 @@ fn an_admin_api_is_given_the_new_registration_without_being_asked_for_the_old_on
         .filter_map(|ask| if let Ask::Admin { order, .. } = ask { Some(order) } else { None })
         .collect();
     assert!(matches!(orders[..], [AdminOrder::Register { .. }]), "{plan:?}");
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_while_does_not_make_a_replacement_wait_for_years() {
+    let mut play = Play::new();
+    play.world.edit(|spec| {
+        let rotation = serde_json::json!({"every": {"status": "30d"}, "overlap": "5m"});
+        spec.rotation = Some(serde_json::from_value(rotation).unwrap());
+    });
+    let right = play.world.now;
+    play.world.now += jiff::SignedDuration::from_hours(24 * 365 * 8);
+    play.pass(usize::MAX);
+    play.pass(usize::MAX);
+    assert!(play.secrets()[1].since.as_ref().unwrap().starts_with("2034"));
+    play.world.now = right;
+    let writes = play.world.written.len();
+    for _ in 0..4 {
+        play.pass(usize::MAX);
+    }
+    assert_eq!(play.secrets()[1].since.as_ref().unwrap()[..10], right.to_string()[..10]);
+    assert_eq!(play.world.written.len(), writes + 1, "it is counted anew once");
+    play.world.now += jiff::SignedDuration::from_hours(24 * 31);
+    for _ in 0..20 {
+        play.pass(usize::MAX);
+        if play.outdated {
+            play.start_pod();
+        }
+    }
+    assert_eq!(play.secrets()[1].generation, 1);
 }

@@ -371,3 +371,27 @@ fn times_move_only_with_the_status() {
     assert_ne!(after.reason, before.reason);
     assert_eq!(after.last_transition_time, before.last_transition_time);
 }
+
+#[test]
+fn words_of_the_moment_cost_no_write_and_the_next_spec_brings_newer_ones() {
+    let unreachable = |world: &mut World, words: &str| {
+        world.report = ReportFact::Unreachable(words.to_owned());
+        world.whoami = WhoamiFact::Unreachable(words.to_owned());
+    };
+    let mut world = World::running();
+    unreachable(&mut world, "no connection");
+    let told = world.plan();
+    world.carry_out(&told);
+    for type_ in [ConditionType::DingTalkLinked, ConditionType::RegistrationReady] {
+        assert!(world.message(type_).contains("no connection"));
+    }
+    unreachable(&mut world, "no answer in time");
+    assert_eq!(world.plan().status, None);
+    world.edit(|spec| spec.display_name = Some("Acme".to_owned()));
+    // First the children, then the status.
+    for _ in 0..2 {
+        let told = world.plan();
+        world.carry_out(&told);
+    }
+    assert!(world.message(ConditionType::RegistrationReady).contains("no answer in time"));
+}

@@ -1,9 +1,11 @@
 //! Keys and tokens are replaced without losing what was sealed, sent or received before and meanwhile.
 
+use serde_json::json;
 use toml::{Table, Value};
 
 use crate::{
     direct::Direct,
+    group::{happen, new_person},
     stage::{self, new_group, run, unique},
     status_report,
 };
@@ -189,6 +191,96 @@ fn messages_cross_once_while_the_tokens_of_the_registration_are_replaced() {
             assert_eq!(stage::messages(&world, &chat.room_id, &text(number)).await.len(), 2, "{number}");
             assert_eq!(stage::sent(&world, chat, &text(number)).await.len(), 1, "{number}");
         }
+        world.stop().await.unwrap();
+    });
+}
+
+/// Token and AES key in an answer of `webhook`.
+fn keys(answer: &str) -> (String, String) {
+    let line = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    (line("Token: "), line("AES key: "))
+}
+
+#[test]
+fn both_pairs_of_the_webhooks_keys_are_good_until_dingtalk_uses_the_new_one() {
+    const BOTH: &str = "the former token and AES key are good as well";
+    run(async {
+        let world = stage::stub("webhook-keys", |options| {
+            let settings = status_report::token_file(options);
+            options.bridge_settings.push_str(&settings);
+        })
+        .await;
+        let direct = Direct::open(&world, world.admin()).await;
+        let chat = &world.chats()[0];
+        let server = world.admin().user_id().split_once(':').unwrap().1;
+        // An event push shows in the room.
+        let pushes_arrive = async || {
+            let staff_id = new_person(&world, &unique("新同事")).await;
+            let kind = "chat_add_member";
+            let event = json!({"event_type": kind, "chat_id": chat.chat_id, "staff_ids": [staff_id], "shape": "http"});
+            happen(&world, event).await;
+            let ghost = format!("@dingtalk_{staff_id}:{server}");
+            let joined = test_support::wait_until(stage::LIMIT, "the ghost", async || {
+                world.admin().joined_members(&chat.room_id).await.ok()?.contains_key(&ghost).then_some(())
+            });
+            joined.await.unwrap();
+        };
+        let save = async |(token, aes_key): &(String, String)| {
+            let info = world.info();
+            let form = json!({"url": world.description().webhook_url, "token": token, "aes_key": aes_key});
+            let check: serde_json::Value =
+                world.sandbox().post(&format!("apps/{}/webhook", info.app_key), &form).await.unwrap();
+            check["ok"] == true
+        };
+        let in_use = async || status_report::report(&world).await.1.secrets.unwrap().webhook.unwrap();
+
+        let old = keys(&direct.ask("webhook").await);
+        let new = keys(&direct.expect("webhook new", &[BOTH]).await);
+        assert!(old.0 != new.0 && old.1 != new.1);
+        pushes_arrive().await;
+        world.bridge().kill().await.unwrap();
+        world.bridge().wait_ready(stage::LIMIT).await.unwrap();
+        pushes_arrive().await;
+        direct.expect("webhook", &[BOTH, &new.0, &new.1]).await;
+
+        // Pasted into the console, which checks the address with them. That alone proves nothing.
+        assert!(save(&new).await);
+        assert!(in_use().await.former);
+        pushes_arrive().await;
+        let over = test_support::wait_until(stage::LIMIT, "the former ones to go", async || {
+            (!in_use().await.former).then_some(())
+        });
+        over.await.unwrap();
+        assert!(!save(&old).await, "the former ones are of no use any more");
+        assert!(save(&new).await);
+
+        // Whoever runs the bridge asks for others; the room of the login is told what to paste.
+        world.bridge().stop().await.unwrap();
+        let file = std::fs::read_to_string(world.config()).unwrap();
+        let mut config: Table = file.parse().unwrap();
+        let section = config["dingtalk"].as_table_mut().unwrap();
+        section.insert("webhook_generation".to_owned(), Value::Integer(3));
+        std::fs::write(world.config(), config.to_string()).unwrap();
+        world.bridge().resume().await.unwrap();
+        world.bridge().wait_ready(stage::LIMIT).await.unwrap();
+        assert_eq!((in_use().await.generation, in_use().await.former), (3, true));
+        let asked = keys(&direct.expect("webhook", &[BOTH]).await);
+        assert_ne!(asked, new);
+        let room = world.direct_room().unwrap();
+        let told = stage::wait_message(&world, room, "asked for a new token and AES key").await;
+        assert!(told["content"]["body"].as_str().unwrap().contains(&asked.0), "{told}");
+        // The same number asks for nothing more, however often the bridge starts.
+        world.bridge().kill().await.unwrap();
+        world.bridge().wait_ready(stage::LIMIT).await.unwrap();
+        assert_eq!(keys(&direct.ask("webhook").await), asked);
+        pushes_arrive().await;
+
+        // An admin who knows that the former ones are in wrong hands does not wait.
+        direct.expect("webhook end", &["refused from now on"]).await;
+        assert!(!save(&new).await);
+        assert!(save(&asked).await);
+        direct.expect("webhook end", &["There are no former"]).await;
+        pushes_arrive().await;
         world.stop().await.unwrap();
     });
 }
