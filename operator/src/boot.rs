@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::Clock,
     config::Config,
     definition, http,
     lanes::Queue,
@@ -90,6 +91,7 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         reporter: Reporter::new()?,
         fleet: Fleet::new(settings.rollout.clone(), operator_plan::release(&config.platform)),
         metrics: Metrics::new(),
+        clock: Clock::default(),
         definition: watch::Sender::default(),
         resync: settings.resync(),
         questions: Semaphore::new(QUESTIONS),
@@ -153,7 +155,7 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
     });
     tokio::select! {
         () = watches.synced() => {
-            tracing::info!(objects = reconciler.state.keys().len(), "every watch has its first list");
+            tracing::info!(objects = reconciler.state.count(), "every watch has its first list");
             synced.send_replace(true);
             asked_to_stop().await?;
         }

@@ -99,11 +99,11 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
     for lane in Lane::ALL {
         metrics.queued(lane, pages.reconciler.queue.depth(lane));
     }
-    metrics.objects(pages.reconciler.state.keys().len(), pages.reconciler.state.conditions());
+    metrics.objects(pages.reconciler.state.count(), pages.reconciler.state.conditions());
     metrics.definition(&pages.reconciler.definition.borrow());
     metrics.rollout(pages.reconciler.fleet.standing());
     let (paused, since) = pages.reconciler.state.paused();
-    let longest = since.map(|since| jiff::Timestamp::now().duration_since(since));
+    let longest = since.map(|since| pages.reconciler.clock.now().duration_since(since));
     let longest = longest.and_then(|longest| Duration::try_from(longest).ok()).unwrap_or_default();
     metrics.paused(paused, longest);
     metrics.requests(&pages.counts);

@@ -28,6 +28,11 @@ pub(crate) fn pods() -> ApiResource {
     resource("", "v1", "Pod", "pods")
 }
 
+/// Jobs.
+pub(crate) fn jobs() -> ApiResource {
+    resource("batch", "v1", "Job", "jobs")
+}
+
 /// `HTTPRoute`s of the Gateway API.
 pub(crate) fn http_routes() -> ApiResource {
     resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")

@@ -8,6 +8,7 @@
 
 mod boot;
 mod cli;
+mod clock;
 mod config;
 mod definition;
 mod homeserver;

@@ -134,8 +134,8 @@ pub(crate) async fn run(reconciler: Arc<Reconciler>) {
         if !reconciler.fence.is_open() {
             continue;
         }
-        let now = Timestamp::now();
-        let Some(decision) = fleet.decide(reconciler.state.keys().len(), now) else { continue };
+        let now = reconciler.clock.now();
+        let Some(decision) = fleet.decide(reconciler.state.count(), now) else { continue };
         for key in &decision.go {
             tracing::info!(object = %key, "its turn in the rollout has come");
             reconciler.queue.push(key, Lane::Child);

@@ -251,6 +251,11 @@ impl State {
         objects.map(|(key, object)| (key.clone(), is_told(object))).collect()
     }
 
+    /// How many objects there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().records.values().filter(|record| record.object.is_some()).count()
+    }
+
     /// All objects.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let inner = self.lock();

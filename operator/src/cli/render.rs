@@ -54,8 +54,14 @@ impl Render {
             has_http_routes: true,
             definition: Arc::default(),
         };
-        let plan =
-            operator_plan::plan(&facts(&snapshot, &config.platform, &operator, Turn::Waits, &stand_in()));
+        let plan = operator_plan::plan(&facts(
+            &snapshot,
+            &config.platform,
+            &operator,
+            Turn::Waits,
+            &stand_in(),
+            jiff::Timestamp::now(),
+        ));
         if plan.writes.is_empty() {
             let status = plan.status.unwrap_or_default();
             let why = status.conditions.iter().find(|condition| condition.type_ == "Ready");

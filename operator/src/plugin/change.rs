@@ -47,7 +47,7 @@ async fn annotate(session: &Session, name: &str, annotation: &str, value: Value)
     merge(session, name, &json!({"metadata": {"annotations": {annotation: value}}})).await
 }
 
-async fn merge(session: &Session, name: &str, change: &Value) -> anyhow::Result<()> {
+pub(super) async fn merge(session: &Session, name: &str, change: &Value) -> anyhow::Result<()> {
     let api: Api<DynamicObject> =
         Api::namespaced_with(session.clients.main.clone(), &session.namespace, &kinds::bridges());
     let params = PatchParams { field_manager: Some(NAME.to_owned()), ..PatchParams::default() };

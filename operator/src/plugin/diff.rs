@@ -66,7 +66,7 @@ impl Diff {
             changes.extend(world.change(session, &platform, key).await?);
         }
         changes.sort_by(|one, other| one.key.cmp(&other.key));
-        print(&if self.json { to_json(&changes)? } else { to_text(&changes, world.state.keys().len()) })
+        print(&if self.json { to_json(&changes)? } else { to_text(&changes, world.state.count()) })
     }
 }
 
@@ -160,7 +160,7 @@ impl World {
             has_http_routes: self.has_http_routes,
             definition: Arc::default(),
         };
-        plan(&facts(snapshot, platform, &operator, turn, &stand_in()))
+        plan(&facts(snapshot, platform, &operator, turn, &stand_in(), Timestamp::now()))
     }
 }
 

@@ -4,6 +4,7 @@
 mod change;
 mod diff;
 mod fleet;
+mod move_database;
 mod rollout;
 mod status;
 
@@ -70,13 +71,15 @@ enum Command {
     Suspend(change::Named),
     /// Start the bridge again
     Unsuspend(change::Named),
-    /// Ask for new tokens or a new sealing key
+    /// Ask for new tokens or keys
     Rotate {
         /// The object
         name: String,
-        /// What is made anew: appservice, status, sealing, or several with commas between them
+        /// What is made anew: appservice, status, sealing, webhook, or several with commas between them
         what: String,
     },
+    /// Move the database from SQLite to PostgreSQL
+    MoveDatabase(move_database::MoveDatabase),
     /// Make the operator look at everything again
     Reconcile(change::Named),
     /// The rollout of a change of the platform's
@@ -102,6 +105,7 @@ impl Cli {
                 Command::Suspend(named) => named.suspend(&session, true).await,
                 Command::Unsuspend(named) => named.suspend(&session, false).await,
                 Command::Rotate { name, what } => change::rotate(&session, &name, &what).await,
+                Command::MoveDatabase(work) => work.run(&session, &self.place).await,
                 Command::Reconcile(named) => named.reconcile(&session).await,
                 Command::Rollout(rollout) => rollout.run(&session).await,
                 Command::Diff(diff) => diff.run(&session).await,
@@ -114,13 +118,20 @@ impl Cli {
 impl Place {
     /// kubectl knows how to follow a log, so it takes over this process.
     fn logs(&self, name: &str, more: &[String]) -> anyhow::Result<()> {
-        let mut kubectl = Program::new("kubectl");
+        let mut kubectl = self.kubectl();
         kubectl.args([
             "logs",
             &format!("deployment/{}", names::child(name)),
             "--container",
             names::CONTAINER,
         ]);
+        let error = kubectl.args(more).exec();
+        Err(error).context("kubectl cannot be started: install it, or put it into PATH")
+    }
+
+    /// kubectl at the same place.
+    fn kubectl(&self) -> Program {
+        let mut kubectl = Program::new("kubectl");
         for (flag, value) in [("--namespace", &self.namespace), ("--context", &self.context)] {
             if let Some(value) = value {
                 kubectl.args([flag, value]);
@@ -129,8 +140,7 @@ impl Place {
         if let Some(file) = &self.kubeconfig {
             kubectl.arg("--kubeconfig").arg(file);
         }
-        let error = kubectl.args(more).exec();
-        Err(error).context("kubectl cannot be started: install it, or put it into PATH")
+        kubectl
     }
 }
 

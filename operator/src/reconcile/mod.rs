@@ -23,6 +23,7 @@ use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform,
 use tokio::time::Instant;
 
 use crate::{
+    clock::Clock,
     key::Key,
     lanes::{self, Lane, Queue},
     observe::metrics::{Metrics, PassResult},
@@ -60,6 +61,7 @@ pub(crate) fn facts<'a>(
     operator: &'a OperatorInfo,
     turn: Turn,
     fresh: &'a Fresh,
+    now: Timestamp,
 ) -> Facts<'a> {
     Facts {
         object: &snapshot.object,
@@ -76,7 +78,7 @@ pub(crate) fn facts<'a>(
         report: &snapshot.report,
         turn,
         fresh,
-        now: now(),
+        now,
     }
 }
 
@@ -98,6 +100,7 @@ pub(crate) struct Reconciler {
     /// Where the cluster's definition of the kind differs from this program's.
     pub(crate) definition: tokio::sync::watch::Sender<Arc<Difference>>,
     pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
     pub(crate) resync: Duration,
     /// Questions to homeservers and bridges at the same time.
     pub(crate) questions: tokio::sync::Semaphore,
@@ -181,7 +184,14 @@ impl Reconciler {
             definition: Arc::clone(&self.definition.borrow()),
         };
         let fresh = fresh();
-        operator_plan::plan(&facts(snapshot, &self.platform, &operator, self.fleet.turn(key), &fresh))
+        operator_plan::plan(&facts(
+            snapshot,
+            &self.platform,
+            &operator,
+            self.fleet.turn(key),
+            &fresh,
+            self.clock.now(),
+        ))
     }
 
     async fn carry_out(
@@ -287,12 +297,6 @@ fn spread(span: Duration, key: &Key) -> Duration {
     let digest = crate::state::digest_of(&[key.namespace(), key.name()]);
     let share = f64::from(u16::from_be_bytes([digest.0[0], digest.0[1]])) / f64::from(u16::MAX);
     span.mul_f64(0.8 + 0.4 * share)
-}
-
-/// The time in whole seconds; conditions have no more.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// Random material for what does not exist yet.

@@ -129,7 +129,8 @@ impl Reconciler {
     }
 
     fn refuse(&self, key: &Key, change: &Change, denied: bool, conflict: bool, message: String) {
-        let refusal = Refusal { digest: change.wanted.digest, denied, conflict, message, at: super::now() };
+        let refusal =
+            Refusal { digest: change.wanted.digest, denied, conflict, message, at: self.clock.now() };
         self.state.put_refusal(key, change.child, Some(refusal));
     }
 

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
+use dingtalk_crds::names;
 use kube::{
     Client,
     core::{ApiResource, GroupVersionKind},
@@ -24,8 +25,11 @@ pub struct Admin {
     reader: Reader,
 }
 
-/// The kinds of an operator's children, with their groups, versions and plurals.
-pub const KINDS: [(&str, &str, &str, &str); 8] = [
+/// Kinds, with their groups, versions and plurals.
+type Kinds<const COUNT: usize> = [(&'static str, &'static str, &'static str, &'static str); COUNT];
+
+/// The kinds of an operator's children.
+pub const KINDS: Kinds<8> = [
     ("Secret", "", "v1", "secrets"),
     ("ConfigMap", "", "v1", "configmaps"),
     ("ServiceAccount", "", "v1", "serviceaccounts"),
@@ -36,20 +40,44 @@ pub const KINDS: [(&str, &str, &str, &str); 8] = [
     ("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
 ];
 
-/// A kind of [`KINDS`], or `DingTalkBridge` for any other name.
+/// Other kinds that are looked at.
+const OTHERS: Kinds<6> = [
+    (names::KIND, names::GROUP, names::VERSION, names::PLURAL),
+    ("Pod", "", "v1", "pods"),
+    ("Job", "batch", "v1", "jobs"),
+    ("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes"),
+    ("Event", "events.k8s.io", "v1", "events"),
+    ("Lease", "coordination.k8s.io", "v1", "leases"),
+];
+
+/// Kinds that belong to no namespace.
+const CLUSTERS: Kinds<2> = [
+    ("Namespace", "", "v1", "namespaces"),
+    ("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions"),
+];
+
+/// A kind by its name.
+///
+/// # Panics
+///
+/// One that stands nowhere here is a test's mistake.
+#[expect(clippy::panic, reason = "helpers of tests may end a test")]
 pub fn resource(kind: &str) -> ApiResource {
-    use dingtalk_crds::names;
-    let known = KINDS.iter().find(|known| known.0 == kind);
-    let (kind, group, version, plural) =
-        known.copied().unwrap_or((names::KIND, names::GROUP, names::VERSION, names::PLURAL));
+    let all = KINDS.iter().chain(&OTHERS).chain(&CLUSTERS);
+    let Some((kind, group, version, plural)) = all.copied().find(|known| known.0 == kind) else {
+        panic!("the kind {kind} is in no table");
+    };
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
-/// The path of the objects of a kind in a namespace, or of one.
+/// The path of the objects of a kind, or of one; `namespace` counts for kinds that belong to one.
 pub fn path(kind: &str, namespace: &str, name: &str) -> String {
     let ApiResource { group, version, plural, .. } = resource(kind);
     let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
     let item = if name.is_empty() { String::new() } else { format!("/{name}") };
+    if CLUSTERS.iter().any(|known| known.0 == kind) {
+        return format!("{root}/{plural}{item}");
+    }
     format!("{root}/namespaces/{namespace}/{plural}{item}")
 }
 

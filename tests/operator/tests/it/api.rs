@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cluster::Cluster;
+pub(crate) use operator_e2e::path;
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use test_support::{Process, Spawn, wait_until};
@@ -15,32 +16,6 @@ pub(crate) struct Api {
     base: String,
     http: reqwest::Client,
     _proxy: Arc<Process>,
-}
-
-/// The paths of the kinds that are used here.
-pub(crate) fn path(kind: &str, namespace: &str, name: &str) -> String {
-    let (root, plural) = match kind {
-        "DingTalkBridge" => ("/apis/bridges.meldry.com/v1alpha1", "dingtalkbridges"),
-        "Secret" => ("/api/v1", "secrets"),
-        "ConfigMap" => ("/api/v1", "configmaps"),
-        "ServiceAccount" => ("/api/v1", "serviceaccounts"),
-        "Pod" => ("/api/v1", "pods"),
-        "Service" => ("/api/v1", "services"),
-        "PersistentVolumeClaim" => ("/api/v1", "persistentvolumeclaims"),
-        "Deployment" => ("/apis/apps/v1", "deployments"),
-        "Ingress" => ("/apis/networking.k8s.io/v1", "ingresses"),
-        "NetworkPolicy" => ("/apis/networking.k8s.io/v1", "networkpolicies"),
-        "HTTPRoute" => ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
-        "Event" => ("/apis/events.k8s.io/v1", "events"),
-        "Lease" => ("/apis/coordination.k8s.io/v1", "leases"),
-        "Namespace" => return format!("/api/v1/namespaces/{name}"),
-        "CustomResourceDefinition" => {
-            return format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
-        }
-        other => panic!("no path for the kind {other}"),
-    };
-    let item = if name.is_empty() { String::new() } else { format!("/{name}") };
-    format!("{root}/namespaces/{namespace}/{plural}{item}")
 }
 
 /// The children of an object, as kinds and names.

@@ -36,6 +36,14 @@ fn claim_and_key_outlive_their_object_and_are_taken_up_again() {
         api.delete("DingTalkBridge", HERE, "kept").await;
         assert_eq!(left(api, "kept").await, ["dingtalk-kept-sealing-key", "dingtalk-kept-data"]);
 
+        // Another workspace of the same name is another thing.
+        api.bridge(HERE, "kept", &json!({"workspace": "stranger", "suspend": true})).await;
+        for condition in ["SecretsReady", "DatabaseReady"] {
+            api.condition_until(HERE, "kept", [condition, "False", "NameConflict"]).await;
+        }
+        api.delete("DingTalkBridge", HERE, "kept").await;
+        assert_eq!(left(api, "kept").await, ["dingtalk-kept-sealing-key", "dingtalk-kept-data"]);
+
         api.bridge(HERE, "kept", &spec).await;
         api.settled(HERE, "kept").await;
         let key_now = api.get("Secret", HERE, "dingtalk-kept-sealing-key").await.unwrap();

@@ -174,7 +174,19 @@ fn what_others_add_is_theirs() {
         for (kind, name) in children("added") {
             api.merge(kind, HERE, &name, &note).await;
         }
+        let asked = operator.requests().len();
         api.reconcile(HERE, "added", "1").await;
+        // Who asks for a look at everything gets one that does not trust the watches.
+        let read: Vec<String> = operator
+            .requests()
+            .split_off(asked)
+            .into_iter()
+            .filter(|request| request.verb == "get")
+            .map(|request| request.name)
+            .collect();
+        for (kind, name) in children("added") {
+            assert!(read.contains(&name), "the {kind} {name} was not read: {read:?}");
+        }
         let mut writes = operator.writes(HERE, "added").split_off(count);
         writes.retain(|write| !write.contains("/status"));
         assert_eq!(writes, [""; 0]);

@@ -91,3 +91,32 @@ fn a_foreign_object_is_never_touched_named_in_a_condition_and_replaced_when_it_i
         }
     });
 }
+
+#[test]
+fn an_object_is_taken_over_when_it_names_the_uid_that_may_and_not_for_any_other_word() {
+    shared(async |shared| {
+        let api = &shared.stage.api;
+        api.create(&foreign("ConfigMap", "dingtalk-adopter")).await;
+        api.bridge(HERE, "adopter", &json!({"workspace": "adopter", "suspend": true})).await;
+        let object = api
+            .bridge_until(HERE, "adopter", "to name the conflict", |object| {
+                object["status"]["conditions"].to_string().contains("NameConflict")
+            })
+            .await;
+        let adopt = async |by: &str| {
+            let note = json!({"metadata": {"annotations": {"bridges.meldry.com/adopt": by}}});
+            api.merge("ConfigMap", HERE, "dingtalk-adopter", &note).await;
+            api.reconcile(HERE, "adopter", &format!("for-{by}")).await
+        };
+        for word in ["true", "00000000-0000-0000-0000-000000000000"] {
+            let object = adopt(word).await;
+            assert!(object["status"]["conditions"].to_string().contains("NameConflict"), "{word}");
+        }
+        adopt(text(&object, "/metadata/uid")).await;
+        api.settled(HERE, "adopter").await;
+        let taken = api.get("ConfigMap", HERE, "dingtalk-adopter").await.unwrap();
+        assert!(text(&taken, "/data/config.toml").contains("adopter"));
+        assert_eq!(text(&taken, "/data/theirs"), "yes", "what was in it stays");
+        assert_eq!(taken["metadata"]["ownerReferences"][0]["uid"], object["metadata"]["uid"]);
+    });
+}
