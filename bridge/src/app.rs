@@ -17,6 +17,7 @@ use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 use tokio::sync::{Notify, mpsc};
 
+use crate::encryption::Encryption;
 use crate::media::Media;
 use crate::media::link::Links;
 use crate::observe::metrics::Metrics;
@@ -53,6 +54,8 @@ pub(crate) struct App {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settler: Settler,
     pub(crate) media: Media,
+    /// The bot's device for encrypted rooms; none where encryption is off.
+    pub(crate) encryption: Option<Encryption>,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) receiving: Receiving,
@@ -198,6 +201,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settler: Settler,
+    pub(crate) encryption: Option<Encryption>,
     pub(crate) wanted: mpsc::Sender<PersonId>,
 }
 
@@ -216,6 +220,7 @@ impl App {
             clock,
             entropy,
             settler,
+            encryption,
             wanted,
         } = parts;
         let receiving = Receiving::new(config.dingtalk.receive);
@@ -236,6 +241,7 @@ impl App {
             clock,
             entropy,
             settler,
+            encryption,
             metrics: Metrics::new(),
             health: Health::new(),
             receiving,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
 use crate::away;
+use crate::encryption::{self, Encryption};
 use crate::http::front::Front;
 use crate::http::server::{Bounds, serve};
 use crate::http::{api, probes, transactions, webhook};
@@ -93,7 +94,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     let (settler, settling) = Settler::start(Arc::clone(&store));
     let (wanted, asked) = tokio::sync::mpsc::channel(profiles::MOST_WANTED);
-    let app = Arc::new(make_app(config, Arc::clone(&store), settler, wanted)?);
+    let encryption = open_device(&config, &store).await?;
+    let app = Arc::new(make_app(config, Arc::clone(&store), settler, encryption, wanted)?);
     load_link(&app).await?;
     let chosen = store.setting(RECEIVE_SETTING).await?;
     app.receiving.choose(chosen.and_then(|chosen| Receive::parse(chosen.expose())));
@@ -126,6 +128,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(profiles::run(Arc::clone(&app), asked, stop_work.clone())),
         tokio::spawn(sweep::purge(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(reseal::run(Arc::clone(&app), stop_work.clone())),
+        tokio::spawn(encryption::upkeep::run(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(away::failed::run(Arc::clone(&app), stop_work.clone())),
         tokio::spawn(readback::run(Arc::clone(&app), Arc::clone(&lanes), ask_readback, stop_work.clone())),
     ];
@@ -210,6 +213,7 @@ fn make_app(
     config: Config,
     store: Arc<dyn Store>,
     settler: Settler,
+    encryption: Option<Encryption>,
     wanted: tokio::sync::mpsc::Sender<PersonId>,
 ) -> anyhow::Result<App> {
     let registrations = Registrations::read(&config)?;
@@ -280,8 +284,25 @@ fn make_app(
         clock,
         entropy,
         settler,
+        encryption,
         wanted,
     }))
+}
+
+/// The bot's device for encrypted rooms, where the configuration wants one.
+async fn open_device(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<Option<Encryption>> {
+    if !config.encryption.enabled {
+        return Ok(None);
+    }
+    let bot = UserId::parse(config.bot_user_id())?;
+    let new_id = || {
+        let mut bytes = [0; 5];
+        SystemEntropy.fill(&mut bytes);
+        let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02X}"));
+        ruma::OwnedDeviceId::from(format!("DINGTALK{hex}"))
+    };
+    let machine = bridge_crypto::Machine::open(Arc::clone(store), &bot, new_id).await?;
+    Ok(Some(Encryption::new(machine)))
 }
 
 /// The link and the webhook's keys: from files where the configuration names them, else from the database.

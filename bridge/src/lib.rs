@@ -10,6 +10,7 @@ mod boot;
 pub mod cli;
 mod commands;
 mod database;
+mod encryption;
 mod files;
 mod http;
 mod media;

@@ -9,6 +9,7 @@ mod database;
 mod dingtalk;
 mod direct;
 mod document;
+mod encryption;
 mod error;
 mod homeserver;
 mod http;
@@ -28,6 +29,7 @@ pub use crate::database::{Database, DatabaseKind};
 pub use crate::dingtalk::{Credentials, DingTalk, Given, Receive, WebhookFiles};
 pub use crate::direct::Direct;
 pub use crate::document::{example, markdown, schema};
+pub use crate::encryption::Encryption;
 pub use crate::error::ConfigError;
 pub use crate::homeserver::{Appservice, Bot, Homeserver, Workspace};
 pub use crate::http::{Api, Health, Http, Log, LogFormat};
@@ -83,6 +85,10 @@ pub struct Config {
     /// How files are moved. The size limits are those of the two sides.
     #[serde(default)]
     pub media: Media,
+    /// Encrypted rooms. The bot gets one device, whose keys are in the database; the homeserver must deliver messages
+    /// to devices to application services.
+    #[serde(default)]
+    pub encryption: Encryption,
     /// Bounds of what callers may send.
     #[serde(default)]
     pub http: Http,

@@ -217,6 +217,8 @@ pub enum RoomEventKind {
     },
     /// A message nobody but its clients can read: the room is encrypted.
     Encrypted,
+    /// A message that the bridge could not decrypt, though it takes part in encrypted rooms.
+    Undecryptable,
     /// Somebody's membership changed.
     Membership {
         /// Whose.
@@ -285,6 +287,9 @@ pub struct RoomFile {
     pub duration: Option<Duration>,
     /// Width and height in pixels.
     pub dimensions: Option<(u32, u32)>,
+    /// What opens it, where it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<FileKey>,
     /// A picture that stands for it.
     pub thumbnail: Option<OwnedMxcUri>,
     /// What the sender says about it.
@@ -293,6 +298,24 @@ pub struct RoomFile {
     /// The event it answers.
     #[serde(skip)]
     pub reply_to: Option<OwnedEventId>,
+}
+
+/// What opens an encrypted file (Client-Server API, "Sending encrypted attachments"). It does not print.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileKey {
+    /// The AES-256 key.
+    pub key: [u8; 32],
+    /// The first counter block.
+    pub iv: [u8; 16],
+    /// SHA-256 of the ciphertext; none while the file is not there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl std::fmt::Debug for FileKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// How something is said (`m.text`, `m.notice`, `m.emote`).

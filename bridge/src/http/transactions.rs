@@ -10,6 +10,7 @@ use bridge_matrix::wire::route::{Route, TokenError, presented_token};
 use bridge_matrix::wire::transaction::envelopes;
 
 use crate::app::App;
+use crate::encryption::arrivals;
 use crate::http::body;
 use crate::relay::intake;
 
@@ -69,6 +70,10 @@ async fn transaction(app: &App, txn_id: &str, content: Body) -> Response<Body> {
             return refuse(app, "no_transaction", StatusCode::BAD_REQUEST, "M_NOT_JSON");
         }
     };
+    if !arrivals::take_in(app, &content, &transaction.envelopes, PATIENCE).await {
+        app.metrics.refused("transactions", "encryption");
+        return body::close();
+    }
     drop(content);
     app.metrics.echoes(transaction.echoes);
     for _ in 0..transaction.malformed {

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use bridge_core::delivery::attempt::Outcome;
-use bridge_core::event::{ChatFile, FileKind};
+use bridge_core::event::{ChatFile, FileKey, FileKind};
 use bridge_core::reply::{FileProblem, Reply};
 use bridge_dingtalk::client::Fetched;
 use bridge_dingtalk::error::{ApiError, code};
 use bridge_matrix::client::Upload;
 use bridge_matrix::error::{Class, MatrixError};
 use bridge_matrix::wire::file::{FileContent, file_content};
+use futures_util::StreamExt;
 use ruma::{OwnedMxcUri, UserId};
 
+use super::cipher;
 use super::kind::{self, Looked};
 use super::stream::{Meter, peek, watched};
 use super::{BROKEN, Row, STALLED, keep, limit, note, one_step, two_steps};
 use crate::app::App;
+use crate::encryption::sealing;
 use crate::relay::op::{MatrixSend, Rendered, ShowFile, notice_content};
 use crate::relay::{outcome, send};
 
@@ -36,6 +39,11 @@ impl From<Outcome> for Failure {
 /// Brings a file to the homeserver and answers with the message that shows it, or that says why there is none.
 pub(super) async fn carry(app: &App, row: Row<'_>, file: &mut ShowFile) -> Result<Rendered, Outcome> {
     let user = send::ready_ghost(app, &file.ghost, &file.room).await?;
+    if file.key.is_none() && sealing::applies(app, &file.room).await.map_err(|problem| problem.outcome())? {
+        // A name that was given for the file in the clear is not used for this.
+        file.uri = None;
+        file.key = Some(cipher::new_key(&*app.entropy));
+    }
     let carried = match stored(app, file).await? {
         Some(carried) => Ok(carried),
         None => transfer(app, row, file, &user).await,
@@ -53,12 +61,20 @@ pub(super) async fn carry(app: &App, row: Row<'_>, file: &mut ShowFile) -> Resul
         }
     };
     let (room, ghost) = (file.room.clone(), Some(file.ghost.clone()));
-    Ok(Rendered::Matrix(MatrixSend { room, ghost, content, at: file.at, origin: file.origin.clone() }))
+    Ok(Rendered::Matrix(MatrixSend {
+        room,
+        ghost,
+        content,
+        sealed: None,
+        at: file.at,
+        origin: file.origin.clone(),
+    }))
 }
 
 /// A file that the homeserver has.
 struct Carried {
     uri: OwnedMxcUri,
+    key: Option<FileKey>,
     looked: Looked,
     size: Option<u64>,
 }
@@ -70,12 +86,26 @@ async fn stored(app: &App, file: &ShowFile) -> Result<Option<Carried>, Outcome> 
     let look = async {
         let found = app.matrix.download(uri, Duration::ZERO).await?;
         let size = found.length;
-        let head = peek(found.body).await.map(|(head, _)| head).unwrap_or_default();
+        let Some(key) = &file.key else {
+            let head = peek(found.body).await.map(|(head, _)| head).unwrap_or_default();
+            let looked = kind::look(&head, file.file.name.as_deref());
+            return Ok(Some(Carried { uri: uri.clone(), key: None, looked, size }));
+        };
+        // Its digest has to be said, and is known to whoever has read all of it.
+        let (body, passed) = cipher::digest(meter.count(found.body, None));
+        let Ok((head, mut body)) = peek(cipher::apply(body, key)).await else { return Ok(None) };
+        while let Some(chunk) = body.next().await {
+            if chunk.is_err() {
+                return Ok(None);
+            }
+        }
         let looked = kind::look(&head, file.file.name.as_deref());
-        Ok::<_, MatrixError>(Carried { uri: uri.clone(), looked, size })
+        let key = FileKey { sha256: passed.sha256(None), ..key.clone() };
+        Ok::<_, MatrixError>(Some(Carried { uri: uri.clone(), key: Some(key), looked, size }))
     };
     match watched(&meter, app.config.media.stall_timeout.get(), look).await {
-        Ok(Ok(carried)) => Ok(Some(carried)),
+        Ok(Ok(Some(carried))) => Ok(Some(carried)),
+        Ok(Ok(None)) => Err(Outcome::Failed { code: BROKEN.to_owned() }),
         Ok(Err(error)) if error.is_not_yet_uploaded() || error.class == Class::NotFound => Ok(None),
         Ok(Err(error)) => Err(outcome::of_matrix(&error)),
         Err(_) => Err(Outcome::Failed { code: STALLED.to_owned() }),
@@ -99,15 +129,30 @@ async fn transfer(app: &App, row: Row<'_>, file: &mut ShowFile, user: &UserId) -
     let looked = watched(&meter, pause, peek(body)).await.map_err(stalled)?;
     let (head, body) = looked.map_err(|_| too_large_or(&meter, limit, broken))?;
     let looked = kind::look(&head, file.file.name.as_deref());
-    let upload = Upload {
-        content_type: looked.content_type.clone(),
-        name: Some(name(&file.file, &looked)),
-        length,
-        body,
+    let key = file.key.clone();
+    let (upload, passed) = match &key {
+        None => {
+            let (content_type, name) = (looked.content_type.clone(), name(&file.file, &looked));
+            (Upload { content_type, name: Some(name), length, body }, None)
+        }
+        // Neither name nor type is the homeserver's business.
+        Some(key) => {
+            let (body, passed) = cipher::encrypt(body, key);
+            let content_type = "application/octet-stream".to_owned();
+            (Upload { content_type, name: None, length, body }, Some(passed))
+        }
     };
     let uploaded = watched(&meter, pause, put(app, row, file, user, upload)).await.map_err(stalled)?;
     match uploaded {
-        Ok(uri) => Ok(Carried { uri, looked, size: length.or(Some(meter.bytes())) }),
+        Ok(uri) => {
+            let sha256 = passed.and_then(|passed| passed.sha256(length));
+            let key = key.map(|key| FileKey { sha256, ..key });
+            if key.as_ref().is_some_and(|key| key.sha256.is_none()) {
+                // It was there before: the next attempt reads it.
+                return Err(broken());
+            }
+            Ok(Carried { uri, key, looked, size: length.or(Some(meter.bytes())) })
+        }
         Err(Failure::Later(_)) if meter.is_over() || meter.is_broken() => {
             Err(too_large_or(&meter, limit, broken))
         }
@@ -168,6 +213,7 @@ async fn put(
         // Names lapse after a day or so: another one.
         Err(error) if error.class == Class::NotFound => {
             file.uri = None;
+            file.key = None;
             Err(Outcome::Failed { code: "media_name_lapsed".to_owned() }.into())
         }
         Err(error) => Err(refused(&error)),
@@ -195,6 +241,7 @@ fn show(file: &ShowFile, carried: &Carried) -> String {
         kind,
         name: &name(&file.file, looked),
         uri: &carried.uri,
+        key: carried.key.as_ref(),
         content_type: &looked.content_type,
         size: carried.size,
         dimensions: looked.dimensions,

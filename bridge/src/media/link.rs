@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bridge_core::clock::Timestamp;
+use bridge_core::event::FileKey;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use ruma::{MxcUri, OwnedMxcUri};
@@ -30,6 +31,9 @@ pub(crate) struct Target {
     /// Where it is.
     #[serde(rename = "u")]
     pub(crate) uri: OwnedMxcUri,
+    /// What opens it, where it is encrypted.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<FileKey>,
     /// The name it is saved under.
     #[serde(rename = "n")]
     pub(crate) name: String,
@@ -77,10 +81,16 @@ impl Links {
     }
 
     /// A link; none where the bridge does not know its public address.
-    pub(crate) fn make(&self, uri: &MxcUri, name: &str, now: Timestamp) -> Option<String> {
+    pub(crate) fn make(
+        &self,
+        uri: &MxcUri,
+        key: Option<&FileKey>,
+        name: &str,
+        now: Timestamp,
+    ) -> Option<String> {
         let base = self.base.as_ref()?;
         let until = now.plus(self.lifetime).0 / 1000;
-        let target = Target { uri: uri.to_owned(), name: name.to_owned(), until };
+        let target = Target { uri: uri.to_owned(), key: key.cloned(), name: name.to_owned(), until };
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&target).ok()?);
         let signature = mac(self.keys.first()?, &[payload.as_bytes()]).finalize().into_bytes();
         Some(format!("{base}?{PARAMETER}={payload}.{}", URL_SAFE_NO_PAD.encode(signature)))
@@ -130,7 +140,7 @@ mod tests {
     }
 
     fn token(links: &Links) -> String {
-        let link = links.make("mxc://acme.example/abc".into(), "报告 \"x\".exe", NOW).unwrap();
+        let link = links.make("mxc://acme.example/abc".into(), None, "报告 \"x\".exe", NOW).unwrap();
         link.split_once("?file=").unwrap().1.to_owned()
     }
 
@@ -146,13 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn a_link_to_an_encrypted_file_has_its_key() {
+        let links = links(&[1], "acme");
+        let key = FileKey { key: [255; 32], iv: [255; 16], sha256: Some([255; 32]) };
+        let name = "x".repeat(256);
+        let link = links.make("mxc://acme.example/abc".into(), Some(&key), &name, NOW).unwrap();
+        let target = links.open(link.split_once("?file=").unwrap().1, NOW).unwrap();
+        assert!(target.key == Some(key) && target.name == name);
+    }
+
+    #[test]
     fn another_key_or_workspace_makes_another_signature() {
         let token = token(&links(&[1], "acme"));
         assert_eq!(links(&[2], "acme").open(&token, NOW), Err(Refused::Forged));
         assert_eq!(links(&[1], "other").open(&token, NOW), Err(Refused::Forged));
         assert!(links(&[2, 1], "acme").open(&token, NOW).is_ok(), "an old key still opens");
         assert!(
-            Links::new([[1; 32]].into_iter(), "acme", None, DAY).make("mxc://a/b".into(), "x", NOW).is_none()
+            Links::new([[1; 32]].into_iter(), "acme", None, DAY)
+                .make("mxc://a/b".into(), None, "x", NOW)
+                .is_none()
         );
     }
 

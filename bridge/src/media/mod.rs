@@ -4,6 +4,7 @@
 //! to the other side, and the row becomes the ordinary message that shows it. Every step of that is written into the
 //! row, so that a crash repeats no step that shows.
 
+mod cipher;
 mod inward;
 mod kind;
 pub(crate) mod link;

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use ruma::MxcUri;
 
+use super::cipher;
 use super::kind::{self, Looked, ending};
 use super::stream::{FileStream, Meter, peek, watched};
 use super::{BROKEN, Moved, PATIENCE, STALLED, note};
@@ -64,7 +65,7 @@ pub(super) async fn carry(app: &App, hand: &HandFile) -> Result<Moved, Outcome> 
         Err(Failure::Gone) => FileProblem::Gone,
         Err(Failure::Link(why)) => {
             let name = shown_name(&hand.file);
-            if let Some(address) = app.links.make(&hand.file.uri, &name, app.now()) {
+            if let Some(address) = app.links.make(&hand.file.uri, hand.file.key.as_ref(), &name, app.now()) {
                 let label = file_label(&name, size.or(hand.file.size));
                 let link = Inline::Link(address, vec![Inline::Text(label)]);
                 let until = Inline::Text(format!(" {}", link_until(app.links.lifetime())));
@@ -137,6 +138,10 @@ async fn upload(app: &App, hand: &HandFile, size: &mut Option<u64>) -> Result<Re
     let Download { length, body, .. } =
         watched(&meter, pause, download(app, &hand.file.uri)).await.map_err(stalled)??;
     *size = length;
+    let body = match &hand.file.key {
+        Some(key) => cipher::decrypt(body, key),
+        None => body,
+    };
     let (head, body) = watched(&meter, pause, peek(body)).await.map_err(stalled)?.map_err(|_| broken())?;
     let looked = kind::look(&head, Some(&hand.file.name));
     let form = form(&hand.file, &looked).ok_or(Failure::Link(FileProblem::Type))?;
@@ -261,6 +266,7 @@ mod tests {
             size: None,
             duration: None,
             dimensions: None,
+            key: None,
             thumbnail: None,
             caption: None,
             reply_to: None,

@@ -76,7 +76,10 @@ pub(crate) async fn serve(app: &std::sync::Arc<App>, token: &str) -> Response<Bo
         }
     };
     let (sender, receiver) = mpsc::channel::<std::io::Result<Bytes>>(WAITING);
-    let mut chunks = file.body;
+    let mut chunks = match &target.key {
+        Some(key) => super::cipher::decrypt(file.body, key),
+        None => file.body,
+    };
     // Neither side may stand still for long: a reader that takes nothing would keep a place for ever.
     tokio::spawn(async move {
         let _place = place;

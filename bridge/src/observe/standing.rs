@@ -26,6 +26,8 @@ pub(crate) struct Standing {
     pub(crate) depth: Result<Depth, &'static str>,
     /// Why the homeserver is not usable.
     pub(crate) homeserver: Option<String>,
+    /// Why encrypted rooms do not work, where the configuration wants them to.
+    pub(crate) encryption: Option<String>,
     /// Why DingTalk is not usable.
     pub(crate) dingtalk: Option<String>,
     pub(crate) linked: Option<Arc<Linked>>,
@@ -45,6 +47,7 @@ impl Standing {
             depth: app.store.depth().await.map_err(|error| error.code()),
             now: app.now(),
             homeserver: app.health.homeserver(),
+            encryption: app.encryption.as_ref().and_then(crate::encryption::Encryption::problem),
             dingtalk: app.health.dingtalk(),
             linked: app.linked(),
             over_quota: app.health.over_quota(),
@@ -75,6 +78,7 @@ impl Standing {
             }
         }
         problems.extend(self.homeserver.as_ref().map(|problem| format!("homeserver: {problem}")));
+        problems.extend(self.encryption.as_ref().map(|problem| format!("encryption: {problem}")));
         if self.linked.is_some() {
             problems.extend(self.dingtalk.as_ref().map(|problem| format!("dingtalk: {problem}")));
             problems.extend(self.stream_problem().map(|problem| format!("stream: {problem}")));
@@ -154,6 +158,7 @@ pub(crate) mod tests {
             now: Timestamp(1_000_000),
             depth: Ok(depth),
             homeserver: None,
+            encryption: None,
             dingtalk: Some("unreachable".to_owned()),
             linked: None,
             over_quota: false,

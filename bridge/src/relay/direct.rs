@@ -421,7 +421,7 @@ async fn settle(
     if !members.iter().all(|member| expected(&member.user)) {
         return Ok(Err(DirectReply::NotDirect));
     }
-    if app.matrix.is_encrypted(room).await? {
+    if crate::encryption::shuts_out(app, room).await? {
         return Ok(Err(DirectReply::Encrypted));
     }
     Ok(Ok((room.clone(), readback::newest(app, room).await?)))

@@ -11,6 +11,7 @@ use bridge_store::Remote;
 use ruma::{OwnedRoomId, OwnedUserId};
 
 use crate::app::App;
+use crate::encryption;
 use crate::relay::direct;
 use crate::relay::step::StepError;
 
@@ -106,7 +107,9 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
                 facts.people = mentioned_ghosts(app, caption).await?;
             }
         }
-        RoomEventKind::Message(_) => facts.direct = is_direct(app, &event.room).await?,
+        RoomEventKind::Message(_) | RoomEventKind::Undecryptable => {
+            facts.direct = is_direct(app, &event.room).await?;
+        }
         RoomEventKind::Membership { user, .. } => {
             app.names.remove(&(event.room.clone(), user.clone()));
             if *user == app.own.bot {
@@ -114,7 +117,8 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
             }
         }
         RoomEventKind::Encrypted | RoomEventKind::EncryptionOn => {
-            facts.told_encrypted = remembered(app, &event.room, from_matrix::Remember::ToldEncrypted).await?;
+            facts.told_encrypted = app.encryption.is_some()
+                || remembered(app, &event.room, from_matrix::Remember::ToldEncrypted).await?;
         }
         RoomEventKind::Tombstone { replacement } => {
             let other = app.portal(replacement).await?;
@@ -131,7 +135,7 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
 
 async fn read_room(app: &App, room: &OwnedRoomId, facts: &mut from_matrix::Facts) -> Result<(), StepError> {
     facts.invited_direct = remembered(app, room, from_matrix::Remember::InvitedDirect).await?;
-    facts.encrypted = or_default(app.matrix.is_encrypted(room).await)?;
+    facts.encrypted = or_default(encryption::shuts_out(app, room).await)?;
     facts.greeted = remembered(app, room, from_matrix::Remember::Greeted).await?;
     facts.told_encrypted = remembered(app, room, from_matrix::Remember::ToldEncrypted).await?;
     Ok(())
@@ -171,7 +175,11 @@ async fn replied_message(
     replied: &ruma::OwnedEventId,
 ) -> Result<Option<(String, String)>, StepError> {
     let Some(raw) = or_default(app.matrix.event(&event.room, replied).await)? else { return Ok(None) };
-    let Ok(parent) = bridge_matrix::wire::event::decode(&raw) else { return Ok(None) };
+    let Ok(mut parent) = bridge_matrix::wire::event::decode(&raw) else { return Ok(None) };
+    if parent.what == RoomEventKind::Encrypted {
+        let Some(opened) = encryption::reading::open(app, &parent, &raw).await? else { return Ok(None) };
+        parent = opened;
+    }
     let text = match parent.what {
         RoomEventKind::Message(message) => message.body.to_plain_text(),
         RoomEventKind::File(file) => match &file.caption {

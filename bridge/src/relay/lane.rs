@@ -1,27 +1,30 @@
 //! The worker of one lane.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
 use bridge_core::delivery::attempt::{self, Outcome};
 use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::envelope::Lane;
+use bridge_core::event::RoomEventKind;
 use bridge_core::id::ChatId;
 use bridge_core::portal::PortalChange;
 use bridge_core::reply::{FileNote, FileProblem, Happening, RecallProblem, Reply};
 use bridge_dingtalk::client::Gate;
 use bridge_store::{
-    Commit, InboxItem, InboxSeq, MessageMapping, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq,
-    OutboxState, Settlement, StoreError,
+    Commit, InboxItem, InboxSeq, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState,
+    Settlement, StoreError,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::encryption::{reading, sealing};
 use crate::media::{self, Moved};
 use crate::relay::lanes::{Lanes, Next};
+use crate::relay::mark::{Settled, lock, mark, split};
 use crate::relay::op::{Rendered, RoomOrigin, bot_says};
 use crate::relay::step::{self, Decoded};
 use crate::relay::{outcome, send};
@@ -51,9 +54,6 @@ struct InFlight {
     /// Not before this moment.
     due: Timestamp,
 }
-
-/// What became of messages, not written yet.
-type Settled = Vec<(OutboxSeq, Settlement, Option<MessageMapping>)>;
 
 /// The bridge is stopping: what is not done stays in the database.
 struct Stopped;
@@ -130,7 +130,18 @@ impl Worker {
         let mut batch: Vec<(InboxItem, Decoded)> = Vec::new();
         for item in items {
             self.last = item.seq;
-            let decoded = step::decode(&item);
+            let mut decoded = step::decode(&item);
+            if let Decoded::Room(event) = &decoded
+                && event.what == RoomEventKind::Encrypted
+                && self.app.encryption.is_some()
+            {
+                // Waiting for a key must not hold up what came before.
+                self.carry_out(std::mem::take(&mut batch)).await?;
+                let envelope = &item.envelope;
+                let event = (**event).clone();
+                let opened = reading::wait(&self.app, event, envelope, &self.stop).await;
+                decoded = Decoded::Room(Box::new(opened.ok_or(Stopped)?));
+            }
             if let Decoded::Backfill(chat) = &decoded {
                 let chat = chat.clone();
                 self.carry_out(std::mem::take(&mut batch)).await?;
@@ -350,6 +361,9 @@ impl Worker {
         {
             return Ok(send::Sent::without_mapping(outcome));
         }
+        if let Err(outcome) = self.seal(flight).await? {
+            return Ok(send::Sent::without_mapping(outcome));
+        }
         let _permit = self.permit().await?;
         if flight.op.is_repeatable() {
             return Ok(send::attempt(&self.app, &flight.key, &flight.op, &Gate::open()).await);
@@ -360,6 +374,38 @@ impl Worker {
         // Whatever the gate did not write is still there.
         settled.append(&mut lock(&before));
         Ok(sent)
+    }
+
+    /// Encrypts a message for an encrypted room. The ciphertext is in its row before it leaves, and never made again.
+    async fn seal(&self, flight: &mut InFlight) -> Result<Result<(), Outcome>, Stopped> {
+        let Rendered::Matrix(send) = &mut flight.op else { return Ok(Ok(())) };
+        if send.sealed.is_some() {
+            return Ok(Ok(()));
+        }
+        match sealing::seal(&self.app, &send.room, &send.content).await {
+            Ok(None) => return Ok(Ok(())),
+            Ok(sealed) => send.sealed = sealed,
+            Err(problem) => return Ok(Err(problem.outcome())),
+        }
+        self.rewrite(flight, Vec::new()).await
+    }
+
+    /// Writes what an operation has become into its row.
+    async fn rewrite(
+        &self,
+        flight: &InFlight,
+        enqueue: Vec<OutboxItem>,
+    ) -> Result<Result<(), Outcome>, Stopped> {
+        let Ok(row) = self.row(flight) else {
+            return Ok(Err(Outcome::Refused { code: "unrenderable".to_owned() }));
+        };
+        self.commit(|| Commit {
+            rewrite: vec![OutboxRewrite { seq: row.seq, key: row.key.clone(), op: row.op.clone() }],
+            enqueue: enqueue.clone(),
+            ..Commit::default()
+        })
+        .await?;
+        Ok(Ok(()))
     }
 
     /// Carries a file over, which may take long: it has a place of its own, keeps nobody's result from being written,
@@ -386,21 +432,12 @@ impl Worker {
         };
         flight.op = next;
         let beside = beside.map(|op| self.notice(flight, 1, op));
-        let (Ok(row), Ok(enqueue)) =
-            (self.row(flight), beside.iter().map(|notice| self.row(notice)).collect::<Result<Vec<_>, _>>())
-        else {
-            return Ok(Err(Outcome::Refused { code: "unrenderable".to_owned() }));
-        };
-        self.commit(|| Commit {
-            rewrite: vec![OutboxRewrite { seq: row.seq, key: row.key.clone(), op: row.op.clone() }],
-            enqueue: enqueue.clone(),
-            ..Commit::default()
-        })
-        .await?;
-        if let Some(notice) = beside {
+        let enqueue = beside.as_ref().map(|notice| self.insist_row(notice)).unwrap_or_default();
+        let written = self.rewrite(flight, enqueue).await?;
+        if let (Ok(()), Some(notice)) = (&written, beside) {
             queue.push_front(notice);
         }
-        Ok(Ok(()))
+        Ok(written)
     }
 
     fn insist_row(&self, flight: &InFlight) -> Vec<OutboxItem> {
@@ -534,38 +571,6 @@ impl Worker {
             return self.send_all(&mut vec![notice]).await;
         }
         self.send_all(&mut vec![flight]).await
-    }
-}
-
-fn split(settled: Settled) -> (Vec<(OutboxSeq, Settlement)>, Vec<MessageMapping>) {
-    let mut map = Vec::new();
-    let settle = settled
-        .into_iter()
-        .map(|(seq, settlement, mapping)| {
-            map.extend(mapping);
-            (seq, settlement)
-        })
-        .collect();
-    (settle, map)
-}
-
-fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
-    settled.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Puts on record that a message is about to leave, together with what became of those before it. Interrupted in
-/// between it leaves these where they are: writing them twice changes nothing.
-async fn mark(app: Arc<App>, seq: OutboxSeq, before: Arc<Mutex<Settled>>) -> bool {
-    let (settle, map) = split(lock(&before).clone());
-    match app.store.commit(Commit { settle, map, sending: vec![seq], ..Commit::default() }).await {
-        Ok(_) => {
-            lock(&before).clear();
-            true
-        }
-        Err(error) => {
-            tracing::error!(code = error.code(), "a message could not be marked and does not leave: {error}");
-            false
-        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod facts;
 pub(crate) mod intake;
 pub(crate) mod lane;
 pub(crate) mod lanes;
+mod mark;
 pub(crate) mod members;
 pub(crate) mod notices;
 pub(crate) mod op;

@@ -6,7 +6,7 @@ use bridge_core::clock::Timestamp;
 use bridge_core::content::Document;
 use bridge_core::delivery::key::{KeySeed, OpKey};
 use bridge_core::envelope::Lane;
-use bridge_core::event::{ChatFile, ChatKind, Manner, RoomFile};
+use bridge_core::event::{ChatFile, ChatKind, FileKey, Manner, RoomFile};
 use bridge_core::id::{ChatId, MessageId, PersonId, QueryKey, RobotCode, StaffId};
 use bridge_core::op::{Author, Ghost, GhostStep, Hand, Op, Post, Recall, Rename, Say, Show};
 use bridge_core::portal::Chat;
@@ -55,6 +55,9 @@ pub(crate) struct MatrixSend {
     /// The ghost's person; none is the bot.
     pub(crate) ghost: Option<PersonId>,
     pub(crate) content: String,
+    /// What is sent in its place into an encrypted room: made once and kept, for it uses up a step of the room's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sealed: Option<String>,
     pub(crate) at: Option<Timestamp>,
     /// The message of DingTalk that it carries.
     pub(crate) origin: Option<ChatOrigin>,
@@ -72,6 +75,9 @@ pub(crate) struct ShowFile {
     pub(crate) origin: Option<ChatOrigin>,
     /// Its place on the homeserver, once it has one.
     pub(crate) uri: Option<OwnedMxcUri>,
+    /// What encrypts it there, for an encrypted room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<FileKey>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -366,7 +372,7 @@ fn render_recall(
 fn render_show(show: Show, from: &From<'_>, first: usize) -> Vec<(OpKey, Rendered)> {
     let Show { room, author, file, robot, reply_to, at, key } = show;
     let origin = from.chat(first);
-    let file = ShowFile { room, ghost: author, file, robot, reply_to, at, origin, uri: None };
+    let file = ShowFile { room, ghost: author, file, robot, reply_to, at, origin, uri: None, key: None };
     vec![(key.part(first), Rendered::Show(file))]
 }
 
@@ -382,7 +388,7 @@ fn render_say(say: Say, from: &From<'_>, first: usize) -> Vec<(OpKey, Rendered)>
         meta.reply_to = reply_to.as_deref().filter(|_| number == 0);
         let content = message_content(&document, manner, &meta);
         let origin = from.chat(first + number);
-        let send = MatrixSend { room: room.clone(), ghost: ghost.clone(), content, at, origin };
+        let send = MatrixSend { room: room.clone(), ghost: ghost.clone(), content, sealed: None, at, origin };
         (key.part(first + number), Rendered::Matrix(send))
     };
     split(body, MATRIX_BYTES, &measure).into_iter().enumerate().map(part).collect()
@@ -432,7 +438,7 @@ fn render_hand(
 /// A sentence of the bot for a room, rendered.
 pub(crate) fn bot_says(room: OwnedRoomId, text: &str, reply_to: Option<&OwnedEventId>) -> Rendered {
     let content = notice_content(text, reply_to.map(|event| &**event));
-    Rendered::Matrix(MatrixSend { room, ghost: None, content, at: None, origin: None })
+    Rendered::Matrix(MatrixSend { room, ghost: None, content, sealed: None, at: None, origin: None })
 }
 
 /// The content of a notice.

@@ -98,12 +98,16 @@ async fn put(
     user: &UserId,
 ) -> Result<ruma::OwnedEventId, MatrixError> {
     let device = app.has_devices.load(Ordering::Relaxed).then_some(&*app.device);
+    let (event_type, content) = match &send.sealed {
+        Some(sealed) => ("m.room.encrypted", sealed),
+        None => ("m.room.message", &send.content),
+    };
     app.matrix
         .send(SendEvent {
             room: &send.room,
-            event_type: "m.room.message",
+            event_type,
             txn_id: key.as_str(),
-            content: Bytes::copy_from_slice(send.content.as_bytes()),
+            content: Bytes::copy_from_slice(content.as_bytes()),
             user,
             device,
             ts: send.at,

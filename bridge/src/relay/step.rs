@@ -91,6 +91,7 @@ impl Decoded {
                 }
                 RoomEventKind::Ignored | RoomEventKind::Unsupported { .. } => false,
                 RoomEventKind::Encrypted
+                | RoomEventKind::Undecryptable
                 | RoomEventKind::Membership { .. }
                 | RoomEventKind::EncryptionOn
                 | RoomEventKind::Redaction { .. }
@@ -178,6 +179,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         settings,
         unpark,
         reseal,
+        crypto,
     } = from;
     into.accept.extend(accept);
     into.done.extend(done);
@@ -199,6 +201,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.settings.extend(settings);
     into.unpark.extend(unpark);
     into.reseal.extend(reseal);
+    into.crypto.extend(crypto);
 }
 
 /// Makes the step for one row.

@@ -8,6 +8,7 @@ use bridge_core::portal::{Chat, PortalChange};
 use bridge_core::secret::Secret;
 use ruma::{OwnedRoomId, OwnedUserId};
 
+use crate::crypto::CryptoRecord;
 use crate::ghosts::{Person, Profile};
 use crate::inbox::InboxSeq;
 use crate::link::Link;
@@ -64,6 +65,8 @@ pub struct Commit {
     pub unpark: Vec<OutboxSeq>,
     /// Rows that were sealed anew with the current key. See [`crate::Store::reseal`].
     pub reseal: Vec<ResealedRow>,
+    /// What the bot's device for encrypted rooms has learnt: each record is written anew or forgotten.
+    pub crypto: Vec<CryptoRecord>,
 }
 
 /// What a commit did.

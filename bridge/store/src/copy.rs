@@ -84,7 +84,7 @@ struct Work<'a> {
 impl Work<'_> {
     async fn between(&self, from: &mut impl Writes, to: &mut impl Writes) -> Result<Copied, StoreError> {
         copy::belongs(from, self.workspace).await?;
-        let missing = sealing::count_on(from, self.sealer).await?.unknown;
+        let missing = sealing::count_on(from, self.sealer, i64::MAX).await?.unknown;
         if missing > 0 {
             return Err(StoreError::Migration(format!(
                 "{missing} rows are sealed with a key that the target's configuration does not list"

@@ -14,12 +14,13 @@
 //!
 //! Invariants:
 //! - two processes never open one database (a lock held for the store's life);
-//! - bodies, operations, reply addresses, the app's secret and settings are never written unsealed ([`seal`]);
+//! - bodies, operations, reply addresses, the app's secret, settings and keys are never written unsealed ([`seal`]);
 //! - memory held for rows on their way is bounded ([`feed`]).
 
 pub mod backup;
 pub mod commit;
 pub mod copy;
+pub mod crypto;
 pub mod error;
 pub mod feed;
 pub mod figures;
@@ -39,6 +40,7 @@ mod sql;
 pub use backup::Restored;
 pub use commit::{Commit, Committed};
 pub use copy::{Copied, CopyProgress, Place, copy};
+pub use crypto::{CryptoRecord, CryptoRecords};
 pub use error::StoreError;
 pub use feed::{Feed, FeedShare};
 pub use figures::{ChatFigures, Depth, HeldExpired, InboxDepth, OutboxDepth, Purged, Retention};

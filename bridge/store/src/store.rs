@@ -11,6 +11,7 @@ use ruma::{EventId, RoomId, UserId};
 use tokio::sync::mpsc;
 
 use crate::commit::{Commit, Committed};
+use crate::crypto::CryptoRecords;
 use crate::error::StoreError;
 use crate::feed::Feed;
 use crate::figures::{ChatFigures, Depth, Purged, Retention};
@@ -126,6 +127,19 @@ pub trait Store: Send + Sync {
 
     /// One sealed value.
     fn setting<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Secret>>;
+
+    /// One record of the bot's device.
+    fn crypto_record<'a>(&'a self, kind: &'a str, name: &'a str) -> Answer<'a, Option<Vec<u8>>>;
+
+    /// Records of the bot's device with their names, by name.
+    fn crypto_records<'a>(
+        &'a self,
+        kind: &'a str,
+        which: CryptoRecords<'a>,
+    ) -> Answer<'a, Vec<(String, Vec<u8>)>>;
+
+    /// How many such records there are.
+    fn crypto_count<'a>(&'a self, kind: &'a str, which: CryptoRecords<'a>) -> Answer<'a, u64>;
 
     /// How full the queues are. Reads every unfinished row's head: not for every message.
     fn depth(&self) -> Answer<'_, Depth>;

@@ -4,6 +4,7 @@
 //! Nothing here knows the bridge. The [`process`], [`postgres`] and [`synapse`] modules are for Linux.
 
 pub mod debian;
+pub mod encrypting;
 pub mod matrix_client;
 pub mod metrics;
 pub mod postgres;
@@ -15,6 +16,7 @@ mod pipes;
 mod venv;
 mod waiting;
 
+pub use encrypting::EncryptingClient;
 pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSession};
 pub use metrics::Metrics;
 pub use postgres::{Postgres, PostgresOptions};

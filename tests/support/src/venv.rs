@@ -19,6 +19,8 @@ pub struct Package {
     pub title: &'static str,
     /// Its name in the index.
     pub name: &'static str,
+    /// What is installed with it, in the index's notation: `[e2e]`.
+    pub extras: &'static str,
     /// Its release.
     pub version: &'static str,
     /// What it has to be able to import.
@@ -28,11 +30,20 @@ pub struct Package {
 impl Package {
     /// The homeserver.
     pub const SYNAPSE: Self =
-        Self { title: "Synapse", name: "matrix-synapse", version: "1.163.2", imports: "nacl" };
+        Self { title: "Synapse", name: "matrix-synapse", extras: "", version: "1.163.2", imports: "nacl" };
+    /// A client that encrypts.
+    pub const NIO: Self = Self {
+        title: "matrix-nio",
+        name: "matrix-nio",
+        extras: "[e2e]",
+        version: "0.26.0",
+        imports: "nio.crypto",
+    };
     /// The Kubernetes client that is neither kubectl nor the operator's.
     pub const KUBERNETES: Self = Self {
         title: "the Kubernetes client for Python",
         name: "kubernetes",
+        extras: "",
         version: "35.0.0",
         imports: "kubernetes",
     };
@@ -150,8 +161,8 @@ async fn build(package: Package, folder: &Path) -> anyhow::Result<()> {
         "--disable-pip-version-check",
         "--only-binary=:all:",
     ]);
-    let Package { title, name, version, .. } = package;
-    run(pip.arg(format!("{name}=={version}"))).await.with_context(|| {
+    let Package { title, name, extras, version, .. } = package;
+    run(pip.arg(format!("{name}{extras}=={version}"))).await.with_context(|| {
         format!(
             "pip could not install {title}: is the package index reachable? A mirror or proxy can be set with \
              PIP_INDEX_URL, HTTPS_PROXY and PIP_CERT"

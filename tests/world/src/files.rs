@@ -27,6 +27,8 @@ pub(crate) struct Names<'a> {
     pub(crate) postgresql: Option<&'a str>,
     /// Whether the bridge receives over Stream and has no webhook.
     pub(crate) stream: bool,
+    /// Whether it takes part in encrypted rooms.
+    pub(crate) encryption: bool,
     /// More settings, as TOML; they win.
     pub(crate) more: &'a str,
 }
@@ -92,6 +94,9 @@ impl Files {
         ];
         let mut config: Table =
             sections.into_iter().map(|(name, table)| (name.to_owned(), table.into())).collect();
+        if names.encryption {
+            config.insert("encryption".to_owned(), table([("enabled", true.into())]).into());
+        }
         lay_over(&mut config, names.more.parse().context("reading the additional settings")?);
         let written = toml::to_string(&config).context("writing the configuration")?;
         if let Err(faults) = Config::parse(&written) {
@@ -178,6 +183,7 @@ mod tests {
             webhook: true,
             postgresql: None,
             stream: false,
+            encryption: false,
             more: "[queue]\nfirst_pause = \"50ms\"\n[log]\nformat = \"json\"",
         };
         let files = Files::write(dir.path(), &names).unwrap();

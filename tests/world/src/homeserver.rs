@@ -83,6 +83,7 @@ impl Homeserver {
     pub(crate) async fn synapse(
         python: Spawn,
         room_version: Option<String>,
+        encryption_extensions: bool,
         names: &Names<'_>,
         place: Place<'_>,
     ) -> anyhow::Result<Self> {
@@ -92,7 +93,7 @@ impl Homeserver {
             port: place.listen.port(),
             registrations: vec![names.registration.to_owned()],
             room_version,
-            encryption_extensions: false,
+            encryption_extensions,
         };
         let log = options.dir.join("synapse.log");
         let synapse = Synapse::start_at(python, options, place.listen.ip(), place.url).await?;

@@ -16,6 +16,7 @@ pub enum DatabaseChoice {
 
 /// Settings of a world; [`WorldOptions::new`] has the usual ones.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "settings, each on its own")]
 pub struct WorldOptions {
     /// Where everything is kept.
     pub dir: PathBuf,
@@ -39,6 +40,8 @@ pub struct WorldOptions {
     pub webhook_from_files: bool,
     /// The bridge receives over Stream alone and has no address for a webhook.
     pub stream: bool,
+    /// The bridge takes part in encrypted rooms, and Synapse has what that needs.
+    pub encryption: bool,
     /// More of the bridge's configuration, as TOML; the values here win.
     pub bridge_settings: String,
     /// `log.filter` of the bridge.
@@ -64,6 +67,7 @@ impl WorldOptions {
             sandbox_flags: Vec::new(),
             webhook_from_files: false,
             stream: false,
+            encryption: false,
             bridge_settings: String::new(),
             log_filter: "info".to_owned(),
             programs: None,

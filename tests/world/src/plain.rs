@@ -88,6 +88,7 @@ impl World {
                 webhook: options.webhook_from_files,
                 postgresql: address.as_deref(),
                 stream: options.stream,
+                encryption: options.encryption,
                 more: &options.bridge_settings,
             },
         )?;
@@ -100,7 +101,7 @@ impl World {
                 let installation = crate::install_synapse(progress).await?;
                 progress("Starting Synapse.");
                 let python = Spawn::new(installation.python());
-                Homeserver::synapse(python, room_version, &names, of_homeserver).await?
+                Homeserver::synapse(python, room_version, options.encryption, &names, of_homeserver).await?
             }
             HomeserverKind::Stub { mode, flags } => {
                 progress("Starting the homeserver stub.");

@@ -28,11 +28,11 @@ pub struct Facts {
     pub direct: bool,
     /// The bot was invited here to a direct chat.
     pub invited_direct: bool,
-    /// The room is encrypted.
+    /// The room is encrypted, and the bridge cannot take part in that.
     pub encrypted: bool,
     /// The bot has introduced itself in this room.
     pub greeted: bool,
-    /// The bot has said in this room that it cannot read encrypted messages.
+    /// The bot has said in this room that it cannot read encrypted messages, or it can.
     pub told_encrypted: bool,
     /// The sender's display name.
     pub sender_name: String,
@@ -90,6 +90,11 @@ pub fn decide(facts: &Facts, event: &RoomEvent) -> Decision {
         (RoomEventKind::Encrypted, portal) if !facts.told_encrypted => {
             let reply = if portal.is_some() { Reply::EncryptedPortal } else { Reply::EncryptedRoom };
             tell_encrypted(event, &reply)
+        }
+        // Where the bot is one of many it is not its business.
+        (RoomEventKind::Undecryptable, portal) if portal.is_some() || facts.direct => {
+            let text = Reply::Undecryptable.bilingual();
+            Decision { ops: vec![tell(event, &text)], ..Decision::default() }
         }
         (RoomEventKind::EncryptionOn, Some(_)) if !facts.told_encrypted => {
             tell_encrypted(event, &Reply::EncryptedPortal)
@@ -358,6 +363,7 @@ mod tests {
             size: None,
             duration: None,
             dimensions: None,
+            key: None,
             thumbnail: None,
             caption: caption.map(Document::plain),
             reply_to: None,
@@ -413,6 +419,20 @@ mod tests {
         assert_eq!(greeting.remember, Some(Remember::Greeted));
         let again = Facts { greeted: true, ..facts(false) };
         assert_eq!(decide(&again, &change(Membership::Join)), Decision::default());
+    }
+
+    #[test]
+    fn a_message_that_stays_unreadable_is_answered_where_it_was_meant_for_us() {
+        let told = |facts: &Facts| match decide(facts, &event(RoomEventKind::Undecryptable)).ops.as_slice() {
+            [Op::Say(say)] => {
+                say.reply_to.as_deref().is_some_and(|event| event == "$e1")
+                    && say.body.to_plain_text().contains("解密")
+            }
+            ops => !ops.is_empty(),
+        };
+        assert!(told(&facts(true)));
+        assert!(told(&facts(false)));
+        assert!(!told(&Facts { direct: false, ..facts(false) }), "a room of others");
     }
 
     #[test]

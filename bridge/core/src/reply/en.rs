@@ -26,6 +26,11 @@ pub(super) fn text(reply: &Reply) -> String {
             an unencrypted room instead: unbridge this one, then bridge another."
                 .to_owned()
         }
+        Reply::Undecryptable => {
+            "I could not decrypt this message: its key has not reached me. Please send it again; if that does not \
+            help, sign in again in your Matrix client."
+                .to_owned()
+        }
         Reply::NotAllowed { command, admins } if admins.is_empty() => format!(
             "You may not use {}. Nobody may yet: whoever runs this bridge names its admins in the configuration, \
              under permissions.admins.",

@@ -40,6 +40,8 @@ pub enum Reply {
     EncryptedRoom,
     /// A bridged room became encrypted.
     EncryptedPortal,
+    /// A message could not be decrypted.
+    Undecryptable,
     /// The sender may not use this command.
     NotAllowed {
         /// The command.
@@ -420,6 +422,7 @@ mod tests {
             Reply::Welcome,
             Reply::EncryptedRoom,
             Reply::EncryptedPortal,
+            Reply::Undecryptable,
             Reply::NotAllowed { command: Name::Login, admins: vec!["@ada:acme.example".into()] },
             Reply::NotAllowed { command: Name::Status, admins: vec![] },
             Reply::Help(None),

@@ -21,6 +21,9 @@ pub(super) fn text(reply: &Reply) -> String {
             "此房间现已加密，这里的消息不再传到钉钉。请先用 unbridge 取消桥接，再桥接一个未加密的房间。"
                 .to_owned()
         }
+        Reply::Undecryptable => {
+            "我无法解密这条消息：它的密钥没有传到我这里。请重新发送；如果仍然不行，请在你的 Matrix 客户端重新登录。".to_owned()
+        }
         Reply::NotAllowed { command, admins } if admins.is_empty() => format!(
             "你无权使用 {}。目前还没有管理员：请由运行本桥接的人在配置的 permissions.admins 中指定。",
             command.words().0

@@ -3,6 +3,7 @@
 //! Every request names the user it acts for (`user_id`), the bot included, and carries the token in a header.
 //! Answers are bounded in bytes and time; redirects are not followed. Room ids are opaque: those of room version 12
 //! name no server.
+mod forward;
 mod ghosts;
 mod media;
 mod path;

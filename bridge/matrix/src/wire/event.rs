@@ -54,6 +54,12 @@ pub fn decode(raw: &[u8]) -> Result<RoomEvent, DecodeError> {
     })
 }
 
+/// What a decrypted event says, `{"type", "content"}`. Everything else in it is the sender's word only and is not looked at.
+pub fn decode_inside(raw: &[u8]) -> Option<RoomEventKind> {
+    let [kind, content] = members(std::str::from_utf8(raw).ok()?, ["type", "content"]).ok()?;
+    timeline(&text(kind)?, content.map_or("{}", RawValue::get))
+}
+
 /// Whether an event was taken back; also what is no event.
 pub fn is_redacted(raw: &[u8]) -> bool {
     let content = std::str::from_utf8(raw).ok().and_then(|raw| members(raw, ["content"]).ok());

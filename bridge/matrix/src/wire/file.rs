@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use bridge_core::event::FileKind;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use bridge_core::event::{FileKey, FileKind};
 use ruma::{EventId, MxcUri};
 use serde::Serialize;
 
@@ -18,6 +20,8 @@ pub struct FileContent<'a> {
     pub name: &'a str,
     /// Where it is.
     pub uri: &'a MxcUri,
+    /// What opens it, where it is encrypted.
+    pub key: Option<&'a FileKey>,
     /// Its MIME type.
     pub content_type: &'a str,
     /// Its size in bytes.
@@ -35,7 +39,10 @@ struct Content<'a> {
     msgtype: &'static str,
     body: &'a str,
     filename: &'a str,
-    url: &'a MxcUri,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a MxcUri>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Encrypted<'a>>,
     info: Info<'a>,
     #[serde(rename = "m.mentions")]
     mentions: Empty,
@@ -60,6 +67,49 @@ struct Info<'a> {
     duration: Option<u64>,
 }
 
+/// An encrypted file (`EncryptedFile` of the specification).
+#[derive(Serialize)]
+struct Encrypted<'a> {
+    v: &'static str,
+    url: &'a MxcUri,
+    key: Key,
+    iv: String,
+    hashes: Hashes,
+}
+
+#[derive(Serialize)]
+struct Key {
+    kty: &'static str,
+    alg: &'static str,
+    ext: bool,
+    #[serde(rename = "key_ops")]
+    uses: [&'static str; 2],
+    k: String,
+}
+
+#[derive(Serialize)]
+struct Hashes {
+    sha256: String,
+}
+
+impl<'a> Encrypted<'a> {
+    fn new(url: &'a MxcUri, FileKey { key, iv, sha256 }: &FileKey) -> Self {
+        Self {
+            v: "v2",
+            url,
+            key: Key {
+                kty: "oct",
+                alg: "A256CTR",
+                ext: true,
+                uses: ["encrypt", "decrypt"],
+                k: URL_SAFE_NO_PAD.encode(key),
+            },
+            iv: STANDARD_NO_PAD.encode(iv),
+            hashes: Hashes { sha256: STANDARD_NO_PAD.encode(sha256.unwrap_or_default()) },
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Empty {}
 
@@ -81,7 +131,8 @@ pub fn file_content(file: &FileContent<'_>) -> String {
         },
         body: file.name,
         filename: file.name,
-        url: file.uri,
+        url: file.key.is_none().then_some(file.uri),
+        file: file.key.map(|key| Encrypted::new(file.uri, key)),
         info: Info {
             mimetype: file.content_type,
             size: file.size,
@@ -110,6 +161,7 @@ mod tests {
             kind: FileKind::Picture,
             name: "a \"b\".png",
             uri: mxc_uri!("mxc://acme.example/abc"),
+            key: None,
             content_type: "image/png",
             size: Some(17),
             dimensions: Some((3, 2)),
@@ -124,7 +176,9 @@ mod tests {
             duration: Some(Duration::from_secs(4)),
             ..plain
         };
+        let key = FileKey { key: [1; 32], iv: [2; 16], sha256: Some([3; 32]) };
         let all = [
+            FileContent { key: Some(&key), ..file },
             file,
             voice,
             FileContent { kind: FileKind::Audio, ..voice },

@@ -1,4 +1,5 @@
 //! Bytes of the Matrix side, without I/O.
+pub mod device;
 pub mod event;
 pub mod file;
 pub mod html;

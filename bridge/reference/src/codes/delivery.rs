@@ -25,6 +25,27 @@ pub(super) const CODES: &[Code] = &[
         "Report it with the version.",
     ),
     code(
+        "encrypted_malformed",
+        Area::Reading,
+        "An encrypted event breaks the rules of encryption; the room was told.",
+        "A client that breaks the specification, or uses a way of encryption that the bridge does not know.",
+        "Send it again from another client.",
+    ),
+    code(
+        "encrypted_forged",
+        Area::Reading,
+        "An encrypted event does not decrypt with its key; the room was told.",
+        "It was changed on its way, or somebody plays with the room.",
+        "Send it again; if it happens often, ask who runs the homeserver.",
+    ),
+    code(
+        "encrypted_untrusted",
+        Area::Reading,
+        "The keys of the device that encrypted an event contradict each other; the room was told.",
+        "The device was made anew under its old name, or somebody forges it.",
+        "Sign in again in that client.",
+    ),
+    code(
         "undecodable_backfill",
         Area::Reading,
         "A row of the bridge's own cannot be read.",

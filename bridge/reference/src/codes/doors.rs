@@ -109,6 +109,13 @@ pub(super) const CODES: &[Code] = &[
         "Find out who uses the `hs_token`; make a new registration.",
     ),
     code(
+        "encryption",
+        Area::Homeserver,
+        "What a transaction brought for the bot's device could not be kept; the homeserver brings it again.",
+        "The database is away, or a record of the device cannot be read.",
+        "See the log beside it; restore the database from a backup where a record is broken.",
+    ),
+    code(
         "malformed_event",
         Area::Homeserver,
         "An event of a transaction is no event; the others were taken.",

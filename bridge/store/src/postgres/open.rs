@@ -161,7 +161,7 @@ pub(super) async fn check(server: &Server, keys: Keyring) -> Result<Checked, Sto
     if version > 0 {
         super::write::read_all(&mut session, version).await?;
         // A seal is not opened, so it does not matter whose it is.
-        sealing = sealing::count_on(&mut session, &Sealer::new(keys, "")).await?;
+        sealing = sealing::count_on(&mut session, &Sealer::new(keys, ""), version).await?;
     }
     Ok(Checked { version, latest: latest(), sealing })
 }

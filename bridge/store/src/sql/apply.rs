@@ -134,6 +134,7 @@ pub(crate) async fn apply(
             settings: _,
             unpark: again,
             reseal: _,
+            crypto: _,
         } = commit;
         done.extend(finished.iter().map(|seq| seq.0));
         keep.extend(held.iter().map(|seq| seq.0));
@@ -169,6 +170,9 @@ pub(crate) async fn apply(
     conn.for_numbers(&head, &unpark, "").await?;
     for row in commits.iter().flat_map(|commit| &commit.reseal) {
         super::sealing::write(conn, row).await?;
+    }
+    for record in commits.iter().flat_map(|commit| &commit.crypto) {
+        super::crypto::write(conn, sealer, record).await?;
     }
     Ok(applied)
 }

@@ -16,6 +16,7 @@ pub(crate) mod tables;
 pub(crate) mod value;
 pub(crate) mod writer;
 
+mod crypto;
 mod figures;
 
 pub(crate) use self::apply::{Applied, NewInbox, NewOutbox, Writes};

@@ -4,6 +4,7 @@ use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Source;
 
 use super::Writes;
+use super::crypto::RATCHETS;
 use crate::backup::Restored;
 use crate::error::StoreError;
 use crate::outbox::{Network, OutboxState};
@@ -26,5 +27,9 @@ pub(crate) async fn settle(conn: &mut impl Writes, now: Timestamp) -> Result<Res
     let events = conn.run(events, &[CODE.into(), (Source::Matrix as u8).into()]).await?;
     // Without a watermark a room is read from its newest event on.
     let chats = conn.run("UPDATE chat SET synced_to = NULL WHERE synced_to IS NOT NULL", &[]).await?;
+    // What was encrypted after the backup used steps of these; others are made when they are needed.
+    for kind in RATCHETS {
+        conn.run("DELETE FROM crypto WHERE kind = $1", &[kind.into()]).await?;
+    }
     Ok(Restored { posts, events, chats })
 }

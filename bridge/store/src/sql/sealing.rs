@@ -1,6 +1,7 @@
 //! Finds rows by the key they are sealed with, and seals them anew a little at a time between the commits.
 
 use super::store::Sql;
+use super::tables::TABLES;
 use super::{Arg, Columns, Reads, Writes};
 use crate::commit::Commit;
 use crate::error::StoreError;
@@ -31,7 +32,7 @@ const SEQ: &str = "CAST($ AS BIGINT)";
 const TEXT: &str = "$";
 
 /// All columns with sealed values, but for the probe, which is sealed anew at every opening.
-const SEALED: [Sealed; 5] = [
+const SEALED: [Sealed; 6] = [
     Sealed {
         table: "link",
         value: "app_secret",
@@ -58,6 +59,14 @@ const SEALED: [Sealed; 5] = [
     },
     Sealed { table: "inbox", value: "body", key: "seq", from_text: SEQ, bound: "key", column: "inbox.body" },
     Sealed { table: "outbox", value: "op", key: "seq", from_text: SEQ, bound: "key", column: "outbox.op" },
+    Sealed {
+        table: "crypto",
+        value: "value",
+        key: "name",
+        from_text: TEXT,
+        bound: "name",
+        column: "crypto.value",
+    },
 ];
 
 impl Sealed {
@@ -79,11 +88,14 @@ impl Sealed {
     }
 }
 
-/// Statements that count the rows of each key.
-fn counts() -> impl Iterator<Item = String> {
+/// Statements that count the rows of each key in a database of some version.
+fn counts(version: i64) -> impl Iterator<Item = String> {
     let probe = "SELECT substr(value, 2, 4) AS id, count(*) AS amount FROM meta WHERE name = 'probe'
                  GROUP BY substr(value, 2, 4)";
-    let tables = SEALED.iter().map(|sealed| {
+    let there = move |sealed: &&Sealed| {
+        TABLES.iter().any(|table| table.name == sealed.table && table.since <= version)
+    };
+    let tables = SEALED.iter().filter(there).map(|sealed| {
         let (id, table) = (sealed.key_id(), sealed.table);
         format!("SELECT {id} AS id, count(*) AS amount FROM {table} GROUP BY {id}")
     });
@@ -109,16 +121,20 @@ fn add(sealing: &mut Sealing, sealer: &Sealer, rows: &[impl Columns]) -> Result<
 /// How many rows need which key.
 pub(super) async fn count(reads: &impl Reads, sealer: &Sealer) -> Result<Sealing, StoreError> {
     let mut sealing = Sealing::default();
-    for statement in counts() {
+    for statement in counts(i64::MAX) {
         add(&mut sealing, sealer, &reads.rows(&statement, &[]).await?)?;
     }
     Ok(sealing)
 }
 
-/// The same on a single connection.
-pub(crate) async fn count_on(conn: &mut impl Writes, sealer: &Sealer) -> Result<Sealing, StoreError> {
+/// The same on a single connection, of a database that may be older.
+pub(crate) async fn count_on(
+    conn: &mut impl Writes,
+    sealer: &Sealer,
+    version: i64,
+) -> Result<Sealing, StoreError> {
     let mut sealing = Sealing::default();
-    for statement in counts() {
+    for statement in counts(version) {
         add(&mut sealing, sealer, &conn.rows(&statement, &[]).await?)?;
     }
     Ok(sealing)

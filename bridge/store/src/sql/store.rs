@@ -17,8 +17,9 @@ use tokio::sync::mpsc;
 
 use super::apply::remote_columns;
 use super::writer::Writer;
-use super::{Arg, Columns, Reads, figures, purge, rows, sealing};
+use super::{Arg, Columns, Reads, crypto, figures, purge, rows, sealing};
 use crate::commit::{Commit, Committed};
+use crate::crypto::CryptoRecords;
 use crate::error::StoreError;
 use crate::feed::{Feed, Gate};
 use crate::figures::{ChatFigures, Depth, Purged, Retention};
@@ -321,6 +322,22 @@ impl<R: Reads> Store for Sql<R> {
             value.map(Some).map_err(|source| StoreError::Seal { column: "setting.value", source })
         }
         .boxed()
+    }
+
+    fn crypto_record<'a>(&'a self, kind: &'a str, name: &'a str) -> Answer<'a, Option<Vec<u8>>> {
+        crypto::read(&self.reads, &self.sealer, kind, name).boxed()
+    }
+
+    fn crypto_records<'a>(
+        &'a self,
+        kind: &'a str,
+        which: CryptoRecords<'a>,
+    ) -> Answer<'a, Vec<(String, Vec<u8>)>> {
+        crypto::list(&self.reads, &self.sealer, kind, which).boxed()
+    }
+
+    fn crypto_count<'a>(&'a self, kind: &'a str, which: CryptoRecords<'a>) -> Answer<'a, u64> {
+        crypto::count(&self.reads, kind, which).boxed()
     }
 
     fn depth(&self) -> Answer<'_, Depth> {

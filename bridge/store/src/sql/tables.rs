@@ -40,7 +40,7 @@ impl Table {
 
 /// All tables of a bridge's database, apart from PostgreSQL's `holder`, which belongs to the processes, and the list
 /// of migrations.
-pub(crate) const TABLES: [Table; 13] = [
+pub(crate) const TABLES: [Table; 14] = [
     Table::new("meta", 1, 1, &[("name", Text), ("value", Bytes)]),
     Table::new("seen", 1, 1, &[("key", Text), ("at", Number)]),
     Table::new(
@@ -151,6 +151,12 @@ pub(crate) const TABLES: [Table; 13] = [
         2,
         1,
         &[("person", Text), ("asked_at", Number), ("source", Text), ("avatar", Text)],
+    ),
+    Table::new(
+        "crypto",
+        3,
+        1,
+        &[("name", Text), ("kind", Text), ("belongs", Text), ("tag", Text), ("value", Bytes)],
     ),
 ];
 

@@ -186,7 +186,7 @@ pub(super) async fn check(path: &Path, keys: Keyring) -> Result<Checked, StoreEr
     let sealing = match version {
         0 => Sealing::default(),
         // A seal is not opened, so it does not matter whose it is.
-        _ => sealing::count_on(&mut conn, &Sealer::new(keys, "")).await?,
+        _ => sealing::count_on(&mut conn, &Sealer::new(keys, ""), version).await?,
     };
     conn.close().await?;
     Ok(Checked { version, latest: latest(), sealing })

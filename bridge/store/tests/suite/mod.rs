@@ -135,6 +135,7 @@ macro_rules! for_each_promise {
                 memberships_come_and_go
                 linking_and_unlinking
                 settings_and_sessions
+                records_of_the_device_are_found_by_what_they_belong_to
                 chats_are_counted_by_state
                 depth_counts_each_direction
                 a_closed_store_refuses

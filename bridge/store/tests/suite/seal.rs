@@ -4,7 +4,7 @@ use bridge_core::envelope::Lane;
 use bridge_core::secret::Secret;
 use bridge_store::{Commit, OutboxRewrite, ResealPosition, Sealing, StoreError};
 
-use super::state::{link_value, session_value};
+use super::state::{self, link_value, session_value};
 use super::*;
 
 fn setting(name: &str, value: &str) -> Commit {
@@ -20,6 +20,7 @@ pub async fn values_do_not_open_in_another_row(database: impl Database) {
         enqueue: vec![item, other],
         session: vec![(chat_id("cid1"), session_value()), (chat_id("cid2"), session_value())],
         settings: vec![("s1".to_owned(), Some(Secret::new("1"))), ("s2".to_owned(), Some(Secret::new("2")))],
+        crypto: vec![state::crypto("own", "1", "", ""), state::crypto("own", "2", "", "")],
         link: Some(Some(link_value())),
         ..Commit::default()
     };
@@ -34,6 +35,11 @@ pub async fn values_do_not_open_in_another_row(database: impl Database) {
     database
         .tamper("UPDATE setting SET value = (SELECT value FROM setting WHERE name = 's2') WHERE name = 's1'")
         .await;
+    database
+        .tamper(
+            "UPDATE crypto SET value = (SELECT value FROM crypto WHERE name = 'own/2') WHERE name = 'own/1'",
+        )
+        .await;
     database.tamper("UPDATE link SET app_secret = (SELECT value FROM setting WHERE name = 's2')").await;
 
     let lane = Lane::from_chat("a");
@@ -42,7 +48,8 @@ pub async fn values_do_not_open_in_another_row(database: impl Database) {
     let session = store.session(&chat_id("cid1")).await.unwrap_err();
     let value = store.setting("s1").await.unwrap_err();
     let secret = store.link().await.unwrap_err();
-    for error in [inbox, outbox, session, value, secret] {
+    let record = store.crypto_record("own", "1").await.unwrap_err();
+    for error in [inbox, outbox, session, value, secret, record] {
         assert_eq!(error.code(), "seal_forged", "{error}");
     }
     assert_eq!(store.setting("s2").await.unwrap(), Some(Secret::new("2")));
@@ -100,6 +107,11 @@ pub async fn fill(store: &dyn Store, rows: usize) {
         session: vec![(chat_id("cid1"), session_value()), (chat_id("cid2"), session_value())],
         settings: (0..3).map(|row| (format!("s{row}"), Some(Secret::new(format!("v{row}"))))).collect(),
         link: Some(Some(link_value())),
+        crypto: vec![
+            state::crypto("own", "account", "", ""),
+            state::crypto("outbound", "!r", "", ""),
+            state::crypto("olm", "s1", "k1", ""),
+        ],
         ..Commit::default()
     };
     store.commit(commit).await.unwrap();
@@ -119,8 +131,8 @@ async fn reseal(store: &dyn Store) -> (u64, u64, usize) {
 
 pub async fn everything_is_sealed_anew_and_the_old_key_can_go(database: impl Database) {
     const ROWS: usize = 250;
-    // Two lists, the large row, sessions, settings, and the link.
-    const SEALED: u64 = 2 * ROWS as u64 + 1 + 2 + 3 + 1;
+    // Two lists, the large row, sessions, settings, the link, and records of the device.
+    const SEALED: u64 = 2 * ROWS as u64 + 1 + 2 + 3 + 1 + 3;
     let store = open(&database).await;
     fill(&*store, ROWS).await;
     assert_eq!(store.sealing().await.unwrap(), Sealing { current: SEALED + 1, ..Sealing::default() });

@@ -6,8 +6,8 @@ use bridge_core::id::{CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId
 use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::secret::Secret;
 use bridge_store::{
-    ChatFigures, Commit, Direction, Link, LinkSource, MessageMapping, OutboxItem, Person, Profile, Remote,
-    Settlement,
+    ChatFigures, Commit, CryptoRecord, CryptoRecords, Direction, Link, LinkSource, MessageMapping,
+    OutboxItem, Person, Profile, Remote, Settlement,
 };
 use ruma::{OwnedEventId, OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
 
@@ -298,6 +298,51 @@ pub async fn settings_and_sessions(database: impl Database) {
     store.commit(Commit { settings, ..Commit::default() }).await.unwrap();
     assert_eq!(store.setting("webhook_token").await.unwrap(), Some(Secret::new("t2")));
     assert_eq!(store.setting("aes_key").await.unwrap(), None);
+}
+
+pub fn crypto(kind: &'static str, name: &str, belongs: &str, tag: &str) -> CryptoRecord {
+    CryptoRecord {
+        kind,
+        name: name.to_owned(),
+        belongs: belongs.to_owned(),
+        tag: tag.to_owned(),
+        value: Some(format!("value of {name}").into_bytes()),
+    }
+}
+
+pub async fn records_of_the_device_are_found_by_what_they_belong_to(database: impl Database) {
+    let store = open(&database).await;
+    let names = async |kind, which| {
+        let found = store.crypto_records(kind, which).await.unwrap();
+        assert_eq!(store.crypto_count(kind, which).await.unwrap(), found.len() as u64);
+        found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let records = vec![
+        crypto("inbound", "b", "!r1", "d1"),
+        crypto("inbound", "a", "!r1", ""),
+        crypto("inbound", "c", "!r2", "d1"),
+        crypto("olm", "a", "!r1", "d1"),
+    ];
+    store.commit(Commit { crypto: records, ..Commit::default() }).await.unwrap();
+    assert_eq!(store.crypto_record("inbound", "b").await.unwrap().unwrap(), b"value of b");
+    assert_eq!(store.crypto_record("inbound", "x").await.unwrap(), None);
+    assert_eq!(names("inbound", CryptoRecords::All).await, ["a", "b", "c"]);
+    assert_eq!(names("inbound", CryptoRecords::Of("!r1")).await, ["a", "b"]);
+    assert_eq!(names("inbound", CryptoRecords::Tagged("d1")).await, ["b", "c"]);
+    assert!(names("inbound", CryptoRecords::Tagged("")).await.is_empty());
+
+    let changed = vec![
+        CryptoRecord { value: Some(b"new".to_vec()), ..crypto("inbound", "b", "!r1", "d2") },
+        CryptoRecord { value: None, ..crypto("inbound", "c", "", "") },
+    ];
+    store.commit(Commit { crypto: changed, ..Commit::default() }).await.unwrap();
+    store.close().await.unwrap();
+    let store = open(&database).await;
+    assert_eq!(store.crypto_record("inbound", "b").await.unwrap().unwrap(), b"new");
+    let found = store.crypto_records("inbound", CryptoRecords::Tagged("d2")).await.unwrap();
+    assert_eq!(found, [("b".to_owned(), b"new".to_vec())]);
+    assert_eq!(store.crypto_count("inbound", CryptoRecords::All).await.unwrap(), 2);
+    assert!(!format!("{:?}", crypto("own", "account", "", "")).contains("value"));
 }
 
 pub async fn chats_are_counted_by_state(database: impl Database) {

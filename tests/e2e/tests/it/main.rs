@@ -11,6 +11,7 @@ mod database;
 mod direct;
 mod direct_chats;
 mod encrypted;
+mod encrypted_rooms;
 mod first_contact;
 mod group;
 mod language;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A picture of 2 by 1 pixels.
-const PNG: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x02\x00\x00\x00\x01\x08\x02\x00\x00\x00{@\xe8\xdd\x00\x00\x00\x0bIDATx\xdac`\x00\x03\x00\x00\x07\x00\x01!\"\xdb\x13\x00\x00\x00\x00IEND\xaeB`\x82";
+pub(crate) const PNG: &[u8] = include_bytes!("picture.png");
 
 /// Enough of a video to be told by.
 const MP4: &[u8] = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom\0\0\0\x08moov";

@@ -24,7 +24,7 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     RUNTIME.block_on(test)
 }
 
-async fn start(mut options: WorldOptions) -> World {
+pub(crate) async fn start(mut options: WorldOptions) -> World {
     static PROGRAMS: OnceCell<Programs> = OnceCell::const_new();
     let programs = PROGRAMS.get_or_init(async || Programs::build(Profile::Debug, &|_| {}).await.unwrap());
     options.programs = Some(programs.await.clone());

@@ -90,7 +90,7 @@ pub(crate) async fn start_homeserver(
     match kind {
         HomeserverKind::Synapse { room_version } => {
             let python = equipment.synapse.context("Synapse was not installed")?.python();
-            Homeserver::synapse(cluster.command(python), room_version.clone(), &names, place).await
+            Homeserver::synapse(cluster.command(python), room_version.clone(), false, &names, place).await
         }
         HomeserverKind::Stub { mode, flags } => {
             let program = cluster.command(&equipment.outside.stub);

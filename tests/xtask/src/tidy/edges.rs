@@ -20,7 +20,7 @@ const IO: [&str; 7] = ["axum", "hyper", "kube", "kube-client", "reqwest", "sqlx"
 const ADAPTERS: [&str; 3] = ["bridge-dingtalk", "bridge-matrix", "bridge-store"];
 
 /// Helpers of tests that tests of other crates may use, as dependencies of tests only: who uses which.
-const TEST_HELPERS: [(&str, &str); 1] = [("bridge-store", "test-support")];
+const TEST_HELPERS: [(&str, &str); 2] = [("bridge-crypto", "test-support"), ("bridge-store", "test-support")];
 
 /// The crate that must not share a mistake with the bridge.
 const SANDBOX: &str = "dingtalk-sandbox";

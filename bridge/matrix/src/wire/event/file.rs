@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use bridge_core::event::{FileKind, RoomFile};
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bridge_core::event::{FileKey, FileKind, RoomFile};
 use ruma::{MxcUri, OwnedMxcUri};
 use serde_json::value::RawValue;
 
@@ -28,12 +30,13 @@ pub(super) fn kind(msgtype: &str) -> Option<FileKind> {
     }
 }
 
-/// The file of a content; none without an address of the homeserver's in the clear.
+/// The file of a content; none without an address of the homeserver's, or with a way of encryption that nobody knows.
 pub(super) fn read(kind: FileKind, content: &str) -> Option<RoomFile> {
-    let [url, body, filename, info, format, formatted, mentions, voice] = members(
+    let [url, encrypted, body, filename, info, format, formatted, mentions, voice] = members(
         content,
         [
             "url",
+            "file",
             "body",
             "filename",
             "info",
@@ -44,7 +47,13 @@ pub(super) fn read(kind: FileKind, content: &str) -> Option<RoomFile> {
         ],
     )
     .ok()?;
-    let uri = address(url)?;
+    let (uri, key) = match encrypted {
+        Some(encrypted) => {
+            let (uri, key) = opened(encrypted.get())?;
+            (uri, Some(key))
+        }
+        None => (address(url)?, None),
+    };
     let info = info.map_or("{}", RawValue::get);
     let [mimetype, size, duration, width, height, thumbnail] =
         members(info, ["mimetype", "size", "duration", "w", "h", "thumbnail_url"]).unwrap_or_default();
@@ -72,10 +81,31 @@ pub(super) fn read(kind: FileKind, content: &str) -> Option<RoomFile> {
         size: number(size),
         duration: number(duration).filter(|ms| *ms > 0).map(Duration::from_millis),
         dimensions: pixels(width).zip(pixels(height)),
+        key,
         thumbnail: address(thumbnail),
         caption,
         reply_to: None,
     })
+}
+
+/// Address and key of an encrypted file.
+fn opened(file: &str) -> Option<(OwnedMxcUri, FileKey)> {
+    let [url, version, key, iv, hashes] = members(file, ["url", "v", "key", "iv", "hashes"]).ok()?;
+    let [kind, algorithm, secret] = members(key?.get(), ["kty", "alg", "k"]).ok()?;
+    let [sha256] = members(hashes?.get(), ["sha256"]).ok()?;
+    let known = text(version)? == "v2" && text(kind)? == "oct" && text(algorithm)? == "A256CTR";
+    // Some write them with padding, some without.
+    let bytes = |raw, alphabet: &base64::alphabet::Alphabet| {
+        let mode = DecodePaddingMode::Indifferent;
+        let config = GeneralPurposeConfig::new().with_decode_padding_mode(mode);
+        GeneralPurpose::new(alphabet, config).decode(text(raw)?.as_bytes()).ok()
+    };
+    let key = FileKey {
+        key: bytes(secret, &base64::alphabet::URL_SAFE)?.try_into().ok()?,
+        iv: bytes(iv, &base64::alphabet::STANDARD)?.try_into().ok()?,
+        sha256: Some(bytes(sha256, &base64::alphabet::STANDARD)?.try_into().ok()?),
+    };
+    known.then_some((address(url)?, key))
 }
 
 fn address(raw: Option<&RawValue>) -> Option<OwnedMxcUri> {

@@ -204,9 +204,40 @@ fn an_address_that_is_none_is_no_file() {
 }
 
 #[test]
+fn an_encrypted_file_comes_with_what_opens_it() {
+    use bridge_core::event::{FileKey, FileKind};
+
+    let key = FileKey { key: [1; 32], iv: [2; 16], sha256: Some([3; 32]) };
+    let content = crate::wire::file::file_content(&crate::wire::file::FileContent {
+        kind: FileKind::Picture,
+        name: "a.png",
+        uri: "mxc://a/b".into(),
+        key: Some(&key),
+        content_type: "image/png",
+        size: Some(17),
+        dimensions: None,
+        duration: None,
+        reply_to: None,
+    });
+    let read = |content: &str| what("m.room.message", &serde_json::from_str(content).unwrap());
+    let RoomEventKind::File(file) = read(&content) else { panic!("no file") };
+    assert!(file.key == Some(key) && file.uri == "mxc://a/b");
+    // Some clients pad, and a way that nobody knows opens nothing.
+    let padded = content.replace("AwMDAwM\"}", "AwMDAwM=\"}");
+    assert_ne!(padded, content);
+    assert!(matches!(read(&padded), RoomEventKind::File(_)));
+    for (from, to) in
+        [("\"v2\"", "\"v3\""), ("A256CTR", "A128CTR"), ("AwMDAwM\"}", "AwMD\"}"), ("mxc://", "x://")]
+    {
+        let strange = content.replace(from, to);
+        assert_eq!(read(&strange), RoomEventKind::Unsupported { kind: "m.image".into() }, "{to}");
+    }
+}
+
+#[test]
 fn what_cannot_cross_has_a_name() {
     let unsupported = |kind: &str| RoomEventKind::Unsupported { kind: kind.to_owned() };
-    // Without an address in the clear there is no file to hand over.
+    // Without an address, or without what opens it, there is no file to hand over.
     for kind in ["m.image", "m.file", "m.audio", "m.video", "com.example.new"] {
         assert_eq!(
             what("m.room.message", &json!({"msgtype": kind, "body": "x", "file": {"url": "mxc://a/b"}})),

@@ -1,0 +1,85 @@
+//! What transactions bring for the device.
+
+use std::time::Duration;
+
+use bridge_core::envelope::Envelope;
+use bridge_crypto::{Arrived, PROBE};
+use bridge_matrix::wire::device::{self, ForDevice, Touch};
+use ruma::OneTimeKeyAlgorithm;
+
+use super::{Encryption, settings};
+use crate::app::App;
+
+/// Longest pause before taking in is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes in all that a transaction brings for the device and for the encryption of its rooms. Tries again for at most
+/// `patience`; answers whether it is durable.
+pub(crate) async fn take_in(app: &App, content: &[u8], envelopes: &[Envelope], patience: Duration) -> bool {
+    let Some(encryption) = &app.encryption else { return true };
+    let started = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match once(app, encryption, content, envelopes).await {
+            Ok(()) => return true,
+            Err(error) => {
+                tracing::error!(
+                    code = error.code(),
+                    "what came for the bot's device was not kept yet: {error}"
+                );
+            }
+        }
+        if started.elapsed() + pause >= patience {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn once(
+    app: &App,
+    encryption: &Encryption,
+    content: &[u8],
+    envelopes: &[Envelope],
+) -> Result<(), bridge_crypto::CryptoError> {
+    for touch in envelopes.iter().filter_map(|envelope| device::touch(&envelope.body)) {
+        match touch {
+            Touch::Members(room) => encryption.members.remove(&room),
+            Touch::Encrypted(room, content) => {
+                encryption.machine.turn_on(&room, &settings(&content)).await?;
+                encryption.rooms.remove(&room);
+            }
+        }
+    }
+    let machine = &encryption.machine;
+    let ForDevice { to_device, changed, one_time_keys, fallback_keys } =
+        device::for_device(content, &app.own.bot, machine.device());
+    let probe = to_device.iter().rev().find_map(|message| device::probe(message, PROBE, &app.own.bot));
+    let probe = probe.map(std::borrow::Cow::into_owned);
+    let one_time_keys = one_time_keys.map(|counts| {
+        let mut counts: std::collections::BTreeMap<_, _> =
+            counts.into_iter().map(|(name, count)| (OneTimeKeyAlgorithm::from(name), count.into())).collect();
+        // A homeserver that has none left may leave the algorithm out.
+        counts.entry(OneTimeKeyAlgorithm::SignedCurve25519).or_default();
+        counts
+    });
+    let fallback_keys =
+        fallback_keys.map(|keys| keys.into_iter().map(OneTimeKeyAlgorithm::from).collect::<Vec<_>>());
+    let arrived = Arrived { to_device, changed, one_time_keys, fallback_keys };
+    if arrived.is_empty() {
+        return Ok(());
+    }
+    let received = machine.receive(arrived).await?;
+    if received.unreadable > 0 {
+        tracing::warn!(count = received.unreadable, "messages to the bot's device could not be read");
+    }
+    if received.room_keys > 0 {
+        encryption.keys.send_modify(|number| *number += 1);
+    }
+    if probe.is_some() {
+        encryption.probe.send_replace(probe);
+    }
+    encryption.work.notify_one();
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Encrypted rooms: the bot's device, and whatever of it needs the homeserver.
+//!
+//! - `arrivals` takes in what transactions bring for the device, before they are acknowledged;
+//! - `reading` decrypts events of rooms; an event whose key is missing waits in its lane;
+//! - `sealing` gives keys to people's devices and encrypts what is about to leave;
+//! - `upkeep` sets the device up, sends what it wants to be sent, and finds out whether the homeserver plays along.
+
+pub(crate) mod arrivals;
+pub(crate) mod reading;
+pub(crate) mod sealing;
+pub(crate) mod upkeep;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bridge_core::delivery::attempt::Outcome;
+use bridge_crypto::{CryptoError, Machine, Request, RoomSettings};
+use bridge_matrix::client::Client;
+use bridge_matrix::error::MatrixError;
+use bridge_matrix::wire::device;
+use ruma::{OwnedRoomId, OwnedUserId, RoomId};
+use tokio::sync::{Notify, watch};
+
+use crate::app::App;
+use crate::relay::cache::Cache;
+use crate::relay::outcome;
+use crate::relay::step::StepError;
+
+/// Locks of rooms. Two rooms that share one only wait for each other.
+const SHARDS: usize = 64;
+
+/// The bot's device in the running bridge.
+pub(crate) struct Encryption {
+    pub(crate) machine: Machine,
+    /// Whether a room is encrypted.
+    rooms: Cache<OwnedRoomId, bool>,
+    /// Who gets the keys of a room.
+    members: Cache<OwnedRoomId, Vec<OwnedUserId>>,
+    /// Rises when keys of rooms came.
+    keys: watch::Sender<u64>,
+    /// The last probe that came back.
+    probe: watch::Sender<Option<String>>,
+    /// Wakes whoever sends what the device wants to be sent.
+    work: Notify,
+    /// Held from sharing a room's key until something is encrypted with it.
+    order: [tokio::sync::Mutex<()>; SHARDS],
+    /// Why encrypted rooms do not work; none is fine.
+    problem: Mutex<Option<String>>,
+}
+
+/// Why something about encryption did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    #[error(transparent)]
+    Homeserver(#[from] MatrixError),
+}
+
+impl Problem {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Crypto(error) => Outcome::Failed { code: error.code().to_owned() },
+            Self::Homeserver(error) => outcome::of_matrix(error),
+        }
+    }
+}
+
+impl From<Problem> for StepError {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Crypto(error) => Self::NotNow(error.to_string()),
+            Problem::Homeserver(error) => Self::Homeserver(error),
+        }
+    }
+}
+
+impl Encryption {
+    pub(crate) fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            rooms: Cache::new(4_096),
+            members: Cache::new(256),
+            keys: watch::Sender::new(0),
+            probe: watch::Sender::new(None),
+            work: Notify::new(),
+            order: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            problem: Mutex::new(Some("the device is not set up yet".to_owned())),
+        }
+    }
+
+    /// Why encrypted rooms do not work.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_problem(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    /// Sends one request of the device and hands it the answer.
+    async fn send(&self, matrix: &Client, request: &Request) -> Result<(), Problem> {
+        let Request { method, path, body, .. } = request;
+        let answer = matrix.forward(method.clone(), path, body.clone(), self.machine.device()).await?;
+        Ok(self.machine.answered(request, &answer).await?)
+    }
+
+    /// Whether what is said in a room has to be encrypted. The homeserver is asked once; what it said cannot be taken
+    /// back by it later.
+    pub(crate) async fn is_encrypted(&self, matrix: &Client, room: &RoomId) -> Result<bool, Problem> {
+        if let Some(known) = self.rooms.get(room) {
+            return Ok(known);
+        }
+        let mark = self.rooms.mark();
+        let mut encrypted = self.machine.is_encrypted(room).await?;
+        if !encrypted && let Some(content) = matrix.state(room, "m.room.encryption", "").await? {
+            let content = serde_json::from_value(content).unwrap_or_default();
+            self.machine.turn_on(room, &settings(&content)).await?;
+            encrypted = true;
+        }
+        self.rooms.fill(room.to_owned(), encrypted, mark);
+        Ok(encrypted)
+    }
+}
+
+/// Whether the bridge cannot take part in a room because it is encrypted.
+pub(crate) async fn shuts_out(app: &App, room: &RoomId) -> Result<bool, MatrixError> {
+    match app.encryption {
+        Some(_) => Ok(false),
+        None => app.matrix.is_encrypted(room).await,
+    }
+}
+
+/// What `m.room.encryption` asks for, within what makes sense.
+fn settings(content: &device::Encryption) -> RoomSettings {
+    let messages = |messages: u64| usize::try_from(messages.clamp(1, 10_000)).unwrap_or(100);
+    RoomSettings {
+        algorithm: content.algorithm.as_str().into(),
+        session_rotation_period: content.rotation_period_ms.map(Duration::from_millis),
+        session_rotation_period_messages: content.rotation_period_msgs.map(messages),
+        ..RoomSettings::default()
+    }
+}

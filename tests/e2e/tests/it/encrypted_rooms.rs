@@ -1,0 +1,194 @@
+//! With encryption on the bridge works in encrypted rooms as in others: an admin whose client encrypts, which shares no
+//! code with the bridge, links an organisation, bridges a chat and talks. The homeserver sees nothing of it.
+
+use std::path::Path;
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, Row as _};
+use test_support::{EncryptingClient, Package};
+use world::{HomeserverKind, ROOM_VERSIONS, World};
+
+use crate::media::PNG;
+use crate::stage::{self, LIMIT, ghost, new_group, run, unique};
+
+/// An admin of an own world whose client encrypts.
+struct Stage {
+    world: World,
+    admin: EncryptingClient,
+}
+
+impl Stage {
+    async fn new(version: &str) -> Self {
+        let kind = HomeserverKind::Synapse { room_version: Some(version.to_owned()) };
+        let mut options = e2e::options(&format!("it-encrypted-{version}"), kind);
+        options.encryption = true;
+        options.webhook_from_files = true;
+        options.bridge_settings.push_str("[encryption]\nwait_for_keys = \"5s\"");
+        let world = stage::start(options).await;
+        let nio = world::install_python(Package::NIO, &|_| {}).await.unwrap();
+        let (user, url) = (world.admin(), world.homeserver().url());
+        let folder = world.dir().join("client");
+        let admin =
+            EncryptingClient::start(&nio, &folder, url, user.user_id(), user.password()).await.unwrap();
+        Self { world, admin }
+    }
+
+    /// A room with the bot in it.
+    async fn room(&self, direct: bool, encrypted: bool) -> String {
+        let bot = self.world.bot_user_id();
+        let room = self.admin.create(&[&bot], direct, encrypted).await.unwrap();
+        self.admin.wait_member(&room, &bot, LIMIT).await.unwrap();
+        room
+    }
+
+    /// Waits until somebody says something that can be decrypted.
+    async fn hears(&self, room: &str, sender: &str, text: &str) -> Value {
+        let said = |event: &Value| {
+            event["sender"] == sender
+                && event["decrypted"] == true
+                && event["content"]["body"].as_str().is_some_and(|body| body.contains(text))
+        };
+        self.admin.wait_event(room, LIMIT, said).await.unwrap()
+    }
+
+    /// Gives the bot a command.
+    async fn command(&self, room: &str, command: &str, answer: &str) {
+        self.admin.say(room, command).await.unwrap();
+        self.hears(room, &self.world.bot_user_id(), answer).await;
+    }
+
+    /// Texts cross both ways between a chat and a room.
+    async fn talk(&self, chat: &str, room: &str) {
+        let (there, back) = (unique("to the room"), unique("to the chat"));
+        let person = &self.world.info().people[0].staff_id;
+        self.world.sandbox().write(chat, person, &there).await.unwrap();
+        self.hears(room, &ghost(&self.world, 0), &there).await;
+        self.admin.say(room, &back).await.unwrap();
+        let in_chat = |sent: &world::Sent| sent.chat_id == chat && sent.says(&back);
+        self.world.sandbox().wait_sent(&back, 0, LIMIT, in_chat).await.unwrap();
+        let sent = self.world.sandbox().sent(0).await.unwrap();
+        assert_eq!(sent.iter().filter(|sent| sent.says(&back)).count(), 1);
+        let seen = self.admin.events(room).await.unwrap();
+        let times = seen.iter().filter(|event| event["content"]["body"].as_str() == Some(&there)).count();
+        assert_eq!(times, 1);
+    }
+
+    /// How many events of a type the homeserver has of a room.
+    async fn stored(&self, room: &str, kind: &str) -> i64 {
+        let path = self.world.dir().join("synapse/homeserver.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut database = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
+        let count = sqlx::query("SELECT count(*) FROM events WHERE room_id = ? AND type = ?")
+            .bind(room)
+            .bind(kind)
+            .fetch_one(&mut database)
+            .await
+            .unwrap();
+        count.get(0)
+    }
+}
+
+/// A picture crosses each way. The homeserver has neither its bytes nor its name.
+async fn files_cross(stage: &Stage, chat: &str, room: &str) {
+    let Stage { world, admin } = stage;
+    let path = world.dir().join("a.png");
+    std::fs::write(&path, PNG).unwrap();
+    let command = json!({"do": "send_file", "room": room, "path": path, "name": "a.png", "mime": "image/png",
+        "kind": "m.image"});
+    admin.call(command).await.unwrap();
+    let picture = |sent: &world::Sent| sent.chat_id == chat && sent.msg_key == "sampleImageMsg";
+    let sent = world.sandbox().wait_sent("the picture", 0, LIMIT, picture).await.unwrap();
+    let sent = stage::whole(world, &sent).await;
+    let media = sent.body["photoURL"].as_str().unwrap();
+    assert_eq!(world.sandbox().media(media).await.unwrap(), PNG);
+
+    let file = json!({"type": "picture", "file": {"base64": STANDARD.encode(PNG), "name": "b.png"}});
+    let message = json!({"chat_id": chat, "staff_id": world.info().people[0].staff_id, "kind": "richText",
+        "content": {"richText": [{"text": unique("look")}, file]}});
+    let _: Value = world.sandbox().post("messages", &message).await.unwrap();
+    let of_ghost = ghost(world, 0);
+    let shown = |event: &Value| event["sender"] == of_ghost && event["content"]["msgtype"] == "m.image";
+    let shown = admin.wait_event(room, LIMIT, shown).await.unwrap();
+    assert!(shown["content"]["url"].is_null(), "a place without a key");
+    let fetched = admin.call(json!({"do": "fetch", "content": shown["content"]})).await.unwrap();
+    assert_eq!(fetched["hex"], test_support::hex(PNG));
+    let place = shown["content"]["file"]["url"].as_str().unwrap();
+    let (_, id) = place.rsplit_once('/').unwrap();
+    let stored = stored_file(&world.dir().join("synapse/media"), id).unwrap();
+    assert!(!stored.windows(8).any(|part| part == &PNG[..8]), "in the clear");
+}
+
+/// A file of the homeserver's; its path has the id in pieces.
+fn stored_file(folder: &Path, id: &str) -> Option<Vec<u8>> {
+    let path = folder.join("local_content").join(&id[..2]).join(&id[2..4]).join(&id[4..]);
+    std::fs::read(path).ok()
+}
+
+async fn an_admin_works_in_encrypted_rooms(version: &str) {
+    let stage = Stage::new(version).await;
+    let Stage { world, .. } = &stage;
+    let bot = world.bot_user_id();
+
+    let direct = stage.room(true, true).await;
+    stage.hears(&direct, &bot, "login <AppKey>").await;
+    let app = world.info();
+    let login = format!("login {} {} {}", app.app_key, app.app_secret, app.agent_id);
+    stage.command(&direct, &login, "Logged in: ").await;
+
+    let chat = new_group(world, &unique("encrypted")).await;
+    let first = unique("before the bridge");
+    world.sandbox().write(&chat, &world.info().people[0].staff_id, &first).await.unwrap();
+    world.sandbox().wait_sent("the confirmation", 0, LIMIT, |sent| sent.chat_id == chat).await.unwrap();
+    let room = stage.room(false, true).await;
+    stage.command(&direct, &format!("bridge {room} {chat}"), "Bridged: ").await;
+    stage.hears(&room, &ghost(world, 0), &first).await;
+    stage.talk(&chat, &room).await;
+
+    // Keys, sessions and the step of each outlive the process.
+    world.bridge().kill().await.unwrap();
+    stage.talk(&chat, &room).await;
+
+    // A portal that becomes encrypted stays one.
+    let open = &world.chats()[0];
+    stage.admin.call(json!({"do": "encrypt", "room": open.room_id})).await.unwrap();
+    let on = unique("encrypted from here");
+    stage.admin.say(&open.room_id, &on).await.unwrap();
+    world.sandbox().wait_sent(&on, 0, LIMIT, |sent| sent.says(&on)).await.unwrap();
+    let plain = stage.stored(&open.room_id, "m.room.message").await;
+    stage.talk(&open.chat_id, &open.room_id).await;
+    assert_eq!(stage.stored(&open.room_id, "m.room.message").await, plain);
+
+    files_cross(&stage, &chat, &room).await;
+
+    // What nobody has the key of is said, after a time, and does not stop what follows.
+    let mut ciphertext = vec![3, 8, 0, 0x12, 16];
+    ciphertext.resize(ciphertext.len() + 16 + 8 + 64, 7);
+    let lost = json!({
+        "algorithm": "m.megolm.v1.aes-sha2",
+        "ciphertext": STANDARD_NO_PAD.encode(ciphertext),
+        "session_id": "lost",
+        "sender_key": "k",
+        "device_id": "d",
+    });
+    world.admin().send_content(&room, "m.room.encrypted", &lost).await.unwrap();
+    stage.talk(&chat, &room).await;
+    stage.hears(&room, &bot, "could not decrypt").await;
+
+    for room in [&direct, &room] {
+        assert_eq!(stage.stored(room, "m.room.message").await, 0, "the homeserver has read something");
+        assert!(stage.stored(room, "m.room.encrypted").await >= 2);
+    }
+    stage::wait_quiet(world).await;
+}
+
+#[test]
+fn an_admin_whose_client_encrypts_logs_in_bridges_and_talks() {
+    run(async {
+        let on = |number: usize| an_admin_works_in_encrypted_rooms(ROOM_VERSIONS[number]);
+        tokio::join!(on(0), on(1));
+    });
+}
