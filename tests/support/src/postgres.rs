@@ -143,7 +143,8 @@ impl Postgres {
             .arg("-D")
             .arg(self.folder.join("data"))
             .args(["-p", &self.port.to_string()])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .args(["-c", "max_connections=80", "-c", "shared_buffers=32MB"])
             .args(["-c", &format!("fsync={}", on(self.options.fsync))])
             .args(["-c", &format!("ssl={}", on(self.options.tls.is_some()))])
@@ -198,6 +199,11 @@ impl Postgres {
     /// The server's port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The socket in the file system by which it is reached as well, for other networks of this machine.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(format!(".s.PGSQL.{}", self.port))
     }
 
     /// Runs SQL in a database as the superuser; what it answers, one row a line, columns divided by `|`.

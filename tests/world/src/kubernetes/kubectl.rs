@@ -54,6 +54,11 @@ impl Kubectl {
         format!("{} {}", program.display(), words.join(" "))
     }
 
+    /// Where `kubectl` is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The program and the arguments that every command begins with.
     pub(crate) fn words(&self) -> (&Path, Vec<OsString>) {
         (&self.program, self.access.words("--context"))

@@ -68,6 +68,11 @@ impl PodBridge {
         .await
     }
 
+    /// The folder below `/proc` of its process. The cluster must be one of this machine.
+    pub async fn process(&self) -> anyhow::Result<PathBuf> {
+        process_of(&self.pod().await?.uid).context("the pod's process is not one of this machine")
+    }
+
     /// `kill -9` of the process; the cluster starts it again in the same pod. Returns when it is ready again. The
     /// cluster must be one of this machine.
     pub async fn kill(&self, limit: Duration) -> anyhow::Result<Pod> {

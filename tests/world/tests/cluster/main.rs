@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
+mod apart;
+mod moving;
+
 use std::{
     collections::BTreeMap,
     net::TcpStream,
@@ -90,6 +93,8 @@ async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_messag
     let crossing = world.cross_to_matrix(&chat, "一切如旧", LIMIT).await.unwrap();
     assert_eq!(crossing.read, crossing.written);
     world.cross_to_dingtalk(&chat, "all as before", LIMIT).await.unwrap();
+    apart::a_bridges_pod_reaches_nothing_of_another_tenants(&world).await;
+    moving::the_workspace_goes_to_postgresql_by_one_command(&world, &chat).await;
     let description = world.description();
     let ingress = world.cluster().unwrap().ingress();
     world.stop().await.unwrap();
@@ -174,7 +179,7 @@ async fn everything(cluster: &Cluster) -> String {
 /// Runs `independent_client.py`, and answers the lines that it prints.
 async fn another_client(world: &ClusterWorld, python: &Path, what: &str) -> Vec<String> {
     let kubeconfig = world.description().kubeconfig.unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/independent_client.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/independent_client.py");
     let mut command = tokio::process::Command::new(python);
     command.arg(script).arg(what).arg(kubeconfig).args([world.namespace(), world.name()]).kill_on_drop(true);
     let output = command.output().await.unwrap();
@@ -192,18 +197,23 @@ async fn another_client_deletes_the_object_and_makes_it_again(world: &ClusterWor
     let (claim, key) = (names::data_claim(world.name()), names::sealing_secret(world.name()));
     assert_eq!(left, [format!("persistent_volume_claim/{claim}"), format!("secret/{key}")]);
 
-    let secret = names::registration_secret(world.name());
-    let register = async {
-        let read = wait_until(LIMIT, "the new registration", async || {
-            world.kubectl().json(&["-n", world.namespace(), "get", "secret", &secret]).await.ok()
-        });
-        let text = read.await.unwrap()["data"][names::keys::REGISTRATION].as_str().unwrap().to_owned();
-        std::fs::write(world.description().registration, STANDARD.decode(text).unwrap()).unwrap();
-        world.homeserver().stop().await.unwrap();
-        world.homeserver().resume().await.unwrap();
-    };
-    let (way, ()) = tokio::join!(another_client(world, installed.python(), "create"), register);
+    let (way, ()) = tokio::join!(
+        another_client(world, installed.python(), "create"),
+        the_homeserver_reads_its_registration(world)
+    );
     assert_eq!(way[way.len() - 2..], ["AllGood".to_owned(), world.description().webhook_url], "{way:?}");
+}
+
+/// The homeserver starts again with what the Secret says now.
+async fn the_homeserver_reads_its_registration(world: &ClusterWorld) {
+    let secret = names::registration_secret(world.name());
+    let read = wait_until(LIMIT, "the new registration", async || {
+        world.kubectl().json(&["-n", world.namespace(), "get", "secret", &secret]).await.ok()
+    });
+    let text = read.await.unwrap()["data"][names::keys::REGISTRATION].as_str().unwrap().to_owned();
+    std::fs::write(world.description().registration, STANDARD.decode(text).unwrap()).unwrap();
+    world.homeserver().stop().await.unwrap();
+    world.homeserver().resume().await.unwrap();
 }
 
 /// Everything that is not the webhook belongs to the homeserver of the same host.
@@ -276,25 +286,33 @@ async fn write_many(world: &ClusterWorld, chat: &BridgedChat, mark: &str) {
     }
 }
 
-async fn all_arrive_once(world: &Sides, chat: &BridgedChat, mark: &str) {
-    // In one chat nothing overtakes: what was doubled before has come when this comes.
-    let crossed = async |way: &str| {
-        if way == "right" {
-            world.cross_to_matrix(chat, mark, LIMIT).await.unwrap();
-        } else {
-            world.cross_to_dingtalk(chat, mark, LIMIT).await.unwrap();
-        }
-    };
-    for way in ["right", "left"] {
-        wait_until(LIMIT, &format!("all messages ({mark}, {way})"), async || {
-            (counts(world, chat, mark, way).await.len() == MANY).then_some(())
-        })
-        .await
-        .unwrap();
-        crossed(way).await;
-        let counts = counts(world, chat, mark, way).await;
-        assert!(counts.values().all(|count| *count == 1), "{mark}, {way}: {counts:?}");
+/// People write in Matrix only.
+async fn write_to_dingtalk(world: &ClusterWorld, chat: &BridgedChat, mark: &str) {
+    for number in 0..MANY {
+        world.users()[0].send_text(&chat.room_id, &text(mark, "left", number)).await.unwrap();
     }
+}
+
+async fn all_arrive_once(world: &Sides, chat: &BridgedChat, mark: &str) {
+    for way in ["right", "left"] {
+        arrive_once(world, chat, mark, way).await;
+    }
+}
+
+async fn arrive_once(world: &Sides, chat: &BridgedChat, mark: &str, way: &str) {
+    wait_until(LIMIT, &format!("all messages ({mark}, {way})"), async || {
+        (counts(world, chat, mark, way).await.len() == MANY).then_some(())
+    })
+    .await
+    .unwrap();
+    // In one chat nothing overtakes: what was doubled before has come when this comes.
+    if way == "right" {
+        world.cross_to_matrix(chat, mark, LIMIT).await.unwrap();
+    } else {
+        world.cross_to_dingtalk(chat, mark, LIMIT).await.unwrap();
+    }
+    let counts = counts(world, chat, mark, way).await;
+    assert!(counts.values().all(|count| *count == 1), "{mark}, {way}: {counts:?}");
 }
 
 /// How often each message has arrived that has.
