@@ -168,12 +168,12 @@ pub const TO_DINGTALK: [Capability; 16] = [
         "edit",
         Crossing::Adapted,
         "a marked message that follows: DingTalk cannot edit",
-        "bridge/core/src/decide/from_matrix.rs",
+        "recall::what_was_changed_is_taken_back_with_all_its_versions",
     ),
     row(
         "redaction",
         Crossing::Whole,
-        "the message is taken back, all its parts",
+        "the message is taken back, all its parts and versions",
         "recall::a_redacted_message_is_taken_back_with_all_its_parts",
     ),
     row(

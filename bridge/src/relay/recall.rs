@@ -30,16 +30,22 @@ pub(crate) async fn redacted(
     now: Timestamp,
     commit: &mut Commit,
 ) -> Result<Vec<Op>, StepError> {
+    // What was changed stands in DingTalk as often as it was changed.
+    let mut events = vec![target.clone()];
+    events.extend(app.store.edits_of(target).await?);
     let mut parts = Vec::new();
-    for mapping in app.store.mapping_by_event(target).await? {
-        parts.push(match (mapping.direction, mapping.remote) {
-            (Direction::FromDingTalk, _) | (_, Remote::Message(_)) => Part::WrittenThere,
-            (Direction::FromMatrix, Remote::Query(handle)) => Part::Posted { handle, at: mapping.at },
-            (Direction::FromMatrix, Remote::None) => Part::Unnamed,
-        });
+    for event in &events {
+        for mapping in app.store.mapping_by_event(event).await? {
+            parts.push(match (mapping.direction, mapping.remote) {
+                (Direction::FromDingTalk, _) | (_, Remote::Message(_)) => Part::WrittenThere,
+                (Direction::FromMatrix, Remote::Query(handle)) => Part::Posted { handle, at: mapping.at },
+                (Direction::FromMatrix, Remote::None) => Part::Unnamed,
+            });
+        }
     }
     for failed in app.store.failed(LOOKED_AT).await? {
-        if failed.network == Network::DingTalk && failed.cause.as_deref() == Some(target.as_str()) {
+        let causes = |cause: &str| events.iter().any(|event| event == cause);
+        if failed.network == Network::DingTalk && failed.cause.as_deref().is_some_and(causes) {
             commit.settle.push((failed.seq, Settlement::Done));
             if failed.state == OutboxState::MaybeSent {
                 parts.push(Part::MaybeSent);

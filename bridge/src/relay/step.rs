@@ -5,7 +5,9 @@ use bridge_core::decide::from_dingtalk::Fate;
 use bridge_core::decide::{from_dingtalk, from_matrix};
 use bridge_core::delivery::key::OpKey;
 use bridge_core::envelope::{Lane, Source};
-use bridge_core::event::{ChatBody, ChatMessage, Membership, OrgEvent, RoomEvent, RoomEventKind};
+use bridge_core::event::{
+    ChatBody, ChatMessage, Membership, OrgEvent, RoomEvent, RoomEventKind, RoomMessage,
+};
 use bridge_core::id::ChatId;
 use bridge_core::op::{Author, Op};
 use bridge_core::portal::Chat;
@@ -14,7 +16,7 @@ use bridge_core::secret::Secret;
 use bridge_dingtalk::wire::event::decode_event;
 use bridge_dingtalk::wire::message::decode_callback;
 use bridge_matrix::error::MatrixError;
-use bridge_store::{Commit, InboxItem, Person, StoreError};
+use bridge_store::{Commit, Edit, InboxItem, Person, StoreError};
 
 use crate::app::App;
 use crate::commands;
@@ -168,6 +170,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
         sending,
         settle,
         map,
+        edits,
         chats,
         portals,
         people,
@@ -190,6 +193,7 @@ pub(crate) fn merge(into: &mut Commit, from: Commit) {
     into.sending.extend(sending);
     into.settle.extend(settle);
     into.map.extend(map);
+    into.edits.extend(edits);
     into.chats.extend(chats);
     into.portals.extend(portals);
     into.people.extend(people);
@@ -364,6 +368,12 @@ async fn room_event(
         return Ok(stepped);
     }
     let mut decision = from_matrix::decide(&facts, event);
+    if let (RoomEventKind::Message(RoomMessage { replaces: Some(original), .. }), Some(_)) =
+        (&event.what, &facts.portal)
+    {
+        let (event, original) = (event.id.clone(), original.clone());
+        stepped.commit.edits.push(Edit { event, original, at: now });
+    }
     if let (RoomEventKind::Redaction { target }, Some(chat)) = (&event.what, &facts.portal) {
         decision.ops.extend(recall::redacted(app, chat, event, target, now, &mut stepped.commit).await?);
     }

@@ -12,7 +12,7 @@ use crate::crypto::CryptoRecord;
 use crate::ghosts::{Person, Profile};
 use crate::inbox::InboxSeq;
 use crate::link::Link;
-use crate::messages::MessageMapping;
+use crate::messages::{Edit, MessageMapping};
 use crate::outbox::{OutboxItem, OutboxRewrite, OutboxSeq, Settlement};
 use crate::sealing::ResealedRow;
 
@@ -40,6 +40,8 @@ pub struct Commit {
     pub settle: Vec<(OutboxSeq, Settlement)>,
     /// Events and the messages they are.
     pub map: Vec<MessageMapping>,
+    /// Events that change others. Kept as long as mappings are.
+    pub edits: Vec<Edit>,
     /// What messages tell about chats. One that is not known is inserted whole; of a known one kind, title, bot and
     /// peer are replaced, its announcement stays announced and its last message the latest. Where it stands and its
     /// room are changed by [`Self::portals`] alone, so that two lanes never write over one another. A room belongs to

@@ -47,7 +47,7 @@ pub use figures::{ChatFigures, Depth, HeldExpired, InboxDepth, OutboxDepth, Purg
 pub use ghosts::{Person, Profile};
 pub use inbox::{InboxItem, InboxSeq, ParkedInbox};
 pub use link::{Link, LinkSource};
-pub use messages::{Direction, MessageMapping, Remote};
+pub use messages::{Direction, Edit, MessageMapping, Remote};
 pub use outbox::{Failed, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState, Settlement};
 pub use seal::{Keyring, SealError};
 pub use sealing::{ResealPosition, Resealed, ResealedRow, Sealing};

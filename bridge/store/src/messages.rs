@@ -36,6 +36,17 @@ pub enum Remote {
     None,
 }
 
+/// An event that changes another one. DingTalk shows it as a message of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The event.
+    pub event: OwnedEventId,
+    /// The event that it changes.
+    pub original: OwnedEventId,
+    /// When it was decided about.
+    pub at: Timestamp,
+}
+
 /// One event and the message, or the part of one, it is. Keyed by event and part: a later mapping of the same pair
 /// replaces the earlier.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use bridge_core::id::{ChatId, PersonId, SenderId};
 use bridge_core::portal::Chat;
 use bridge_core::secret::Secret;
 use futures_util::future::BoxFuture;
-use ruma::{EventId, RoomId, UserId};
+use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use tokio::sync::mpsc;
 
 use crate::commit::{Commit, Committed};
@@ -111,6 +111,9 @@ pub trait Store: Send + Sync {
 
     /// What an event is, by part.
     fn mapping_by_event<'a>(&'a self, event: &'a EventId) -> Answer<'a, Vec<MessageMapping>>;
+
+    /// The events that change an event, oldest first.
+    fn edits_of<'a>(&'a self, original: &'a EventId) -> Answer<'a, Vec<OwnedEventId>>;
 
     /// Which events a message is, by part. Empty for [`Remote::None`].
     fn mapping_by_remote<'a>(

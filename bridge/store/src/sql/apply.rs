@@ -123,6 +123,7 @@ pub(crate) async fn apply(
             sending: marked,
             settle: settled,
             map: mapped,
+            edits: _,
             chats: _,
             portals: _,
             people: _,
@@ -270,6 +271,12 @@ pub(crate) fn remote_columns(remote: &Remote) -> (u8, Option<&str>) {
 
 /// Everything that changes seldom: a statement a row.
 async fn state(conn: &mut impl Writes, sealer: &Sealer, commits: &[Commit]) -> Result<(), StoreError> {
+    for edit in commits.iter().flat_map(|commit| &commit.edits) {
+        let statement =
+            "INSERT INTO edit (event, original, at) VALUES ($1, $2, $3) ON CONFLICT (event) DO NOTHING";
+        conn.run(statement, &[edit.event.as_str().into(), edit.original.as_str().into(), edit.at.0.into()])
+            .await?;
+    }
     for chat in commits.iter().flat_map(|commit| &commit.chats) {
         write_chat(conn, chat).await?;
     }

@@ -61,6 +61,10 @@ const MAPPINGS: Rule = Rule {
     find: "SELECT DISTINCT event AS key FROM message WHERE at < $1 LIMIT $2",
     delete: "DELETE FROM message WHERE event IN {$1}",
 };
+const EDITS: Rule = Rule {
+    find: "SELECT event AS key FROM edit WHERE at < $1 LIMIT $2",
+    delete: "DELETE FROM edit WHERE event IN {$1}",
+};
 const SESSIONS: Rule = Rule {
     find: "SELECT chat AS key FROM session WHERE expires_at < $1 LIMIT $2",
     delete: "DELETE FROM session WHERE chat IN {$1}",
@@ -89,7 +93,11 @@ pub(super) async fn purge(
         keys: remove(store, &KEYS, done, Narrow::Without(&waiting_keys(store, done).await?)).await?,
         failed: remove(store, &FAILED, now.minus(failed), Narrow::None).await?,
         mappings: match mappings {
-            Some(kept) => remove(store, &MAPPINGS, now.minus(kept), Narrow::None).await?,
+            Some(kept) => {
+                let before = now.minus(kept);
+                remove(store, &MAPPINGS, before, Narrow::None).await?
+                    + remove(store, &EDITS, before, Narrow::None).await?
+            }
             None => 0,
         },
         sessions: remove(store, &SESSIONS, now, Narrow::None).await?,

@@ -5,7 +5,7 @@ use bridge_core::envelope::{Envelope, Lane, Source};
 use bridge_core::event::ChatKind;
 use bridge_core::id::{ChatId, CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId};
 use bridge_core::portal::{Chat, ChatState};
-use ruma::{EventId, RoomId, UserId};
+use ruma::{EventId, OwnedEventId, RoomId, UserId};
 
 use crate::error::StoreError;
 use crate::feed::FeedShare;
@@ -140,6 +140,10 @@ pub(crate) fn mapping(row: &impl Columns) -> Result<MessageMapping> {
         sender: row.text("sender")?,
         at: Timestamp(row.number("at")?),
     })
+}
+
+pub(crate) fn event(row: &impl Columns) -> Result<OwnedEventId> {
+    EventId::parse(row.text("event")?).map_err(unreadable("edit.event"))
 }
 
 pub(crate) fn link(row: &impl Columns, sealer: &Sealer) -> Result<Link> {

@@ -12,7 +12,7 @@ use bridge_core::portal::Chat;
 use bridge_core::secret::Secret;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use ruma::{EventId, RoomId, UserId};
+use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use tokio::sync::mpsc;
 
 use super::apply::remote_columns;
@@ -273,6 +273,15 @@ impl<R: Reads> Store for Sql<R> {
         async move {
             let statement = "SELECT * FROM message WHERE event = $1 ORDER BY part";
             self.mappings(statement, &[event.as_str().into()]).await
+        }
+        .boxed()
+    }
+
+    fn edits_of<'a>(&'a self, original: &'a EventId) -> Answer<'a, Vec<OwnedEventId>> {
+        async move {
+            let statement = "SELECT event FROM edit WHERE original = $1 ORDER BY at, event";
+            let found = self.reads.rows(statement, &[original.as_str().into()]).await?;
+            found.iter().map(rows::event).collect()
         }
         .boxed()
     }

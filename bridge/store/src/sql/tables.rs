@@ -40,7 +40,7 @@ impl Table {
 
 /// All tables of a bridge's database, apart from PostgreSQL's `holder`, which belongs to the processes, and the list
 /// of migrations.
-pub(crate) const TABLES: [Table; 14] = [
+pub(crate) const TABLES: [Table; 15] = [
     Table::new("meta", 1, 1, &[("name", Text), ("value", Bytes)]),
     Table::new("seen", 1, 1, &[("key", Text), ("at", Number)]),
     Table::new(
@@ -158,6 +158,7 @@ pub(crate) const TABLES: [Table; 14] = [
         1,
         &[("name", Text), ("kind", Text), ("belongs", Text), ("tag", Text), ("value", Bytes)],
     ),
+    Table::new("edit", 4, 1, &[("event", Text), ("original", Text), ("at", Number)]),
 ];
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ async fn checking_tells_versions_apart_without_migrating() {
 async fn a_database_of_an_older_version_is_sound_and_can_be_migrated() {
     let own = Own::new().await;
     let latest = postgres::migrate(&own.server()).await.unwrap();
-    own.sql("DROP TABLE departed, profile, crypto").await;
+    own.sql("DROP TABLE departed, profile, crypto, edit").await;
     assert!(
         postgres::check(&own.server(), keyring(&Setup::default())).await.is_err(),
         "tables of this version are missing"

@@ -128,6 +128,7 @@ macro_rules! for_each_promise {
             }
             state {
                 mappings_are_found_from_both_sides
+                edits_are_found_by_what_they_change
                 messages_change_what_they_tell_and_not_where_a_chat_stands
                 a_chat_changes_its_standing_from_the_one_that_was_meant
                 people_are_found_by_every_name_they_have

@@ -6,9 +6,9 @@ use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Lane;
 use bridge_core::event::Session;
 use bridge_store::{
-    Commit, Direction, HeldExpired, MessageMapping, OutboxItem, Purged, Remote, Retention, Settlement,
+    Commit, Direction, Edit, HeldExpired, MessageMapping, OutboxItem, Purged, Remote, Retention, Settlement,
 };
-use ruma::{OwnedEventId, event_id, owned_room_id};
+use ruma::{OwnedEventId, event_id, owned_event_id, owned_room_id};
 
 use super::*;
 
@@ -38,6 +38,10 @@ fn mapped(event: &str, at: Timestamp) -> MessageMapping {
     }
 }
 
+fn edit(event: &str, at: Timestamp) -> Edit {
+    Edit { event: OwnedEventId::try_from(event).unwrap(), original: owned_event_id!("$original"), at }
+}
+
 pub async fn old_things_go_and_young_ones_stay(database: impl Database) {
     let store = open(&database).await;
     let old = Timestamp(0);
@@ -63,6 +67,7 @@ pub async fn old_things_go_and_young_ones_stay(database: impl Database) {
         settle: vec![settled(&outbox[0], old), settled(&outbox[1], YOUNG)],
         enqueue: outbox.into(),
         map: vec![mapped("$old", old), mapped("$young", YOUNG)],
+        edits: vec![edit("$e1", old), edit("$e2", YOUNG)],
         session: vec![
             (chat_id("cid1"), Session { expires_at: YOUNG, ..super::state::session_value() }),
             (chat_id("cid2"), Session { expires_at: NOW, ..super::state::session_value() }),
@@ -73,7 +78,7 @@ pub async fn old_things_go_and_young_ones_stay(database: impl Database) {
 
     let purged = store.purge(NOW, retention()).await.unwrap();
     let held = vec![HeldExpired { lane: Lane::from_chat("held"), chat: None, count: 2 }];
-    assert_eq!(purged, Purged { keys: 4, parked_inbox: 1, failed: 1, mappings: 1, sessions: 1, held });
+    assert_eq!(purged, Purged { keys: 4, parked_inbox: 1, failed: 1, mappings: 2, sessions: 1, held });
     let asked = ["d1", "d2", "h1", "h3", "p1"].map(str::to_owned);
     assert_eq!(store.seen(&asked).await.unwrap(), [false, true, false, true, false]);
     assert_eq!(keys(&store.held(&Lane::from_chat("held"), InboxSeq(0), 10).await.unwrap()), ["h3"]);
@@ -81,6 +86,7 @@ pub async fn old_things_go_and_young_ones_stay(database: impl Database) {
     assert_eq!(store.unfinished_outbox(&Lane::from_chat("a"), 10).await.unwrap().len(), 1);
     assert!(store.mapping_by_event(event_id!("$old")).await.unwrap().is_empty());
     assert_eq!(store.mapping_by_event(event_id!("$young")).await.unwrap().len(), 1);
+    assert_eq!(store.edits_of(event_id!("$original")).await.unwrap(), [event_id!("$e2")]);
     assert_eq!(store.session(&chat_id("cid1")).await.unwrap(), None);
     assert!(store.session(&chat_id("cid2")).await.unwrap().is_some());
     assert_eq!(store.purge(NOW, retention()).await.unwrap(), Purged::default());

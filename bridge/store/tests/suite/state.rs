@@ -6,7 +6,7 @@ use bridge_core::id::{CorpId, MessageId, PersonId, QueryKey, RobotCode, SenderId
 use bridge_core::portal::{Chat, ChatState, PortalChange};
 use bridge_core::secret::Secret;
 use bridge_store::{
-    ChatFigures, Commit, CryptoRecord, CryptoRecords, Direction, Link, LinkSource, MessageMapping,
+    ChatFigures, Commit, CryptoRecord, CryptoRecords, Direction, Edit, Link, LinkSource, MessageMapping,
     OutboxItem, Person, Profile, Remote, Settlement,
 };
 use ruma::{OwnedEventId, OwnedUserId, event_id, owned_event_id, owned_room_id, room_id, user_id};
@@ -46,6 +46,18 @@ pub async fn mappings_are_found_from_both_sides(database: impl Database) {
     let replaced = MessageMapping { remote: message, ..parts[1].clone() };
     store.commit(Commit { map: vec![replaced.clone()], ..Commit::default() }).await.unwrap();
     assert_eq!(store.mapping_by_event(event_id!("$event")).await.unwrap(), [parts[0].clone(), replaced]);
+}
+
+pub async fn edits_are_found_by_what_they_change(database: impl Database) {
+    let store = open(&database).await;
+    let original = owned_event_id!("$event");
+    let edit = |event, at| Edit { event, original: original.clone(), at: Timestamp(at) };
+    let (late, early) = (owned_event_id!("$a"), owned_event_id!("$b"));
+    // The step that decides about an edit may be made twice.
+    let edits = vec![edit(late.clone(), 20), edit(early.clone(), 10), edit(early.clone(), 30)];
+    store.commit(Commit { edits, ..Commit::default() }).await.unwrap();
+    assert_eq!(store.edits_of(&original).await.unwrap(), [early.clone(), late]);
+    assert!(store.edits_of(&early).await.unwrap().is_empty());
 }
 
 fn chat(id: &str) -> Chat {
@@ -433,6 +445,7 @@ pub async fn fill(store: &dyn Store) {
         departed: vec![(id.clone(), Some(Timestamp(7)))],
         profiles: vec![(id, Profile { asked_at: Timestamp(9), ..Profile::default() })],
         memberships: vec![(ghost("u1"), room, true)],
+        edits: vec![Edit { event: owned_event_id!("$edit"), original: event, at: Timestamp(9) }],
         ..Commit::default()
     };
     store.commit(commit).await.unwrap();

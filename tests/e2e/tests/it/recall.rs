@@ -34,6 +34,38 @@ fn a_redacted_message_is_taken_back_with_all_its_parts() {
 }
 
 #[test]
+fn what_was_changed_is_taken_back_with_all_its_versions() {
+    on_synapse(async |world| {
+        let chat = &world.chats()[0];
+        let alice = &world.users()[0];
+        let (first, second, third) = (unique("one version"), unique("one version"), unique("one version"));
+        let event = alice.send_text(&chat.room_id, &first).await.unwrap();
+        let changed = async |text: &str| {
+            let content = json!({
+                "msgtype": "m.text", "body": format!("* {text}"),
+                "m.new_content": {"msgtype": "m.text", "body": text},
+                "m.relates_to": {"rel_type": "m.replace", "event_id": event},
+            });
+            alice.send_content(&chat.room_id, "m.room.message", &content).await.unwrap()
+        };
+        changed(&second).await;
+        let last = changed(&third).await;
+        let sent = wait_sent(world, chat, &third).await;
+        // A version by itself goes by itself.
+        alice.redact(&chat.room_id, &last).await.unwrap();
+        assert_eq!(wait_recalled(world, &third).await, 1);
+        let second_sent = wait_sent(world, chat, &second).await;
+        assert!(!stage::whole(world, &second_sent).await.recalled && sent.index > second_sent.index);
+        alice.redact(&chat.room_id, &event).await.unwrap();
+        assert_eq!(wait_recalled(world, &first).await, 1);
+        assert_eq!(wait_recalled(world, &second).await, 1);
+        stage::wait_quiet(world).await;
+        let told = stage::messages(world, &chat.room_id, "can still be read in DingTalk").await;
+        assert!(!told.iter().any(|notice| stage::answers(notice) == Some(&*event)), "{told:?}");
+    });
+}
+
+#[test]
 fn a_recall_whose_answer_is_lost_is_made_again() {
     on_synapse(async |world| {
         let chat = &world.chats()[0];
