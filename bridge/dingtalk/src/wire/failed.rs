@@ -27,7 +27,7 @@ const PAYLOADS: [&str; 3] = ["callbackData", "bpmsCallBackData", "roleLabelChang
 /// Reads an answer; `None` when there is no list in it.
 ///
 /// The entries have no event id as a rule, so the key is the digest of what they say, which is the same however often
-/// an entry comes. An approval's is the one that its push has.
+/// an entry comes. What becomes a card has the one that its push has.
 pub fn failed_list(text: &str, now: Timestamp) -> Option<FailedList> {
     let [list, more] = json::pick_any(text, &["failed_list", "has_more"]);
     let mut found =
@@ -115,39 +115,6 @@ mod tests {
         assert_eq!(list.events[0].key, failed_list(&entry(false), NOW).unwrap().events[0].key);
         let with_id = entry(true).replacen("\"title\"", "\"eventId\":\"e1\",\"title\"", 1);
         assert_eq!(failed_list(&with_id, NOW).unwrap().events[0].key, "evt:e1");
-    }
-
-    #[test]
-    fn an_approval_has_the_key_of_its_push_and_of_no_other_turn() {
-        let pushed = |body: &str| match event_envelope(body.as_bytes(), NOW).unwrap() {
-            Pushed::Event(envelope) => envelope.key,
-            Pushed::Check => panic!("a check"),
-        };
-        let listed = |tag: &str, own: serde_json::Value| {
-            let entry =
-                json!({tag: {"bpmsCallBackData": own, "corpid": "c"}, "call_back_tag": tag, "event_time": 1});
-            failed_list(&json!({"failed_list": [entry]}).to_string(), NOW).unwrap().events[0].key.clone()
-        };
-        let push = pushed(include_str!("../../samples/event-bpms-instance-change.http.json"));
-        let of = |turn: &str| json!({"processInstanceId": "Xy7Zmadeup-QwErTy-01", "type": turn});
-        assert_eq!(listed("bpms_instance_change", of("finish")), push);
-        assert_ne!(listed("bpms_instance_change", of("start")), push);
-        assert_ne!(listed("bpms_task_change", of("finish")), push);
-        let other = json!({"processInstanceId": "another", "type": "finish"});
-        assert_ne!(listed("bpms_instance_change", other), push);
-        // Over Stream the event's own fields are a level deeper.
-        let stream = json!({"eventType": "bpms_instance_change", "eventId": "e", "data": of("finish")});
-        assert_eq!(pushed(&stream.to_string()), push);
-
-        let task = pushed(include_str!("../../samples/event-bpms-task-change.http.json"));
-        let step = |id: u64, turn: &str| json!({"processInstanceId": "Xy7Zmadeup-QwErTy-01", "taskId": id.to_string(), "type": turn});
-        assert_eq!(listed("bpms_task_change", step(81_116_577, "finish")), task);
-        assert_ne!(listed("bpms_task_change", step(81_116_578, "finish")), task);
-        // What can happen any number of times is told apart by what it says.
-        for vague in [step(1, "comment"), of("comment"), json!({"type": "start"}), json!({})] {
-            let key = listed("bpms_task_change", vague);
-            assert!(key.starts_with("evt:sha256:"), "{key}");
-        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Of a body only what its envelope needs is read here: the key against repetition and the lane. What fails to
 //! decode later can then be looked at again.
 
+mod happening;
+
 use std::borrow::Cow;
 
 use bridge_core::clock::Timestamp;
@@ -111,22 +113,22 @@ pub enum Pushed {
 /// The envelope of a decrypted event push in any of its shapes (API.md section 3.6).
 ///
 /// Key: `evt:<eventId>`, else `evt:sha256:` and the digest of the body, which repeats when DingTalk repeats. The
-/// event `chat_message` has the key of the callback it doubles; an approval's, `evt:bpms:`, says which turn of which
-/// approval it is, for the list of failed pushes tells that and no event id. Lane: the conversation's, else the
+/// event `chat_message` has the key of the callback it doubles; that of an event which becomes a card says what
+/// happened, for the list of failed pushes tells that and no event id. Lane: the conversation's, else the
 /// organisation's.
 ///
 /// # Errors
 /// [`Refusal::TooLarge`], [`Refusal::NotText`], [`Refusal::NotJson`].
 pub fn event_envelope(plain: &[u8], now: Timestamp) -> Result<Pushed, Refusal> {
-    let event = EventHead::read(as_text(plain)?)?;
+    let text = as_text(plain)?;
+    let event = EventHead::read(text)?;
     let name = event.name();
     if matches!(&*name, "check_url" | "check_create_suite_url" | "check_update_suite_url") {
         return Ok(Pushed::Check);
     }
     let key = match &*name {
         CHAT_MESSAGE => event.message_key(),
-        "bpms_instance_change" | "bpms_task_change" => approval_key(&name, plain, event.data),
-        _ => None,
+        _ => happening::key(&name, text, event.data),
     };
     let key = key.or_else(|| json::text(event.id).and_then(|id| usable(&id).then(|| format!("evt:{id}"))));
     Ok(Pushed::Event(Envelope {
@@ -136,23 +138,6 @@ pub fn event_envelope(plain: &[u8], now: Timestamp) -> Result<Pushed, Refusal> {
         received_at: now,
         body: plain.to_vec(),
     }))
-}
-
-/// The turns that an approval, or a step of it, takes once. It can be commented on any number of times.
-const TURNS: [&str; 5] = ["start", "finish", "terminate", "cancel", "delete"];
-
-/// What an event about an approval is about: its turn, of the approval or of one step of it. `None` where the event does
-/// not say so much.
-fn approval_key(name: &str, plain: &[u8], data: Option<&RawValue>) -> Option<String> {
-    let own = json::object(data);
-    let own = if own.is_empty() { as_text(plain).ok()? } else { &*own };
-    let [approval, step, turn] = json::pick_any(own, &["processInstanceId", "taskId", "type"]);
-    let (approval, turn) = (json::filled(approval)?, json::filled(turn)?);
-    let step = if name == "bpms_task_change" { json::filled(step)? } else { "".into() };
-    TURNS.contains(&&*turn).then(|| {
-        let about = [name, &*approval, &*step, &*turn].join("\n");
-        format!("evt:bpms:{}", hex(&Sha256::digest(about)))
-    })
 }
 
 /// The event that carries a message, should DingTalk ever send it (API.md section 3.7 says it does not).

@@ -66,10 +66,9 @@ fn listed(event: &Event, corp_id: &str) -> Value {
             _ => "callbackData",
         };
         let mut payload = event.body.as_object().cloned().unwrap_or_default();
-        // Chat events need their people, whose field others have as frame.
-        payload.retain(|name, _| {
-            !FRAME.contains(&name.as_str()) || (name == "userId" && tag.starts_with("chat_"))
-        });
+        // These need their people, whose field others have as frame.
+        let people = tag.starts_with("chat_") || tag.starts_with("attend_");
+        payload.retain(|name, _| !FRAME.contains(&name.as_str()) || (name == "userId" && people));
         inner.insert(key.to_owned(), Value::Object(payload));
     }
     inner.insert("corpid".to_owned(), json!(corp_id));

@@ -9,7 +9,8 @@ use crate::{
     stage::{self, LIMIT, body, run, wait_message},
 };
 
-fn events(staff_id: &str, title: &str) -> [(&'static str, Value, Vec<&'static str>); 6] {
+/// `turn` tells apart what happens again.
+fn events(staff_id: &str, title: &str, turn: i64) -> [(&'static str, Value, Vec<&'static str>); 6] {
     [
         (
             "bpms_instance_change",
@@ -29,7 +30,7 @@ fn events(staff_id: &str, title: &str) -> [(&'static str, Value, Vec<&'static st
         ),
         (
             "attendance_check_record",
-            json!({"dataList": [{"userId": staff_id, "checkTime": 1_758_800_000_113_i64,
+            json!({"dataList": [{"userId": staff_id, "checkTime": 1_758_800_000_113 + turn,
                 "locationResult": "Outside", "address": "somewhere private"}]}),
             vec!["打卡 Attendance", "外勤 elsewhere"],
         ),
@@ -59,7 +60,7 @@ fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
         let person = &world.info().people[0];
         let ignored = async || stage::metric(&world, "ignored_events_total", &[]).await;
         let before = ignored().await;
-        for (kind, fields, _) in events(&person.staff_id, "unseen") {
+        for (kind, fields, _) in events(&person.staff_id, "unseen", 0) {
             happen(&world, json!({"event_type": kind, "fields": fields})).await;
         }
         let counted =
@@ -80,9 +81,9 @@ fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
         wait_message(&world, &room, "Nothing written here reaches DingTalk").await;
         direct.expect("通知", &["显示在", &room]).await;
 
-        for shape in ["http", "stream"] {
+        for (turn, shape) in [(1, "http"), (2, "stream")] {
             let title = stage::unique("请假");
-            let all = events(&person.staff_id, &title);
+            let all = events(&person.staff_id, &title, turn);
             for (kind, fields, _) in &all {
                 happen(&world, json!({"event_type": kind, "fields": fields, "shape": shape})).await;
             }
@@ -109,7 +110,7 @@ fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
 
         direct.expect("notices off", &["No room shows"]).await;
         let before = ignored().await;
-        let (kind, fields, _) = &events(&person.staff_id, "after")[0];
+        let (kind, fields, _) = &events(&person.staff_id, "after", 3)[0];
         happen(&world, json!({"event_type": kind, "fields": fields})).await;
         let counted =
             wait_until(LIMIT, "an ignored event", async || (ignored().await == before + 1).then_some(()));
@@ -120,37 +121,64 @@ fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
 }
 
 #[test]
-fn an_approval_that_was_taken_and_then_given_up_by_dingtalk_is_one_card() {
+fn what_was_taken_and_then_given_up_by_dingtalk_is_one_card() {
     run(async {
         let world = stage::stub("notices-failed", |_| ()).await;
         let direct = Direct::open(&world, world.admin()).await;
         let room = room(&world, Some("Notices")).await;
         direct.expect(&format!("notices {room}"), &["are shown in", &room]).await;
-        let title = stage::unique("休假");
+        wait_message(&world, &room, "Nothing written here reaches DingTalk").await;
         // Every push arrives, and every answer is lost: DingTalk gives it up and lists it.
         let fault = json!({"target": "webhook", "kind": "lose_answer"});
         let _: Value = world.sandbox().post("faults", &fault).await.unwrap();
-        let fields = json!({"processInstanceId": "one", "type": "start", "title": title});
-        happen(&world, json!({"event_type": "bpms_instance_change", "fields": fields})).await;
-        wait_message(&world, &room, &title).await;
-        let event = async || {
+        let staff_id = &world.info().people[0].staff_id;
+        let taken = [
+            ("bpms_instance_change", json!({"processInstanceId": "one", "type": "start"}), "审批 Approval"),
+            (
+                "attendance_check_record",
+                json!({"dataList": [{"userId": staff_id, "checkTime": 1_758_800_000_113_i64}]}),
+                "打卡 Attendance",
+            ),
+            (
+                "attend_bossCheck_change",
+                json!({"userId": staff_id, "workDate": "2025-09-25 00:00:00"}),
+                "考勤结果已更改",
+            ),
+            (
+                "calendar_event_change",
+                json!({"calendarEventId": "one", "calendarEventUpdateTime": 1_758_800_000_223_i64, "changeType": "create"}),
+                "日程 Calendar",
+            ),
+        ];
+        for (kind, fields, shown) in &taken {
+            happen(&world, json!({"event_type": kind, "fields": fields})).await;
+            wait_message(&world, &room, shown).await;
+        }
+        let events = async || {
             let all: Vec<dingtalk_sandbox::Event> = world.sandbox().get("events").await.ok()?;
-            all.into_iter().find(|event| event.body.to_string().contains(&title))
+            let of =
+                |event: &dingtalk_sandbox::Event| taken.iter().any(|(kind, ..)| event.event_type == *kind);
+            Some(all.into_iter().filter(of).collect::<Vec<_>>())
         };
-        let given_up = wait_until(LIMIT, "the push to be given up", async || {
-            event().await.filter(|event| event.failed).map(drop)
+        let given_up = wait_until(LIMIT, "the pushes to be given up", async || {
+            let events = events().await?;
+            (events.len() == taken.len() && events.iter().all(|event| event.failed)).then_some(())
         });
         given_up.await.unwrap();
         // The next process asks for the list, and knows what stands there.
         world.bridge().kill().await.unwrap();
+        let all = i64::try_from(taken.len()).unwrap();
         let known = wait_until(LIMIT, "the list to be known", async || {
-            let fetched =
-                event().await?.fetched && stage::metric(&world, "failed_pushes_total", &[]).await == 1;
-            (fetched && stage::metric(&world, "duplicates_total", &[]).await >= 1).then_some(())
+            let fetched = events().await?.iter().all(|event| event.fetched);
+            let listed = stage::metric(&world, "failed_pushes_total", &[]).await == all;
+            let known = stage::metric(&world, "duplicates_total", &[]).await >= all;
+            (fetched && listed && known).then_some(())
         });
         known.await.unwrap();
         stage::wait_quiet(&world).await;
-        assert_eq!(stage::messages(&world, &room, &title).await.len(), 1);
+        for (kind, _, shown) in &taken {
+            assert_eq!(stage::messages(&world, &room, shown).await.len(), 1, "{kind}");
+        }
         world.stop().await.unwrap();
     });
 }
