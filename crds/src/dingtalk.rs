@@ -43,7 +43,8 @@ pub struct DingTalk {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
     /// By which way DingTalk's messages and events come; it must fit what is chosen in DingTalk's console. `Stream` needs
-    /// no address that DingTalk can reach. An admin's command `stream` changes it. Default `Webhook`.
+    /// no address that DingTalk can reach. An admin's command `stream` changes it. Default: the platform's, else
+    /// `Webhook`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receive: Option<Receive>,
     /// The organisation's CorpId. Without it the bridge learns it from the first message.

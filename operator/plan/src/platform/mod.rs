@@ -8,7 +8,8 @@ mod read;
 use std::collections::BTreeMap;
 
 use dingtalk_crds::{
-    ConfigMapKeyRef, ParentRef, PullPolicy, RegistrationMode, Resources, SecretKeyRef, SecretRef, Toleration,
+    ConfigMapKeyRef, ParentRef, PullPolicy, Receive, RegistrationMode, Resources, SecretKeyRef, SecretRef,
+    Toleration,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -126,7 +127,7 @@ pub struct AdminApiDefaults {
     pub token_secret_ref: SecretKeyRef,
 }
 
-/// Where DingTalk is.
+/// Where DingTalk is, and by which way it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct DingTalkDefaults {
@@ -142,6 +143,10 @@ pub struct DingTalkDefaults {
     /// Certificates to trust for both addresses, in the namespace of each object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_config_map_ref: Option<ConfigMapKeyRef>,
+    /// By which way messages and events come where an object does not say it: `Webhook`, `Stream` or `Both`. Default:
+    /// `Webhook`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive: Option<Receive>,
 }
 
 /// How DingTalk reaches a webhook.

@@ -202,7 +202,8 @@ fn write_own_keys(
         "oapi_base",
         given.and_then(|given| given.oapi_base.clone()).or_else(|| default.oapi_base.clone()),
     );
-    dingtalk.set_if("receive", given.and_then(|given| given.receive).map(dingtalk_crds::Receive::word));
+    let receive = given.and_then(|given| given.receive).or(default.receive);
+    dingtalk.set_if("receive", receive.map(dingtalk_crds::Receive::word));
     dingtalk.set_if("corp_id", given.and_then(|given| given.corp_id.clone()));
     dingtalk.set_if("ca_file", own.dingtalk_ca.then(|| files::ca(files::DINGTALK_CA)));
     if let (Some(hosts), false) = (&default.session_hosts, dingtalk.0.contains_key("session_hosts")) {

@@ -1,7 +1,7 @@
 //! The configuration file.
 
 use bridge_config::Config;
-use dingtalk_crds::ConditionType;
+use dingtalk_crds::{ConditionType, DingTalk, Receive};
 use serde_json::json;
 
 use super::World;
@@ -52,6 +52,22 @@ fn spec_goes_over_the_platform_and_the_operator_over_both() {
         config.appservice.webhook_url.unwrap().as_str(),
         "https://acme.meldry.com/bridges/dingtalk/webhook"
     );
+}
+
+#[test]
+fn the_platform_chooses_by_which_way_messages_come_where_an_object_does_not() {
+    let way = |object: Option<Receive>, platform: Option<Receive>| {
+        let mut world = World::smallest();
+        world.platform.dingtalk.receive = platform;
+        world.edit(|spec| {
+            spec.dingtalk = object.map(|receive| DingTalk { receive: Some(receive), ..DingTalk::default() });
+        });
+        config(&world).dingtalk.receive
+    };
+    assert_eq!(way(None, None), bridge_config::Receive::Webhook);
+    assert_eq!(way(None, Some(Receive::Stream)), bridge_config::Receive::Stream);
+    assert_eq!(way(Some(Receive::Both), Some(Receive::Stream)), bridge_config::Receive::Both);
+    assert_eq!(way(Some(Receive::Webhook), Some(Receive::Stream)), bridge_config::Receive::Webhook);
 }
 
 #[test]
