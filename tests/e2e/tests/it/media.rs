@@ -394,6 +394,28 @@ fn what_dingtalk_does_not_take_goes_as_a_link_that_expires() {
 }
 
 #[test]
+fn what_dingtalk_refuses_is_told_on_both_sides_where_no_link_can_be_made() {
+    run(async {
+        // A workspace without a public address: DingTalk sends over Stream, and nobody there could open a link.
+        let world = stage::stub("media-no-address", |options| options.stream = true).await;
+        let (chat, alice) = (&world.chats()[0], &world.users()[0]);
+        let uri = alice.upload("text/html", "x", vec![b'M'; 2_048]).await.unwrap();
+        let content = json!({"msgtype": "m.file", "body": "setup.exe", "url": uri});
+        let event = alice.send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
+        let told = stage::wait_told(&world, &chat.room_id, &event, "does not reach DingTalk").await;
+        assert_eq!(told["content"]["msgtype"], "m.notice");
+        let said = |sent: &world::Sent| sent.chat_id == chat.chat_id && sent.says("does not come here");
+        let sent = world.sandbox().wait_sent("the words in its place", 0, LIMIT, said).await.unwrap();
+        for words in ["setup.exe", "2 KiB", "files of this type are not taken"] {
+            assert!(body(&told).contains(words), "{words}: {told}");
+            assert!(sent.says(words), "{words}: {}", sent.text());
+        }
+        assert!(!sent.says("?file="), "{}", sent.text());
+        world.stop().await.unwrap();
+    });
+}
+
+#[test]
 fn large_files_stream_through_in_little_memory() {
     const SIZE: u64 = 64 << 20;
     const GROWTH_KIB: u64 = 24 << 10;
