@@ -325,7 +325,25 @@ pub(crate) struct Media {
     pub(crate) content_type: String,
     /// Length.
     pub(crate) size: usize,
-    /// Not kept over a restart.
-    #[serde(skip)]
+    /// Those of a large one are not kept over a restart.
+    #[serde(with = "small")]
     pub(crate) bytes: bytes::Bytes,
+}
+
+/// Bytes as base64, if they are few.
+mod small {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use bytes::Bytes;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    const MOST: usize = 64 << 10;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        let kept: &[u8] = if bytes.len() > MOST { &[] } else { bytes };
+        STANDARD.encode(kept).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map(Bytes::from).map_err(D::Error::custom)
+    }
 }

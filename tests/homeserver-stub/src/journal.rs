@@ -3,10 +3,13 @@
 //! Lines are written without fsync: they outlive the process, which is all a test of restarts needs.
 
 use crate::event::Event;
+use crate::media::{self, Data};
 use crate::room::{Room, RoomInner};
 use crate::server::{Server, TokenOwner};
 use crate::sync::{lock, write};
 use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -58,6 +61,15 @@ pub(crate) enum Record<'a> {
         key: Cow<'a, str>,
         value: Cow<'a, Value>,
     },
+    /// A file; without its bytes one that was announced, or of which only the length is known.
+    Media {
+        id: Cow<'a, str>,
+        owner: Cow<'a, str>,
+        content_type: Cow<'a, str>,
+        name: Option<Cow<'a, str>>,
+        base64: Option<String>,
+        zeros: Option<u64>,
+    },
     /// These events were delivered, or are gone for good.
     Pushed {
         seqs: Cow<'a, [u64]>,
@@ -66,6 +78,25 @@ pub(crate) enum Record<'a> {
     Transaction {
         next: u64,
     },
+}
+
+impl<'a> Record<'a> {
+    /// A file of the media store.
+    pub(crate) fn media(id: &'a str, file: &'a media::File) -> Self {
+        let (base64, zeros) = match &file.data {
+            Some(Data::Kept(bytes)) => (Some(STANDARD.encode(bytes)), None),
+            Some(Data::Zeros(length)) => (None, Some(*length)),
+            None => (None, None),
+        };
+        Self::Media {
+            id: id.into(),
+            owner: (&file.owner).into(),
+            content_type: (&file.content_type).into(),
+            name: file.name.as_ref().map(Into::into),
+            base64,
+            zeros,
+        }
+    }
 }
 
 /// The open file.
@@ -161,6 +192,14 @@ fn take(server: &Server, record: Record<'static>, pending: &mut BTreeMap<u64, Ar
         Record::Alias { alias, room: None } => drop(lock(&server.aliases).remove(&*alias)),
         Record::AccountData { key, value } => {
             lock(&server.account_data).insert(key.into_owned(), value.into_owned());
+        }
+        Record::Media { id, owner, content_type, name, base64, zeros } => {
+            let kept = base64.and_then(|text| STANDARD.decode(text).ok());
+            let data = kept.map(|bytes| Data::Kept(bytes.into())).or(zeros.map(Data::Zeros));
+            let (owner, content_type) = (owner.into_owned(), content_type.into_owned());
+            server
+                .media
+                .insert(&id, media::File { owner, content_type, name: name.map(Cow::into_owned), data });
         }
         Record::Pushed { seqs } => seqs.iter().for_each(|seq| drop(pending.remove(seq))),
         Record::Transaction { next } => left.next_transaction = next,

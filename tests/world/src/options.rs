@@ -36,6 +36,8 @@ pub struct WorldOptions {
     pub time_scale: f64,
     /// More flags of the sandbox's program.
     pub sandbox_flags: Vec<String>,
+    /// The sandbox's port; any that is free otherwise.
+    pub sandbox_port: Option<u16>,
     /// The webhook's token and key come from files instead of the bridge.
     pub webhook_from_files: bool,
     /// The bridge receives over Stream alone and has no address for a webhook.
@@ -65,6 +67,7 @@ impl WorldOptions {
             users: vec!["alice".to_owned(), "bob".to_owned()],
             time_scale: 60.0,
             sandbox_flags: Vec::new(),
+            sandbox_port: None,
             webhook_from_files: false,
             stream: false,
             encryption: false,

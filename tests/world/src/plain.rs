@@ -56,7 +56,8 @@ impl World {
         };
         let (port, health_port) = (free_port()?, free_port()?);
         let here = |port: u16| Place::here(&dir, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let (of_homeserver, of_sandbox) = (here(free_port()?), here(free_port()?));
+        let sandbox_port = options.sandbox_port.map_or_else(free_port, Ok)?;
+        let (of_homeserver, of_sandbox) = (here(free_port()?), here(sandbox_port));
 
         progress("Starting the DingTalk sandbox.");
         let program = Spawn::new(&programs.sandbox);

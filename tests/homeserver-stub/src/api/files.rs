@@ -3,6 +3,7 @@
 use crate::auth::{Params, Requester};
 use crate::error::{ApiError, ApiResult};
 use crate::ids::now_us;
+use crate::journal::Record;
 use crate::media::File;
 use crate::server::Server;
 use axum::body::Body;
@@ -66,6 +67,13 @@ async fn receive(
     })
 }
 
+/// So that a restarted stub still has it.
+fn keep(server: &Server, id: &str, file: &File) {
+    if server.journal.is_some() {
+        server.record(&Record::media(id, file));
+    }
+}
+
 async fn upload(
     State(server): State<Arc<Server>>,
     requester: Requester,
@@ -75,6 +83,7 @@ async fn upload(
 ) -> ApiResult {
     let file = receive(&server, &requester, &headers, &params, body).await?;
     let id = new_id(&server);
+    keep(&server, &id, &file);
     server.media.insert(&id, file);
     Ok(Json(json!({"content_uri": uri(&server, &id)})))
 }
@@ -83,6 +92,7 @@ async fn create(State(server): State<Arc<Server>>, requester: Requester) -> Json
     let id = new_id(&server);
     let content_type = String::new();
     let file = File { owner: requester.id().to_owned(), content_type, name: None, data: None };
+    keep(&server, &id, &file);
     server.media.insert(&id, file);
     Json(json!({"content_uri": uri(&server, &id), "unused_expires_at": now_us() / 1000 + UNUSED_MS}))
 }
@@ -100,7 +110,8 @@ async fn fill(
     }
     server.media.check_fill(&id, requester.id())?;
     let file = receive(&server, &requester, &headers, &params, body).await?;
-    server.media.fill(&id, file)?;
+    server.media.fill(&id, file.clone())?;
+    keep(&server, &id, &file);
     Ok(Json(json!({})))
 }
 

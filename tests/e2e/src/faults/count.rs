@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 /// A message as it has to arrive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Expected {
     /// Occurs in no other message.
     pub(crate) token: String,
@@ -16,6 +16,20 @@ pub(crate) struct Expected {
     pub(crate) in_order: bool,
     /// The room was told that it may have been sent.
     pub(crate) doubtful: bool,
+    /// Whether its writer took it back.
+    pub(crate) end: End,
+}
+
+/// What has become of a message where it was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It stands there.
+    #[default]
+    Stands,
+    /// It was taken back: it does not arrive, or is taken back there too.
+    TakenBack,
+    /// The same, but it may stay: the room was told so, or the homeserver delivered one of the two late.
+    MayStay,
 }
 
 /// A message as it arrived, in the order of arrival within a chat.
@@ -25,55 +39,67 @@ pub(crate) struct Arrived {
     pub(crate) chat: usize,
     pub(crate) text: String,
     pub(crate) sender: String,
+    /// It was taken back after it had arrived.
+    pub(crate) recalled: bool,
 }
 
 /// What is wrong, by token.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) lost: Vec<String>,
-    pub(crate) doubled: Vec<String>,
-    pub(crate) reordered: Vec<String>,
-    pub(crate) altered: Vec<String>,
-    pub(crate) unknown: Vec<String>,
-    /// Those that may have been sent, and the ones of them that did arrive.
-    pub(crate) doubtful: usize,
-    pub(crate) doubtful_arrived: usize,
-    pub(crate) late: usize,
-    pub(crate) expected: usize,
+pub struct Count {
+    /// Not there.
+    pub lost: Vec<String>,
+    /// There more than once.
+    pub doubled: Vec<String>,
+    /// There before one that was written earlier in its chat.
+    pub reordered: Vec<String>,
+    /// With another text or sender, in another chat, or taken back by nobody.
+    pub altered: Vec<String>,
+    /// Taken back by its writer, and still there without a word.
+    pub standing: Vec<String>,
+    /// There, and never written.
+    pub unknown: Vec<String>,
+    /// Those that may have been sent, as the room was told.
+    pub doubtful: usize,
+    /// The ones of them that did arrive.
+    pub doubtful_arrived: usize,
+    /// Those that the homeserver delivered late.
+    pub late: usize,
+    /// Those that were taken back.
+    pub taken_back: usize,
+    /// All that were to arrive.
+    pub expected: usize,
 }
 
 impl Count {
-    pub(crate) fn is_perfect(&self) -> bool {
-        [&self.lost, &self.doubled, &self.reordered, &self.altered, &self.unknown]
-            .iter()
-            .all(|list| list.is_empty())
+    fn lists(&self) -> [(&'static str, &Vec<String>); 6] {
+        [
+            ("lost", &self.lost),
+            ("doubled", &self.doubled),
+            ("reordered", &self.reordered),
+            ("altered", &self.altered),
+            ("still standing", &self.standing),
+            ("unknown", &self.unknown),
+        ]
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_perfect(&self) -> bool {
+        self.lists().iter().all(|(_, list)| list.is_empty())
     }
 }
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sent", self.expected)?;
+        for (name, list) in self.lists() {
+            write!(f, ", {} {name}", list.len())?;
+        }
         write!(
             f,
-            "{} sent: {} lost, {} doubled, {} reordered, {} altered, {} unknown; {} may have been sent ({} were), {} \
-             delivered late by the homeserver",
-            self.expected,
-            self.lost.len(),
-            self.doubled.len(),
-            self.reordered.len(),
-            self.altered.len(),
-            self.unknown.len(),
-            self.doubtful,
-            self.doubtful_arrived,
-            self.late,
+            "; {} may have been sent ({} were), {} taken back, {} delivered late by the homeserver",
+            self.doubtful, self.doubtful_arrived, self.taken_back, self.late,
         )?;
-        let lists = [
-            ("lost", &self.lost),
-            ("doubled", &self.doubled),
-            ("reordered", &self.reordered),
-            ("altered", &self.altered),
-            ("unknown", &self.unknown),
-        ];
-        for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+        for (name, list) in self.lists().into_iter().filter(|(_, list)| !list.is_empty()) {
             write!(f, "\n  {name}: {}", list.iter().take(20).cloned().collect::<Vec<_>>().join("\n    "))?;
         }
         Ok(())
@@ -101,6 +127,10 @@ pub(crate) fn count(expected: &[Expected], arrived: &[Arrived]) -> Count {
         }
         if (message.chat, &message.text, &message.sender) != (wanted.chat, &wanted.text, &wanted.sender) {
             count.altered.push(format!("{message:?} instead of {wanted:?}"));
+        } else if message.recalled && wanted.end == End::Stands {
+            count.altered.push(format!("{} was taken back, by nobody", message.token));
+        } else if wanted.end == End::TakenBack && !message.recalled {
+            count.standing.push(message.token.clone());
         }
         if !wanted.in_order {
             count.late += 1;
@@ -116,7 +146,8 @@ pub(crate) fn count(expected: &[Expected], arrived: &[Arrived]) -> Count {
         let here = seen.contains(message.token.as_str());
         count.doubtful += usize::from(message.doubtful);
         count.doubtful_arrived += usize::from(message.doubtful && here);
-        if !here && !message.doubtful {
+        count.taken_back += usize::from(message.end != End::Stands);
+        if !here && !message.doubtful && message.end == End::Stands {
             count.lost.push(message.token.clone());
         }
     }
@@ -134,13 +165,13 @@ mod tests {
             text: format!("text {number}"),
             sender: "ada".to_owned(),
             in_order: true,
-            doubtful: false,
+            ..Expected::default()
         }
     }
 
     fn arrived(number: usize) -> Arrived {
         let Expected { token, chat, text, sender, .. } = expected(number);
-        Arrived { token, chat, text, sender }
+        Arrived { token, chat, text, sender, recalled: false }
     }
 
     #[test]
@@ -168,6 +199,19 @@ mod tests {
         let missing = count(&all, &[arrived(1)]);
         assert!(missing.is_perfect() && missing.doubtful == 1 && missing.doubtful_arrived == 0);
         assert_eq!(count(&all, &[arrived(0), arrived(1), arrived(0)]).doubled, ["t0"]);
+    }
+
+    #[test]
+    fn what_was_taken_back_may_be_missing_and_must_not_stand_there_untold() {
+        let mut all: Vec<Expected> = (0..2).map(expected).collect();
+        all[0].end = End::TakenBack;
+        assert!(count(&all, &[arrived(1)]).is_perfect());
+        assert_eq!(count(&all, &[arrived(0), arrived(1)]).standing, ["t0"]);
+        let recalled = |number| Arrived { recalled: true, ..arrived(number) };
+        assert!(count(&all, &[recalled(0), arrived(1)]).is_perfect());
+        assert_eq!(count(&all, &[recalled(0), recalled(1)]).altered.len(), 1);
+        all[0].end = End::MayStay;
+        assert!(count(&all, &[arrived(0), arrived(1)]).is_perfect());
     }
 
     #[test]
