@@ -156,20 +156,34 @@ impl Crossings<'_> {
         Ok(reader.name_of(room, ghost).await?.unwrap_or_else(|| ghost.to_owned()))
     }
 
+    /// A crossing of a person's into a room, where somebody reads it.
+    async fn came(
+        &self,
+        what: &'static str,
+        from: &PersonInfo,
+        written: String,
+        read: String,
+        (reader, room): (&User, &str),
+        arrived: &Arrived,
+    ) -> anyhow::Result<Crossing> {
+        Ok(Crossing {
+            what,
+            way: Way::ToMatrix,
+            from: from.name.clone(),
+            written,
+            shown_as: self.shown_as(reader, room, &arrived.event).await?,
+            read,
+            took: arrived.took,
+        })
+    }
+
     async fn text_to_matrix(&self, text: &str) -> anyhow::Result<(Crossing, Arrived)> {
         let (person, reader, room) = (self.person(0)?, self.user(), &self.chat.room_id);
         let text = marked(text)?;
         let message = in_chat(self.chat, person, json!({"text": text}));
         let arrived = self.write_to(reader, room, &message, |event| body(event).contains(&text)).await?;
-        let crossing = Crossing {
-            what: "text",
-            way: Way::ToMatrix,
-            from: person.name.clone(),
-            written: text,
-            shown_as: self.shown_as(reader, room, &arrived.event).await?,
-            read: body(&arrived.event).to_owned(),
-            took: arrived.took,
-        };
+        let read = body(&arrived.event).to_owned();
+        let crossing = self.came("text", person, text, read, (reader, room), &arrived).await?;
         Ok((crossing, arrived))
     }
 

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dingtalk_sandbox::PersonInfo;
 use serde_json::{Value, json};
 
-use super::{Arrived, Crossing, Crossings, Way, marked, things};
+use super::{Arrived, Crossing, Crossings, marked, things};
 use crate::{
     sides::Sides,
     user::{User, body},
@@ -56,15 +56,8 @@ impl<'a> Private<'a> {
         read: String,
         arrived: &Arrived,
     ) -> anyhow::Result<Crossing> {
-        Ok(Crossing {
-            what,
-            way: Way::ToMatrix,
-            from: self.person.name.clone(),
-            written,
-            shown_as: self.crossings.shown_as(self.reader(), &self.room, &arrived.event).await?,
-            read,
-            took: arrived.took,
-        })
+        let place = (self.reader(), &*self.room);
+        self.crossings.came(what, self.person, written, read, place, arrived).await
     }
 
     /// Sends something with a file; answers what came and that its bytes are the same.

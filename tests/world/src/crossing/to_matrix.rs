@@ -2,29 +2,23 @@
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dingtalk_sandbox::PersonInfo;
 use serde_json::{Value, json};
 
-use super::{Arrived, Crossing, Crossings, Way, in_chat, marked, things};
+use super::{Arrived, Crossing, Crossings, in_chat, marked, things};
 use crate::{sandbox::Sent, user::body};
 
 impl Crossings<'_> {
     async fn to_matrix(
         &self,
         what: &'static str,
-        from: &str,
+        from: &PersonInfo,
         written: String,
         read: String,
         arrived: &Arrived,
     ) -> anyhow::Result<Crossing> {
-        Ok(Crossing {
-            what,
-            way: Way::ToMatrix,
-            from: from.to_owned(),
-            written,
-            shown_as: self.shown_as(self.user(), &self.chat.room_id, &arrived.event).await?,
-            read,
-            took: arrived.took,
-        })
+        let place = (self.user(), &*self.chat.room_id);
+        self.came(what, from, written, read, place, arrived).await
     }
 
     pub(super) async fn picture_to_matrix(&self) -> anyhow::Result<Crossing> {
@@ -37,7 +31,7 @@ impl Crossings<'_> {
         let url = content["url"].as_str().context("the picture has no address")?;
         let same = things::same(things::PICTURE, &reader.download(url).await?)?;
         let read = format!("{} × {} pixels, {same}", content["info"]["w"], content["info"]["h"]);
-        self.to_matrix("picture", &person.name, things::PICTURE_NAME.to_owned(), read, &arrived).await
+        self.to_matrix("picture", person, things::PICTURE_NAME.to_owned(), read, &arrived).await
     }
 
     /// A person answers what came from Matrix.
@@ -55,7 +49,7 @@ impl Crossings<'_> {
         );
         let written = format!("{text} ↩ the bot's text");
         let read = format!("{} ↩ {}", body(&arrived.event), body(&original));
-        self.to_matrix("reply", &person.name, written, read, &arrived).await
+        self.to_matrix("reply", person, written, read, &arrived).await
     }
 
     /// A person mentions another one, whose ghost is known.
@@ -75,7 +69,7 @@ impl Crossings<'_> {
         anyhow::ensure!(pill, "there is no pill: {content}");
         let written = format!("@{} {text}", meant.name);
         let read = format!("{} (a pill of {ghost})", body(&arrived.event));
-        self.to_matrix("mention", &person.name, written, read, &arrived).await
+        self.to_matrix("mention", person, written, read, &arrived).await
     }
 
     pub(super) async fn card_to_matrix(&self) -> anyhow::Result<Crossing> {
@@ -97,6 +91,6 @@ impl Crossings<'_> {
         );
         let read = body(&arrived.event).split_whitespace().collect::<Vec<_>>().join(" ");
         let written = format!("{title} [同意]");
-        self.to_matrix("card", &person.name, written, read, &arrived).await
+        self.to_matrix("card", person, written, read, &arrived).await
     }
 }
