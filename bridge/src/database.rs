@@ -83,9 +83,9 @@ pub(crate) async fn copy(
 }
 
 /// Writes a copy of it into a new file; answers its size in bytes.
-pub(crate) async fn backup(config: &Config, file: &Path) -> anyhow::Result<u64> {
+pub(crate) fn backup(config: &Config, file: &Path) -> anyhow::Result<u64> {
     match config.database.kind() {
-        DatabaseKind::Sqlite(path) => Ok(backup::backup(path, file).await?),
+        DatabaseKind::Sqlite(path) => Ok(backup::backup(path, file)?),
         DatabaseKind::PostgreSql(_) => anyhow::bail!(
             "{}: back it up with the server's own tools, e.g. pg_dump --schema; `db copy` makes an SQLite file of it",
             name(config)

@@ -93,7 +93,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             Command::Check(check) => check.run().await,
             Command::Reseal(file) => reseal(&file.read()?).await,
             Command::Copy(files) => files.run().await,
-            Command::Backup(backup) => backup.run().await,
+            Command::Backup(backup) => backup.run(),
             Command::Restore(restore) => restore.run().await,
         }
     })
@@ -203,9 +203,9 @@ impl Copy {
 }
 
 impl Backup {
-    async fn run(&self) -> anyhow::Result<()> {
+    fn run(&self) -> anyhow::Result<()> {
         let config = self.file.read()?;
-        let bytes = database::backup(&config, &self.to).await?;
+        let bytes = database::backup(&config, &self.to)?;
         print(&format!(
             "{}: {bytes} bytes. Keep the sealing key elsewhere: without it nobody reads it.",
             self.to.display()

@@ -26,8 +26,8 @@ pub struct Restored {
 
 /// Writes a copy of an SQLite database into a new file (mode 0600), as it is at one moment, also while a bridge works on
 /// it. Under another name until it is whole; answers its size in bytes.
-pub async fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
-    sqlite::backup(path, file).await
+pub fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
+    sqlite::backup(path, file)
 }
 
 /// Puts a backup back as an SQLite database that is not there, with what [`settle`] does. It appears when it is done.
@@ -50,7 +50,7 @@ pub async fn settle(place: &Place, workspace: &str, now: Timestamp) -> Result<Re
         Place::Sqlite(path) => {
             let mut locked = sqlite::existing(path).await?;
             let restored = within(&mut locked.conn, workspace, now).await?;
-            locked.close().await?;
+            locked.close()?;
             Ok(restored)
         }
         Place::Postgres(server) => within(&mut postgres::locked(server).await?, workspace, now).await,

@@ -57,7 +57,7 @@ pub async fn copy(
         (Place::Sqlite(from), Place::Sqlite(to)) => {
             let (mut from, mut to) = (sqlite::existing(from).await?, sqlite::locked(to).await?);
             let copied = work.between(&mut from.conn, &mut to.conn).await?;
-            to.close().await.map(|()| copied)
+            to.close().map(|()| copied)
         }
         (Place::Sqlite(from), Place::Postgres(to)) => {
             let (mut from, mut to) = (sqlite::existing(from).await?, postgres::locked(to).await?);
@@ -66,7 +66,7 @@ pub async fn copy(
         (Place::Postgres(from), Place::Sqlite(to)) => {
             let (mut from, mut to) = (postgres::locked(from).await?, sqlite::locked(to).await?);
             let copied = work.between(&mut from, &mut to.conn).await?;
-            to.close().await.map(|()| copied)
+            to.close().map(|()| copied)
         }
         (Place::Postgres(from), Place::Postgres(to)) => {
             let (mut from, mut to) = (postgres::locked(from).await?, postgres::locked(to).await?);

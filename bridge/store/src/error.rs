@@ -67,6 +67,9 @@ pub enum StoreError {
     /// The disk is full, the database is busy, or reading and writing fail.
     #[error("database: {0}")]
     Database(Arc<sqlx::Error>),
+    /// The same of the connection to a file that writes.
+    #[error("database: {0}")]
+    Sqlite(Arc<rusqlite::Error>),
     /// The target of a copy holds something else.
     #[error("the target is not empty and holds something else than the source; name an empty one")]
     NotEmpty,
@@ -101,7 +104,7 @@ impl StoreError {
             Self::Address(_) => "database_address",
             Self::Server(_) => "database_server",
             Self::TakenOver => "database_taken_over",
-            Self::Database(_) => "database_error",
+            Self::Database(_) | Self::Sqlite(_) => "database_error",
             Self::NotEmpty => "database_not_empty",
             Self::Differs { .. } => "database_copy_differs",
             Self::Closed => "database_closed",
@@ -115,7 +118,7 @@ impl StoreError {
 
     /// Whether the same call may succeed later: the disk was full, a lock was held.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Database(_))
+        matches!(self, Self::Database(_) | Self::Sqlite(_))
     }
 }
 
@@ -130,12 +133,26 @@ impl From<sqlx::Error> for StoreError {
         let kind = if reported.try_downcast_ref::<PgDatabaseError>().is_some() {
             postgres_kind(&code)
         } else {
-            sqlite_kind(&code)
+            sqlite_kind(code.parse().unwrap_or_default())
         };
         match kind {
             Kind::Damaged => Self::Damaged(reported.message().to_owned()),
             Kind::Conflict => Self::Conflict(reported.message().to_owned()),
             Kind::Other => Self::Database(Arc::new(error)),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let rusqlite::Error::SqliteFailure(reported, message) = &error else {
+            return Self::Sqlite(Arc::new(error));
+        };
+        let message = || message.clone().unwrap_or_else(|| reported.to_string());
+        match sqlite_kind(reported.extended_code) {
+            Kind::Damaged => Self::Damaged(message()),
+            Kind::Conflict => Self::Conflict(message()),
+            Kind::Other => Self::Sqlite(Arc::new(error)),
         }
     }
 }
@@ -147,9 +164,9 @@ enum Kind {
     Other,
 }
 
-fn sqlite_kind(code: &str) -> Kind {
+fn sqlite_kind(code: i32) -> Kind {
     // The low byte of the extended result code is the primary one.
-    match code.parse::<u32>().unwrap_or_default() & 0xff {
+    match code & 0xff {
         // SQLITE_CORRUPT, SQLITE_NOTADB.
         11 | 26 => Kind::Damaged,
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE.

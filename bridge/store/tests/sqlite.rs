@@ -205,12 +205,12 @@ async fn a_backup_is_one_moment_of_a_running_bridge_and_comes_back_without_posti
             }
         })
     };
-    let bytes = backup::backup(&file, &saved).await.unwrap();
+    let bytes = backup::backup(&file, &saved).unwrap();
     writing.await.unwrap();
     assert_eq!(std::fs::metadata(&saved).unwrap().len(), bytes);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&saved).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(code(backup::backup(&file, &saved).await), "database_file", "it is not written over");
+    assert_eq!(code(backup::backup(&file, &saved)), "database_file", "it is not written over");
     assert_eq!(code(backup::restore(&saved, &file, "acme", NOW).await), "database_file", "nor is a database");
     store.close().await.unwrap();
 

@@ -242,6 +242,7 @@ impl Writing {
 
 impl Engine for Writing {
     const IDLE: Option<Duration> = Some(SIGN_OF_LIFE);
+    const KEEPS_ITS_THREAD: bool = false;
 
     async fn transaction(&mut self, next_inbox: i64, commits: &[Commit]) -> Result<Applied, StoreError> {
         match self.durably(Work::Commits(next_inbox, commits)).await? {

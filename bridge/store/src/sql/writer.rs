@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_core::envelope::Envelope;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -36,6 +37,9 @@ pub(crate) trait Engine: Send + 'static {
     /// How long the connection may be without work before [`Self::idle`] is called; none: for ever.
     const IDLE: Option<Duration>;
 
+    /// Whether its calls keep their thread while they work; it gets one of its own then.
+    const KEEPS_ITS_THREAD: bool;
+
     /// Does all commits in one transaction. `next_inbox` is the number for the next inbox row.
     fn transaction(
         &mut self,
@@ -63,16 +67,22 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// `closing` becomes true when the store is closed: an engine that waits for its database gives up then.
-    pub(crate) fn start(
-        engine: impl Engine,
+    pub(crate) fn start<E: Engine>(
+        engine: E,
         gate: Arc<Gate>,
         next_inbox: i64,
         closing: watch::Sender<bool>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH);
         let (tell, taken_over) = watch::channel(false);
-        let task = Task { engine, gate, next_inbox, taken_over: tell };
-        Self { sender, task: Mutex::new(Some(tokio::spawn(task.run(receiver)))), closing, taken_over }
+        let work = Task { engine, gate, next_inbox, taken_over: tell }.run(receiver);
+        let task = if E::KEEPS_ITS_THREAD {
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(work))
+        } else {
+            tokio::spawn(work)
+        };
+        Self { sender, task: Mutex::new(Some(task)), closing, taken_over }
     }
 
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {

@@ -5,11 +5,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
-
-use super::open::{BUSY, file_error, sound};
+use super::connection::Connection;
+use super::open::{file_error, sound};
 use crate::error::StoreError;
+use crate::sql::Arg;
 
 /// A name beside a file.
 fn beside(path: &Path, ending: &str) -> PathBuf {
@@ -47,19 +46,16 @@ fn name(partial: &Path, path: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-pub(super) async fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
+pub(super) fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
     std::fs::metadata(path).map_err(|error| file_error(path, error))?;
     free(file)?;
     let partial = beside(file, ".partial");
     drop(empty(&partial)?);
-    // Not like a bridge's connection: what it sorts for the indexes does not go into memory.
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).disable_statement_logging();
-    let mut conn = options.connect().await?;
     let target = partial.display().to_string();
-    let copied = sqlx::query("VACUUM INTO $1").bind(target).execute(&mut conn).await;
-    conn.close().await?;
-    copied?;
-    sound(&partial).await?.close().await?;
+    let conn = Connection::copying(path)?;
+    conn.execute("VACUUM INTO $1", &[Arg::from(&target)])?;
+    conn.close()?;
+    sound(&partial)?.close()?;
     name(&partial, file)?;
     std::fs::metadata(file).map(|found| found.len()).map_err(|error| file_error(file, error))
 }

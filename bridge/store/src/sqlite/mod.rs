@@ -1,8 +1,10 @@
 //! The store in one SQLite file.
 
 mod backup;
+mod connection;
 mod engine;
 mod open;
+mod read;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -59,6 +61,6 @@ pub async fn migrate(path: &Path) -> Result<i64, StoreError> {
     open::migrate(path).await
 }
 
-pub(crate) async fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
-    backup::backup(path, file).await
+pub(crate) fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
+    backup::backup(path, file)
 }

@@ -5,18 +5,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::watch;
 
 use super::Options;
+use super::connection::{BUSY, Connection, READ_CACHE_KIB};
 use super::engine::Writing;
-use super::write::Readers;
+use super::read::Readers;
 use crate::error::StoreError;
 use crate::seal::{Keyring, Sealer};
 use crate::sealing::Sealing;
@@ -26,25 +25,7 @@ use crate::store::Checked;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// How long a statement waits for another connection. There is one writer, so this is for checkpoints.
-pub(super) const BUSY: Duration = Duration::from_secs(10);
-
-/// Page cache of a reading connection, in KiB.
-const READ_CACHE_KIB: u32 = 512;
-
-/// Page cache of the writing connection, in KiB: as large as what it changes between two checkpoints, so that it
-/// does not read back what it wrote. Filled under load only.
-const WRITE_CACHE_KIB: u32 = 6_144;
-
-/// The connection that writes.
-fn writing(path: &Path) -> SqliteConnectOptions {
-    connection(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("journal_size_limit", "16777216")
-        .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
-}
-
+/// A connection of the pool, or for migrations.
 fn connection(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -100,29 +81,29 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-async fn migrated(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let mut conn = writing(path).connect().await?;
-    if version(&mut conn).await? > latest() {
+async fn migrated(path: &Path) -> Result<Connection, StoreError> {
+    let conn = Connection::writing(path)?;
+    if version(&conn)? > latest() {
         return Err(newer());
     }
-    MIGRATIONS
-        .run_direct(None, &mut conn, false)
-        .await
-        .map_err(|error| StoreError::Migration(error.to_string()))?;
+    let mut migrating = connection(path).connect().await?;
+    let done = MIGRATIONS.run_direct(None, &mut migrating, false).await;
+    migrating.close().await?;
+    done.map_err(|error| StoreError::Migration(error.to_string()))?;
     Ok(conn)
 }
 
 /// A database of this version that no other process works on.
 pub(crate) struct Locked {
-    pub(crate) conn: SqliteConnection,
+    pub(crate) conn: Connection,
     /// Held until the connection has ended.
     lock: File,
 }
 
 impl Locked {
     /// Takes the log into the database and ends.
-    pub(crate) async fn close(self) -> Result<(), StoreError> {
-        self.conn.close().await?;
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        self.conn.close()?;
         drop(self.lock);
         Ok(())
     }
@@ -142,7 +123,7 @@ pub(crate) async fn existing(path: &Path) -> Result<Locked, StoreError> {
 }
 
 pub(super) async fn migrate(path: &Path) -> Result<i64, StoreError> {
-    locked(path).await?.close().await?;
+    locked(path).await?.close()?;
     Ok(latest())
 }
 
@@ -154,32 +135,27 @@ fn newer() -> StoreError {
 }
 
 /// The newest migration that ran; 0 for an empty file. Refuses a database of something else.
-async fn version(conn: &mut SqliteConnection) -> Result<i64, StoreError> {
-    let (tables, ours): (i64, i64) = sqlx::query_as(
-        "SELECT count(*), count(*) FILTER (WHERE name = '_sqlx_migrations') FROM sqlite_master",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+fn version(conn: &Connection) -> Result<i64, StoreError> {
+    let tables: i64 = conn.value("SELECT count(*) FROM sqlite_master")?;
+    let ours: bool = conn.value("SELECT count(*) > 0 FROM sqlite_master WHERE name = '_sqlx_migrations'")?;
     match (tables, ours) {
         (0, _) => Ok(0),
-        (_, 0) => Err(StoreError::Migration("the file is a database of something else".to_owned())),
-        _ => Ok(sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-            .fetch_one(conn)
-            .await?),
+        (_, false) => Err(StoreError::Migration("the file is a database of something else".to_owned())),
+        _ => conn.value("SELECT coalesce(max(version), 0) FROM _sqlx_migrations"),
     }
 }
 
 /// A connection for reading a database that is not damaged.
-pub(super) async fn sound(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let mut conn = connection(path).read_only(true).connect().await?;
-    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut conn).await?;
+pub(super) fn sound(path: &Path) -> Result<Connection, StoreError> {
+    let conn = Connection::reading(path)?;
+    let found: String = conn.value("PRAGMA quick_check(1)")?;
     if found == "ok" { Ok(conn) } else { Err(StoreError::Damaged(found)) }
 }
 
 pub(super) async fn check(path: &Path, keys: Keyring) -> Result<Checked, StoreError> {
     std::fs::metadata(path).map_err(|error| file_error(path, error))?;
-    let mut conn = sound(path).await?;
-    let version = version(&mut conn).await?;
+    let mut conn = sound(path)?;
+    let version = version(&conn)?;
     if version > latest() {
         return Err(newer());
     }
@@ -188,7 +164,7 @@ pub(super) async fn check(path: &Path, keys: Keyring) -> Result<Checked, StoreEr
         // A seal is not opened, so it does not matter whose it is.
         _ => sealing::count_on(&mut conn, &Sealer::new(keys, ""), version).await?,
     };
-    conn.close().await?;
+    conn.close()?;
     Ok(Checked { version, latest: latest(), sealing })
 }
 
