@@ -94,7 +94,7 @@ fn a_new_image_comes_in_waves_stops_when_it_breaks_bridges_and_is_taken_back() {
                 file["platform"]["image"]["reference"] = image("1").into();
                 file["platform"]["workload"] = json!({"nodeSelector": {"nowhere": "true"}});
                 file["operator"]["rollout"] = json!({
-                    "waveSize": 3, "maxUnavailable": BUDGET, "soakSeconds": 1, "failAfterSeconds": 600,
+                    "waveSize": 3, "maxUnavailable": BUDGET, "soakSeconds": 4, "failAfterSeconds": 600,
                     "stopAfterFailures": 1,
                 });
             })
