@@ -11,7 +11,7 @@ use super::{Health, Member, RolloutSettings};
 pub struct Control {
     /// Nobody goes.
     pub halted: bool,
-    /// The release whose failures so far do not count, and when that was said.
+    /// The release whose failures until then do not count, and when that was said; turns of the same second count.
     pub forgiven: Option<(String, Timestamp)>,
 }
 
@@ -186,7 +186,9 @@ impl View<'_> {
 
     fn is_forgiven(&self, member: &Member) -> bool {
         let Some((release, at)) = &self.control.forgiven else { return false };
-        release == self.release && member.staged.as_ref().is_some_and(|staged| staged.at <= *at)
+        // Turns are kept in whole seconds: one of the same second may have come after the words.
+        let before = |turn: Timestamp| turn.as_second() < at.as_second();
+        release == self.release && member.staged.as_ref().is_some_and(|staged| before(staged.at))
     }
 
     fn is_late(&self, member: &Member) -> bool {

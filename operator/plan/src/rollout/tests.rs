@@ -205,6 +205,10 @@ fn a_person_stops_it_and_lets_it_go_on_in_spite_of_failures() {
     // Said about another release, it changes nothing.
     fleet.control.forgiven = Some(("other".to_owned(), fleet.now));
     assert!(fleet.decide().halted);
+    // Said in the second in which its turn came, it may have been said before.
+    let turn = fleet.members[&0].staged.as_ref().unwrap().at;
+    fleet.control.forgiven = Some((NEW.to_owned(), turn));
+    assert!(fleet.decide().halted);
     fleet.control.forgiven = Some((NEW.to_owned(), fleet.now));
     let end = fleet.run();
     assert!(!end.halted);
