@@ -238,7 +238,7 @@ async fn attempt(
         closing: watching,
         taken_over: false,
     };
-    let writer = Writer::start(engine, Arc::clone(&gate), next_inbox, closing);
+    let writer = Writer::start(engine, Arc::clone(&gate), next_inbox, closing)?;
     let reads = Readers { pool: connector.pool(options.read_connections), patience: connector.patience() };
     Ok(Sql { sealer: Arc::clone(sealer), gate, reads, writer, next_outbox: AtomicI64::new(next_outbox) })
 }

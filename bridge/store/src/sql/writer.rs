@@ -7,7 +7,6 @@ use std::time::Duration;
 use bridge_core::envelope::Envelope;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use super::apply::Applied;
 use crate::commit::{Commit, Committed};
@@ -60,7 +59,7 @@ pub(crate) trait Engine: Send + 'static {
 /// The callers' end.
 pub(crate) struct Writer {
     sender: mpsc::Sender<Request>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
     closing: watch::Sender<bool>,
     taken_over: watch::Receiver<bool>,
 }
@@ -72,17 +71,25 @@ impl Writer {
         gate: Arc<Gate>,
         next_inbox: i64,
         closing: watch::Sender<bool>,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(BATCH);
         let (tell, taken_over) = watch::channel(false);
         let work = Task { engine, gate, next_inbox, taken_over: tell }.run(receiver);
-        let task = if E::KEEPS_ITS_THREAD {
-            let runtime = Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(work))
-        } else {
-            tokio::spawn(work)
+        let (end, ended) = oneshot::channel::<()>();
+        let work = async move {
+            work.await;
+            drop(end);
         };
-        Self { sender, task: Mutex::new(Some(task)), closing, taken_over }
+        if E::KEEPS_ITS_THREAD {
+            let runtime = Handle::current();
+            // None of the runtime's: that would wait for it when it ends, whoever still has the store.
+            let thread = std::thread::Builder::new().name("store-writer".to_owned());
+            let spawned = thread.spawn(move || runtime.block_on(work));
+            spawned.map_err(|error| StoreError::Database(Arc::new(sqlx::Error::Io(error))))?;
+        } else {
+            tokio::spawn(work);
+        }
+        Ok(Self { sender, ended: Mutex::new(Some(ended)), closing, taken_over })
     }
 
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
@@ -101,9 +108,9 @@ impl Writer {
         self.closing.send_replace(true);
         let (answer, wait) = oneshot::channel();
         if self.ask(Request::Close(answer), wait).await.is_ok()
-            && let Some(task) = self.task.lock().await.take()
+            && let Some(ended) = self.ended.lock().await.take()
         {
-            let _ = task.await;
+            let _ = ended.await;
         }
     }
 

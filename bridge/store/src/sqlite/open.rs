@@ -189,7 +189,7 @@ pub(super) async fn open(options: Options, keys: Keyring) -> Result<Sql<Readers>
         .connect_with(connection(&path).read_only(true))
         .await?;
     let engine = Writing { conn, sealer: Arc::clone(&sealer), lock };
-    let writer = Writer::start(engine, Arc::clone(&gate), next_inbox, watch::channel(false).0);
+    let writer = Writer::start(engine, Arc::clone(&gate), next_inbox, watch::channel(false).0)?;
     let reads = Readers { path, pool };
     Ok(Sql { sealer, gate, reads, writer, next_outbox: AtomicI64::new(next_outbox) })
 }
