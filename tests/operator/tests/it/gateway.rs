@@ -2,11 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::wait_until;
 use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
     api::{path, text},
-    stage::{Stage, shared},
+    stage::{LIMIT, Stage, shared},
 };
 
 const HERE: &str = "t-gateway";
@@ -31,7 +32,9 @@ pub(crate) async fn install_routes(stage: &Stage) {
             stage.cluster.apply(&definition).await.unwrap();
             let routes = "crd/httproutes.gateway.networking.k8s.io";
             let wait = ["wait", "--for=condition=Established", "--timeout=60s", routes];
-            stage.cluster.kubectl(&wait).await.unwrap();
+            // A definition without any condition yet is an error to kubectl.
+            let established = async || stage.cluster.kubectl(&wait).await.ok();
+            wait_until(LIMIT, "the definition of HTTPRoute", established).await.unwrap();
         })
         .await;
 }
