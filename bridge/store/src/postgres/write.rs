@@ -194,16 +194,11 @@ impl Writes for Session {
         self.fetch(bound(statement, args)).await
     }
 
-    async fn for_numbers<'a>(
-        &'a mut self,
-        before: &'a str,
-        numbers: &'a [i64],
-        after: &'a str,
-    ) -> Result<(), StoreError> {
+    async fn for_numbers<'a>(&'a mut self, head: &'a str, numbers: &'a [i64]) -> Result<(), StoreError> {
         if numbers.is_empty() {
             return Ok(());
         }
-        let statement = sqlx::query(AssertSqlSafe(format!("{before} = ANY($1) {after}")));
+        let statement = sqlx::query(AssertSqlSafe(format!("{head} = ANY($1)")));
         self.execute(statement.bind(numbers.to_vec())).await.map(drop)
     }
 

@@ -35,12 +35,11 @@ pub(crate) trait Writes: Send {
         args: &'a [Arg<'a>],
     ) -> impl Future<Output = Result<Vec<Self::Row>, StoreError>> + Send + 'a;
 
-    /// Runs `before`, which ends in the name of a column, for the rows where it is one of the numbers, and `after`.
+    /// Runs `head`, which ends in the name of a column, for the rows where it is one of the numbers.
     fn for_numbers<'a>(
         &'a mut self,
-        before: &'a str,
+        head: &'a str,
         numbers: &'a [i64],
-        after: &'a str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'a;
 
     /// Remembers the keys of envelopes; answers those that were not known.
@@ -145,12 +144,12 @@ pub(crate) async fn apply(
         map.extend(mapped);
         unpark.extend(again.iter().map(|seq| seq.0));
     }
-    conn.for_numbers("DELETE FROM inbox WHERE seq", &done, "").await?;
+    conn.for_numbers("DELETE FROM inbox WHERE seq", &done).await?;
     for (seq, code) in commits.iter().flat_map(|commit| &commit.park_inbox) {
         let statement = "UPDATE inbox SET state = 2, code = $1 WHERE seq = $2";
         conn.run(statement, &[code.into(), seq.0.into()]).await?;
     }
-    conn.for_numbers("UPDATE inbox SET state = 1 WHERE seq", &keep, "").await?;
+    conn.for_numbers("UPDATE inbox SET state = 1 WHERE seq", &keep).await?;
     insert_outbox(conn, sealer, &enqueue).await?;
     for rewrite in commits.iter().flat_map(|commit| &commit.rewrite) {
         let place = Place { column: "outbox.op", row: &rewrite.key };
@@ -159,7 +158,7 @@ pub(crate) async fn apply(
         conn.run(statement, &[(&op).into(), rewrite.seq.0.into(), (&rewrite.key).into()]).await?;
     }
     let head = format!("UPDATE outbox SET state = {} WHERE seq", OutboxState::Sending as u8);
-    conn.for_numbers(&head, &sending, "").await?;
+    conn.for_numbers(&head, &sending).await?;
     settle_rows(conn, &settle).await?;
     insert_mappings(conn, &map).await?;
     state(conn, sealer, commits).await?;
@@ -168,7 +167,7 @@ pub(crate) async fn apply(
         OutboxState::Queued as u8,
         OutboxState::Parked as u8
     );
-    conn.for_numbers(&head, &unpark, "").await?;
+    conn.for_numbers(&head, &unpark).await?;
     for row in commits.iter().flat_map(|commit| &commit.reseal) {
         super::sealing::write(conn, row).await?;
     }
@@ -245,7 +244,7 @@ async fn settle_rows(conn: &mut impl Writes, settled: &[&(OutboxSeq, Settlement)
         let args = [(state as u8).into(), attempts.into(), at.0.into(), code.into(), seq.0.into()];
         conn.run(statement, &args).await?;
     }
-    conn.for_numbers("DELETE FROM outbox WHERE seq", &done, "").await
+    conn.for_numbers("DELETE FROM outbox WHERE seq", &done).await
 }
 
 async fn insert_mappings(conn: &mut impl Writes, map: &[&MessageMapping]) -> Result<(), StoreError> {

@@ -23,16 +23,11 @@ impl Writes for Connection {
         self.query(statement, args)
     }
 
-    async fn for_numbers<'a>(
-        &'a mut self,
-        before: &'a str,
-        numbers: &'a [i64],
-        after: &'a str,
-    ) -> Result<(), StoreError> {
+    async fn for_numbers<'a>(&'a mut self, head: &'a str, numbers: &'a [i64]) -> Result<(), StoreError> {
         if numbers.is_empty() {
             return Ok(());
         }
-        let mut statement = self.prepared(&format!("{before} = ? {after}"))?;
+        let mut statement = self.prepared(&format!("{head} = ?"))?;
         for number in numbers {
             statement.execute([number])?;
         }
