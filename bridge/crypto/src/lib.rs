@@ -9,6 +9,7 @@
 
 mod machine;
 mod request;
+mod rooms;
 pub mod store;
 
 use bridge_store::StoreError;
@@ -16,6 +17,7 @@ pub use machine::{Arrived, Decrypted, Machine, PROBE, Received};
 pub use matrix_sdk_crypto::store::types::RoomSettings;
 use matrix_sdk_crypto::{CryptoStoreError, MegolmError, OlmError};
 pub use request::{Kind, Request};
+pub use rooms::RoomLocks;
 
 /// Why the device could not do something.
 #[derive(Debug, thiserror::Error)]

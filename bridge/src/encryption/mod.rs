@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bridge_core::delivery::attempt::Outcome;
-use bridge_crypto::{CryptoError, Machine, Request, RoomSettings};
+use bridge_crypto::{CryptoError, Machine, Request, RoomLocks, RoomSettings};
 use bridge_matrix::client::Client;
 use bridge_matrix::error::MatrixError;
 use bridge_matrix::wire::device;
@@ -25,9 +25,6 @@ use crate::app::App;
 use crate::relay::cache::Cache;
 use crate::relay::outcome;
 use crate::relay::step::StepError;
-
-/// Locks of rooms. Two rooms that share one only wait for each other.
-const SHARDS: usize = 64;
 
 /// The bot's device in the running bridge.
 pub(crate) struct Encryption {
@@ -43,7 +40,7 @@ pub(crate) struct Encryption {
     /// Wakes whoever sends what the device wants to be sent.
     work: Notify,
     /// Held from sharing a room's key until something is encrypted with it.
-    order: [tokio::sync::Mutex<()>; SHARDS],
+    order: RoomLocks,
     /// Why encrypted rooms do not work; none is fine.
     problem: Mutex<Option<String>>,
 }
@@ -84,7 +81,7 @@ impl Encryption {
             keys: watch::Sender::new(0),
             probe: watch::Sender::new(None),
             work: Notify::new(),
-            order: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            order: RoomLocks::default(),
             problem: Mutex::new(Some("the device is not set up yet".to_owned())),
         }
     }

@@ -1,13 +1,10 @@
 //! Encrypts what is about to leave.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ruma::{OwnedRoomId, OwnedUserId};
 
-use super::{Encryption, Problem, SHARDS};
+use super::{Encryption, Problem};
 use crate::app::App;
 
 /// The ciphertext of a message for a room; none where the room is not encrypted. Each call uses up a step of the room's
@@ -33,10 +30,7 @@ async fn seal_now(app: &App, room: &OwnedRoomId, content: &str) -> Result<Option
     if !applies(app, room).await? {
         return Ok(None);
     }
-    let mut hasher = DefaultHasher::new();
-    room.hash(&mut hasher);
-    let shard = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0);
-    let _order = encryption.order[shard].lock().await;
+    let _order = encryption.order.lock(room).await;
     let members = members(app, encryption, room).await?;
     share(app, encryption, room, &members).await?;
     Ok(Some(encryption.machine.encrypt(room, "m.room.message", content).await?))

@@ -7,10 +7,8 @@
 mod keys;
 mod record;
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -33,13 +31,11 @@ use ruma::events::secret::request::SecretName;
 use ruma::{DeviceId, OwnedDeviceId, RoomId, TransactionId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use self::record::{forget, kind, pair, tagged, write};
-
-/// Locks of rooms. Two rooms that share one only wait for each other.
-const SHARDS: usize = 64;
+use crate::rooms::RoomLocks;
 
 type Result<T, E = CryptoStoreError> = std::result::Result<T, E>;
 
@@ -50,7 +46,7 @@ pub struct Records {
     /// Held from taking the state of anything but an outbound session until it is durable.
     order: Mutex<()>,
     /// The same for the outbound sessions of some rooms.
-    rooms: [Mutex<()>; SHARDS],
+    rooms: RoomLocks,
     /// Only one process works on a database, so leases are its own business.
     leases: std::sync::Mutex<HashMap<String, Lease>>,
 }
@@ -68,7 +64,7 @@ impl Records {
             store,
             account: RwLock::default(),
             order: Mutex::default(),
-            rooms: std::array::from_fn(|_| Mutex::default()),
+            rooms: RoomLocks::default(),
             leases: std::sync::Mutex::default(),
         }
     }
@@ -103,25 +99,6 @@ impl Records {
     async fn save(&self, kind: &'static str, name: &str, value: &(impl Serialize + Sync)) -> Result<()> {
         let _order = self.order.lock().await;
         self.commit(vec![write(kind, name, "", value)?]).await
-    }
-
-    /// The locks of some rooms, always taken in the same order.
-    async fn lock_rooms(&self, sessions: &[OutboundGroupSession]) -> Vec<MutexGuard<'_, ()>> {
-        let mut shards: Vec<usize> = sessions
-            .iter()
-            .map(|session| {
-                let mut hasher = DefaultHasher::new();
-                session.room_id().hash(&mut hasher);
-                usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0)
-            })
-            .collect();
-        shards.sort_unstable();
-        shards.dedup();
-        let mut guards = Vec::with_capacity(shards.len());
-        for shard in shards {
-            guards.push(self.rooms[shard].lock().await);
-        }
-        guards
     }
 
     async fn inbound(&self, which: CryptoRecords<'_>) -> Result<Vec<InboundGroupSession>> {
@@ -176,7 +153,7 @@ impl CryptoStore for Records {
             && changes.rooms_pending_key_bundle.is_empty();
         // The order of the locks: first the one for all, then rooms.
         let _order = if only_outbound { None } else { Some(self.order.lock().await) };
-        let _rooms = self.lock_rooms(&outbound).await;
+        let _rooms = self.rooms.lock_all(outbound.iter().map(OutboundGroupSession::room_id)).await;
         let mut records = Vec::new();
         for session in &changes.sessions {
             let sender = session.sender_key().to_base64();
