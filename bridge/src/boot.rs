@@ -8,6 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use bridge_config::{AgentId, Config, WEBHOOK_PATH};
 use bridge_core::clock::{Clock, Entropy, Timestamp};
+use bridge_core::ghost::hex;
 use bridge_core::id::{CorpId, PersonId, RobotCode};
 use bridge_core::receive::Receive;
 use bridge_matrix::wire::transaction::OwnUsers;
@@ -298,8 +299,7 @@ async fn open_device(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<
     let new_id = || {
         let mut bytes = [0; 5];
         SystemEntropy.fill(&mut bytes);
-        let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02X}"));
-        ruma::OwnedDeviceId::from(format!("DINGTALK{hex}"))
+        ruma::OwnedDeviceId::from(format!("DINGTALK{}", hex(&bytes).to_uppercase()))
     };
     let machine = bridge_crypto::Machine::open(Arc::clone(store), &bot, new_id).await?;
     Ok(Some(Encryption::new(machine)))
