@@ -9,7 +9,7 @@ pub(crate) const SECRETS_FOLDER: &str = "/etc/dingtalk-bridge/secrets";
 /// Folder of certificates.
 pub(crate) const CA_FOLDER: &str = "/etc/dingtalk-bridge/ca";
 /// Folder of the database.
-pub(crate) const DATA_FOLDER: &str = "/var/lib/dingtalk-bridge";
+pub const DATA_FOLDER: &str = "/var/lib/dingtalk-bridge";
 /// The database.
 pub(crate) const SQLITE_URL: &str = "sqlite:///var/lib/dingtalk-bridge/bridge.db";
 

@@ -39,6 +39,7 @@ pub use crate::{
         AdminFact, Digest, Facts, Fresh, LAST_EVENT_STEP, OperatorInfo, PodSeen, REFUSED_PAUSE, RefKey,
         ReferenceFact, References, Refusal, ReportFact, Rivals, Secret, Seen, SeenMore, WhoamiFact,
     },
+    files::DATA_FOLDER,
     notes::halted as halted_note,
     outcome::{AdminOrder, Ask, Change, Deletion, FinalizerChange, Note, NoteType, Plan, Wanted},
     plan::{host, plan},

@@ -8,9 +8,6 @@ use super::step::Job;
 /// Where the old configuration is in the pod.
 const FROM: &str = "/from";
 
-/// Where the SQLite file is, for both configurations.
-const DATA: &str = "/var/lib/dingtalk-bridge";
-
 /// Name of the Job.
 pub(super) fn name(of: &str) -> String {
     format!("{}-move", names::child(of))
@@ -49,7 +46,7 @@ pub(super) fn of(name_of: &str, uid: &str, deployment: &Value, seconds: u64) -> 
     let from = format!("{FROM}/{}", names::keys::CONFIG);
     let to = container["args"].as_array().and_then(|args| args.last()).cloned().unwrap_or_default();
     container["args"] = json!(["db", "copy", "--from", from, "--to", to]);
-    push(&mut container["volumeMounts"], json!({"name": "data", "mountPath": DATA}));
+    push(&mut container["volumeMounts"], json!({"name": "data", "mountPath": operator_plan::DATA_FOLDER}));
     push(&mut container["volumeMounts"], json!({"name": "from", "mountPath": FROM, "readOnly": true}));
     json!({
         "apiVersion": "batch/v1",
