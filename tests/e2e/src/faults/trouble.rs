@@ -34,14 +34,14 @@ pub(crate) async fn begin(world: &World, chance: &mut Chance) -> anyhow::Result<
         fault["seed"] = json!(chance.next());
         let _: Value = world.sandbox().post("faults", &fault).await?;
     }
-    let url = format!("{}/_stub/faults", world.homeserver().url());
+    let (client, url) = (reqwest::Client::new(), format!("{}/_stub/faults", world.homeserver().url()));
     for fault in [
         json!({"path_contains": "/send/", "kind": "lose_answer", "probability": 0.02}),
         json!({"path_contains": "/send/", "kind": "status", "value": 502, "probability": 0.01}),
         json!({"path_contains": "/send/", "kind": "limit", "value": 50, "probability": 0.01}),
         json!({"path_contains": "/send/", "kind": "delay_ms", "value": 60, "probability": 0.3}),
     ] {
-        reqwest::Client::new().post(&url).json(&fault).send().await?.error_for_status()?;
+        client.post(&url).json(&fault).send().await?.error_for_status()?;
     }
     Ok(())
 }
