@@ -70,8 +70,13 @@ pub const RECONCILE: &str = "bridges.meldry.com/reconcile-requested-at";
 /// `status.rotation.request`.
 pub const ROTATE: &str = "bridges.meldry.com/rotate";
 
-/// Annotation of a `DingTalkBridge`: `"true"` lets it go although its registration could not be taken back.
+/// Annotation of a `DingTalkBridge`: `"true"` leaves registrations behind that could not be taken back, so that the object
+/// can go.
 pub const SKIP_UNREGISTER: &str = "bridges.meldry.com/skip-unregister";
+
+/// Annotation of a `DingTalkBridge`: where homeservers were told of the bridge by their admin API, as JSON. It is the
+/// operator's own and comes and goes with its finalizer.
+pub const REGISTERED: &str = "bridges.meldry.com/registered";
 
 /// Annotation of an object that was not made by the operator: the UID of the `DingTalkBridge` that may take it over.
 pub const ADOPT: &str = "bridges.meldry.com/adopt";

@@ -70,7 +70,7 @@ pub const RIGHTS: &[Right] = &[
         crate::names::GROUP,
         "dingtalkbridges",
         &["list", "patch", "watch"],
-        "the objects themselves; patched for the finalizer only",
+        "the objects themselves; patched for the finalizer and the annotation beside it only",
     ),
     watched(crate::names::GROUP, "dingtalkbridges/status", &["patch"], "what status tells"),
     Right {

@@ -114,7 +114,7 @@ reasons! {
             "Nothing.";
         /// The object is being deleted.
         Deleting [Ready Progressing]
-            "Wait; if it stays so, look at RegistrationReady.";
+            "Wait; `CleanupFailed` takes its place if something is in the way.";
         /// A setting is wrong; the message names the field and what to write.
         InvalidSetting [Ready ConfigValid]
             "Correct the field that the message names. What ran before goes on running.";
@@ -170,9 +170,13 @@ reasons! {
         /// The admin's access token for the homeserver's admin API is missing or was refused.
         AdminTokenRefused [Ready RegistrationReady]
             "Put the access token of an admin of the homeserver into the Secret that the message names.";
-        /// The registration could not be taken back from the homeserver; it is tried again.
+        /// A registration could not be taken back from a homeserver; it is tried again. `True` with this reason: the bridge is
+        /// in order, and a former registration of it is left, since `spec` now names another admin API or none.
         UnregisterFailed [RegistrationReady]
-            "Bring the homeserver back, or give the object the annotation `bridges.meldry.com/skip-unregister: \"true\"`; after an hour it goes in any case.";
+            "Bring that homeserver back, or give the object the annotation `bridges.meldry.com/skip-unregister: \"true\"` to leave the registration behind; an object that is being deleted goes after an hour in any case.";
+        /// The object is being deleted and cannot go yet; the message says what is in the way.
+        CleanupFailed [Ready DatabaseReady]
+            "For a registration see `UnregisterFailed`. For data that the cluster does not let go: do what its words say, or set `spec.dataPolicy: Retain` to keep it.";
         /// The image cannot be pulled.
         ImagePullFailed [Ready WorkloadAvailable]
             "Correct the image, or name the registry's Secret in `imagePullSecrets`.";

@@ -140,6 +140,15 @@ pub(crate) async fn admin(
     }
 }
 
+/// Takes a registration back at the admin API.
+pub(crate) async fn take_back(http: &reqwest::Client, base: &str, token: &Secret, id: &str) -> AdminFact {
+    let order = async {
+        let one = address(base, &[BASE.as_slice(), &[id]].concat())?;
+        Ok(settled(&ask(http, Method::DELETE, one, token, None).await?, AdminFact::Absent))
+    };
+    order.await.unwrap_or_else(AdminFact::Unreachable)
+}
+
 const BASE: [&str; 4] = ["_synapse", "admin", "v1", "appservices"];
 
 async fn carry_out(
@@ -180,9 +189,6 @@ async fn carry_out(
         AdminOrder::Disable => {
             let url = address(one.as_str(), &["disable"])?;
             Ok(settled(&ask(http, Method::POST, url, token, None).await?, known(false)))
-        }
-        AdminOrder::Remove => {
-            Ok(settled(&ask(http, Method::DELETE, one, token, None).await?, AdminFact::Absent))
         }
     }
 }

@@ -15,8 +15,8 @@ use std::{
 
 use dingtalk_crds::{ConditionType, DingTalkBridge, Reason};
 use operator_plan::{
-    AdminFact, ChildKind, Children, Digest, PodSeen, RefKey, ReferenceFact, References, Refusal, ReportFact,
-    Rivals, Seen, WhoamiFact,
+    AdminFact, ChildKind, Children, Digest, Former, PodSeen, RefKey, ReferenceFact, References, Refusal,
+    ReportFact, Rivals, Seen, WhoamiFact,
 };
 use tokio::time::Instant;
 
@@ -60,6 +60,7 @@ pub(crate) struct Snapshot {
     pub(crate) rivals: Rivals,
     pub(crate) whoami: WhoamiFact,
     pub(crate) admin: AdminFact,
+    pub(crate) former: Former,
     pub(crate) report: ReportFact,
     /// When something of this is forgotten, so that it is looked for again.
     pub(crate) expires: Option<Duration>,
@@ -79,6 +80,7 @@ impl Snapshot {
             rivals: Rivals::default(),
             whoami: WhoamiFact::Unknown,
             admin: AdminFact::Unknown,
+            former: Former::new(),
             report: ReportFact::Unknown,
             expires: None,
         }
@@ -219,6 +221,7 @@ impl State {
             rivals,
             whoami: record.whoami.current(WhoamiFact::lasts, &WhoamiFact::Unknown, now),
             admin: record.admin.current(AdminFact::lasts, &AdminFact::Unknown, now),
+            former: record.former(now),
             report: record.report.current(|_| false, &ReportFact::Unknown, now),
             expires: record.expires(now),
         })

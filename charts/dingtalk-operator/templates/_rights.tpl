@@ -2,7 +2,7 @@
 
 {{/* Rules for a namespace with DingTalkBridge objects. */}}
 {{- define "dingtalk-operator.rules.watched" -}}
-# the objects themselves; patched for the finalizer only
+# the objects themselves; patched for the finalizer and the annotation beside it only
 - apiGroups: ["bridges.meldry.com"]
   resources: [dingtalkbridges]
   verbs: [list, patch, watch]

@@ -8,6 +8,8 @@
 //! - To change, we apply with the `uid` of the object that is meant. Another object of that name is refused as a change
 //!   of an immutable field (422), and none at all with a conflict (409).
 
+pub mod steps;
+
 use std::time::Duration;
 
 use http::Method;
@@ -150,61 +152,20 @@ impl Writer {
         self.write(call).await
     }
 
-    /// Adds a finalizer to the object with this UID, which has those in `there`. [`Failure::Stale`] when it does not.
-    pub async fn add_finalizer(
+    /// Changes the metadata of the object with this UID by steps, all or none: [`Failure::Stale`] when one of them does not
+    /// find what it was made for.
+    pub async fn amend(
         &self,
         resource: &ApiResource,
         key: &Key,
         uid: &str,
-        there: &[String],
-        finalizer: &str,
+        mut steps: Vec<Value>,
         why: &'static str,
     ) -> Result<Value, Failure> {
-        let steps = if there.is_empty() {
-            // `add` would replace a list that is there; a test for `null` passes only when there is none.
-            json!([{"op": "test", "path": "/metadata/finalizers", "value": null},
-                {"op": "add", "path": "/metadata/finalizers", "value": [finalizer]}])
-        } else {
-            json!([{"op": "test", "path": "/metadata/finalizers", "value": there},
-                {"op": "add", "path": "/metadata/finalizers/-", "value": finalizer}])
-        };
-        self.steps(resource, key, uid, steps, why).await
-    }
-
-    /// Takes a finalizer from the object with this UID, which has those in `there`. Fine when the object is gone;
-    /// [`Failure::Stale`] when it has others.
-    pub async fn remove_finalizer(
-        &self,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-        there: &[String],
-        finalizer: &str,
-        why: &'static str,
-    ) -> Result<(), Failure> {
-        let Some(place) = there.iter().position(|name| name == finalizer) else { return Ok(()) };
-        let path = format!("/metadata/finalizers/{place}");
-        let steps = json!([{"op": "test", "path": path, "value": finalizer}, {"op": "remove", "path": path}]);
-        match self.steps(resource, key, uid, steps, why).await {
-            Ok(_) | Err(Failure::Gone { .. }) => Ok(()),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    async fn steps(
-        &self,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-        mut steps: Value,
-        why: &'static str,
-    ) -> Result<Value, Failure> {
-        if let Some(steps) = steps.as_array_mut() {
-            steps.insert(0, json!({"op": "test", "path": "/metadata/uid", "value": uid}));
-        }
+        steps.insert(0, json!({"op": "test", "path": "/metadata/uid", "value": uid}));
         let call = Call::new(Method::PATCH, Verb::Patch, item(resource, &key.namespace, &key.name)?, why)
             .query("fieldManager", &self.manager)
-            .body(JSON_PATCH, &steps);
+            .body(JSON_PATCH, &Value::Array(steps));
         self.write(call).await.map_err(|failure| match failure {
             Failure::Refused { denied: false, message } if message == TEST_FAILED => {
                 Failure::Stale { message }

@@ -6,12 +6,12 @@ use bridge_config::REPORT_PATH;
 use dingtalk_crds::names::{self, keys};
 
 use crate::{
-    AdminFact, AdminOrder, Ask, ChildKind, Facts, REFUSED_PAUSE, RefKey, ReferenceFact, ReportFact, Secret,
+    AdminFact, AdminOrder, Ask, ChildKind, Facts, Place, RefKey, ReferenceFact, ReportFact, Secret,
     WhoamiFact,
-    diff::Child,
+    diff::{Child, undeletable},
     registration,
     visit::{Visit, standing},
-    workspace::{Homeserver, KeyOf, Workspace},
+    workspace::{Homeserver, Workspace},
 };
 
 /// Pause before a homeserver is asked again that did not know the token or did not answer.
@@ -31,6 +31,7 @@ pub(crate) fn asks(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>]) -> 
     let mut asks = Vec::new();
     if let (Ok(workspace), true) = (&visit.workspace, visit.open()) {
         asks.extend(visit.needed.asks(facts.references));
+        asks.extend(take_back(facts, visit.places.former()));
         if settled_registration(children) {
             asks.extend(admin(facts, visit, workspace));
             asks.extend(whoami(facts, visit, workspace));
@@ -50,6 +51,8 @@ pub(crate) fn look_again(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>
     let mut pauses = Vec::new();
     if let (Ok(workspace), true) = (&visit.workspace, visit.open()) {
         pauses.extend(visit.needed.wanting(facts.references).then_some(REFERENCE_PAUSE));
+        let stuck = |place: &Place| facts.former.get(place).is_some_and(|fact| !fact.lasts());
+        pauses.extend(visit.places.former().iter().any(stuck).then_some(HOMESERVER_PAUSE));
         if settled_registration(children) {
             let whoami = *facts.whoami != WhoamiFact::Unknown && !facts.whoami.lasts();
             let admin = workspace.homeserver.admin.is_some()
@@ -61,9 +64,9 @@ pub(crate) fn look_again(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>
             pauses.extend(material.pairs.look_again(facts, workspace));
         }
         for refusal in children.iter().filter_map(|child| child.refused) {
-            let since = facts.now.duration_since(refusal.at).unsigned_abs();
-            pauses.push(REFUSED_PAUSE.saturating_sub(since).max(Duration::from_secs(1)));
+            pauses.push(refusal.rests(facts.now).unwrap_or_default().max(Duration::from_secs(1)));
         }
+        pauses.extend(ChildKind::ALL.into_iter().filter_map(|kind| undeletable(facts, kind)));
     }
     if *facts.report != ReportFact::Unknown && report(facts).is_some() {
         pauses.push(REPORT_PAUSE);
@@ -76,8 +79,52 @@ fn settled_registration(children: &[Child<'_>]) -> bool {
     children.iter().any(|child| child.kind == ChildKind::RegistrationSecret && child.in_sync())
 }
 
-/// The next step at the admin API.
+/// Orders to take back what was registered at these places, where nothing is known yet and the way is.
+pub(crate) fn take_back(facts: &Facts<'_>, places: &[Place]) -> Vec<Ask> {
+    let order = |place: &Place| {
+        let token = value(facts, &RefKey::Secret(place.token.name.clone()), &place.token.key)?;
+        let ca = match &place.ca {
+            None => None,
+            Some(ca) => Some(value(facts, &RefKey::ConfigMap(ca.name.clone()), &ca.key)?.clone()),
+        };
+        Some(Ask::TakeBack { place: place.clone(), token: trimmed(token), ca })
+    };
+    places.iter().filter(|place| !facts.former.contains_key(*place)).filter_map(order).collect()
+}
+
+/// Why a registration could not be taken back at one of these places: its address, and the words for it.
+pub(crate) fn not_taken_back(facts: &Facts<'_>, places: &[Place]) -> Option<String> {
+    let why = |place: &Place| {
+        let words = match facts.former.get(place) {
+            Some(AdminFact::TokenRefused) => format!(
+                "the token in the Secret {}, key {}, was refused: put the access token of an admin of that homeserver there",
+                place.token.name, place.token.key
+            ),
+            Some(AdminFact::Refused(words) | AdminFact::Unreachable(words)) => words.clone(),
+            _ => lacking(facts, place)?,
+        };
+        Some(format!("{} at {}: {words}", place.id, place.url))
+    };
+    places.iter().find_map(why)
+}
+
+/// What is missing on the way to a place, once that is known.
+fn lacking(facts: &Facts<'_>, place: &Place) -> Option<String> {
+    let token = (RefKey::Secret(place.token.name.clone()), &place.token, "Secret");
+    let ca = place.ca.as_ref().map(|ca| (RefKey::ConfigMap(ca.name.clone()), ca, "ConfigMap"));
+    [Some(token), ca].into_iter().flatten().find_map(|(object, named, kind)| {
+        let is_read = facts.references.contains_key(&object);
+        (is_read && value(facts, &object, &named.key).is_none()).then(|| {
+            format!("the {kind} {} is not there, may not be read or lacks {}", named.name, named.key)
+        })
+    })
+}
+
+/// The next step at the admin API. It is written down before where that is.
 fn admin(facts: &Facts<'_>, visit: &Visit, workspace: &Workspace) -> Option<Ask> {
+    if !visit.places.is_recorded() {
+        return None;
+    }
     let material = visit.material.as_ref()?;
     let body = || serde_json::to_string(&material.registration).ok().map(Secret::new);
     let order = match facts.admin {
@@ -98,11 +145,11 @@ fn admin(facts: &Facts<'_>, visit: &Visit, workspace: &Workspace) -> Option<Ask>
 }
 
 /// An order to the admin API; `None` while its token or a certificate is not known.
-pub(crate) fn order_at(facts: &Facts<'_>, workspace: &Workspace, order: AdminOrder) -> Option<Ask> {
+fn order_at(facts: &Facts<'_>, workspace: &Workspace, order: AdminOrder) -> Option<Ask> {
     let admin = workspace.homeserver.admin.as_ref()?;
     Some(Ask::Admin {
         url: admin.url.to_string(),
-        token: trimmed(value(facts, &RefKey::Secret(admin.token.name.clone()), &admin.token)?),
+        token: trimmed(value(facts, &RefKey::Secret(admin.token.name.clone()), &admin.token.key)?),
         ca: certificates(facts, &workspace.homeserver)?,
         id: workspace.config.appservice.id.to_string(),
         order,
@@ -152,14 +199,16 @@ fn report(facts: &Facts<'_>) -> Option<Ask> {
 fn certificates(facts: &Facts<'_>, homeserver: &Homeserver) -> Option<Option<Secret>> {
     match &homeserver.ca {
         None => Some(None),
-        Some(ca) => value(facts, &RefKey::ConfigMap(ca.name.clone()), ca).map(|value| Some(value.clone())),
+        Some(ca) => {
+            value(facts, &RefKey::ConfigMap(ca.name.clone()), &ca.key).map(|value| Some(value.clone()))
+        }
     }
 }
 
-fn value<'a>(facts: &'a Facts<'_>, object: &RefKey, key: &KeyOf) -> Option<&'a Secret> {
+fn value<'a>(facts: &'a Facts<'_>, object: &RefKey, key: &str) -> Option<&'a Secret> {
     match facts.references.get(object)? {
         ReferenceFact::Present { values, .. } => {
-            values.get(&key.key).filter(|value| !value.expose().trim().is_empty())
+            values.get(key).filter(|value| !value.expose().trim().is_empty())
         }
         ReferenceFact::Missing | ReferenceFact::Denied => None,
     }

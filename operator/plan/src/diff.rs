@@ -1,7 +1,9 @@
 //! What differs between what is wanted and what the cluster has.
 
+use std::time::Duration;
+
 use crate::{
-    Change, ChildKind, Children, Deletion, Digest, Facts, REFUSED_PAUSE, Refusal, Seen,
+    Change, ChildKind, Children, Deletion, Digest, Facts, Refusal, Seen,
     outcome::Wanted,
     standing::{Me, Standing},
 };
@@ -30,7 +32,7 @@ impl<'a> Child<'a> {
             standing: Standing::of(kind, facts.seen.get(kind).as_ref(), me),
             wanted,
             // A Secret that is made anew differs each time, so any refusal of one counts.
-            refused: refused.filter(|refusal| {
+            refused: refused.filter(|refusal| refusal.digest != Refusal::DELETION).filter(|refusal| {
                 wanted.is_some_and(|wanted| kind.is_secret() || wanted.digest == refusal.digest)
             }),
         }
@@ -54,15 +56,9 @@ impl<'a> Child<'a> {
     /// Whether it is to be written now.
     fn due(&self, now: jiff::Timestamp) -> bool {
         let placeable = matches!(self.standing, Standing::Free | Standing::Ours(_));
-        let resting = self.refused.is_some_and(|refusal| !has_rested(refusal, now));
+        let resting = self.refused.is_some_and(|refusal| refusal.rests(now).is_some());
         self.wanted.is_some() && placeable && !self.in_sync() && !resting
     }
-}
-
-fn has_rested(refusal: &Refusal, now: jiff::Timestamp) -> bool {
-    let since = now.duration_since(refusal.at);
-    // A clock that was set back says nothing; one more attempt does no harm.
-    since.is_negative() || since.unsigned_abs() >= REFUSED_PAUSE
 }
 
 /// Wave in which a child is written. The claim follows the sealing key: were it there first and the key were not, it
@@ -119,14 +115,20 @@ pub(crate) fn writes(facts: &Facts<'_>, children: &[Child<'_>], hold: bool, stay
     writes
 }
 
+/// How long the deletion of a child is left alone yet that was refused.
+pub(crate) fn undeletable(facts: &Facts<'_>, kind: ChildKind) -> Option<Duration> {
+    let refusal = facts.refused.get(kind).as_ref().filter(|refusal| refusal.digest == Refusal::DELETION)?;
+    refusal.rests(facts.now)
+}
+
 /// Children that are not wanted any more. Data is never among them. A route goes when the one that replaces it stands.
-pub(crate) fn deletions(children: &[Child<'_>]) -> Vec<Deletion> {
+pub(crate) fn deletions(facts: &Facts<'_>, children: &[Child<'_>]) -> Vec<Deletion> {
     let route = |kind| matches!(kind, ChildKind::Ingress | ChildKind::HttpRoute);
     let replaced =
         children.iter().filter(|child| route(child.kind) && child.wanted.is_some()).all(Child::in_sync);
     children
         .iter()
-        .filter(|child| child.wanted.is_none())
+        .filter(|child| child.wanted.is_none() && undeletable(facts, child.kind).is_none())
         .filter(|child| match child.kind {
             ChildKind::Ingress | ChildKind::HttpRoute => replaced,
             ChildKind::NetworkPolicy => true,

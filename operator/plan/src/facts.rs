@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Children, Platform,
+    places::Former,
     rollout::{Marks, Turn},
 };
 
@@ -248,7 +249,7 @@ pub enum ReportFact {
     Unreachable(String),
 }
 
-/// A write that the API server refused for good, with its words; kept until the wanted content changes.
+/// A write or a deletion that the API server refused for good, with its words; kept until the wanted content changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Digest of what was to be written.
@@ -261,6 +262,19 @@ pub struct Refusal {
     pub message: String,
     /// When it was refused.
     pub at: Timestamp,
+}
+
+impl Refusal {
+    /// Stands for the content where a deletion was refused.
+    pub const DELETION: Digest = Digest([0; 32]);
+
+    /// How long it is to be left alone yet; `None` when it may be tried again.
+    pub(crate) fn rests(&self, now: Timestamp) -> Option<Duration> {
+        let since = now.duration_since(self.at);
+        // A clock that was set back says nothing; one more attempt does no harm.
+        let left = REFUSED_PAUSE.saturating_sub(since.unsigned_abs());
+        (!since.is_negative() && !left.is_zero()).then_some(left)
+    }
 }
 
 /// The operator itself.
@@ -313,6 +327,8 @@ pub struct Facts<'a> {
     pub whoami: &'a WhoamiFact,
     /// The admin API's word on the registration.
     pub admin: &'a AdminFact,
+    /// What came of taking registrations back.
+    pub former: &'a Former,
     /// The bridge's word.
     pub report: &'a ReportFact,
     /// Whether a change of the platform's may come to it now.

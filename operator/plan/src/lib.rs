@@ -19,6 +19,7 @@ mod files;
 mod nearest;
 mod notes;
 mod outcome;
+mod places;
 mod plan;
 mod platform;
 mod quantity;
@@ -42,6 +43,7 @@ pub use crate::{
     files::DATA_FOLDER,
     notes::halted as halted_note,
     outcome::{AdminOrder, Ask, Change, Deletion, FinalizerChange, Note, NoteType, Plan, Wanted},
+    places::{Former, Named, Place},
     plan::{host, plan},
     platform::{
         AdminApiDefaults, DingTalkDefaults, GatewayDefaults, HomeserverDefaults, ImageDefaults,

@@ -9,13 +9,15 @@ use crate::{
     Secret,
     children::ChildKind,
     facts::{Digest, RefKey},
+    places::Place,
     rollout::Member,
 };
 
 /// What one object needs now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The finalizer is to come or to go. Coming is done before everything else, going after everything else.
+    /// The finalizer is to come or to go. Coming is done before everything else, and nothing else is done of a plan with it;
+    /// going is done after everything else.
     pub finalizer: Option<FinalizerChange>,
     /// Children to write, in waves: those of one wave may be written at the same time, and a wave begins when the one
     /// before has succeeded. Only what differs from the cluster is here.
@@ -96,11 +98,14 @@ pub struct Deletion {
 }
 
 /// What happens to the finalizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FinalizerChange {
-    /// It is set.
-    Add,
-    /// It is taken away.
+    /// It is to be there.
+    Set {
+        /// The annotation [`names::REGISTERED`](dingtalk_crds::names::REGISTERED), written with it at once; `None`: none.
+        registered: Option<String>,
+    },
+    /// It is taken away, and the annotation with it.
     Remove,
 }
 
@@ -138,6 +143,15 @@ pub enum Ask {
         /// What.
         order: AdminOrder,
     },
+    /// Take back a registration at a homeserver's admin API.
+    TakeBack {
+        /// Where.
+        place: Place,
+        /// An admin's token.
+        token: Secret,
+        /// Certificates to trust, PEM.
+        ca: Option<Secret>,
+    },
     /// Ask the bridge for its report.
     Report {
         /// Address of the report.
@@ -166,8 +180,6 @@ pub enum AdminOrder {
     Enable,
     /// Switch off.
     Disable,
-    /// Take away.
-    Remove,
 }
 
 /// Something to tell people as an event of the object.

@@ -1,6 +1,6 @@
 //! The whole decision.
 
-use dingtalk_crds::{DataPolicy, DingTalkBridge, RegistrationMode, names};
+use dingtalk_crds::{DataPolicy, DingTalkBridge, names};
 
 use crate::{
     Facts, FinalizerChange, Plan, Platform, asks, deletion, diff, notes, resolve, rollout, status,
@@ -18,9 +18,9 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
     let children = visit.children(facts);
     let mut plan = Plan::default();
     if visit.open() {
-        plan.finalizer = finalizer(facts);
+        plan.finalizer = finalizer(facts, &visit);
         plan.writes = diff::writes(facts, &children, visit.holds(&children), visit.stays());
-        plan.deletions = diff::deletions(&children);
+        plan.deletions = diff::deletions(facts, &children);
     }
     plan.asks = asks::asks(facts, &visit, &children);
     plan.look_again = asks::look_again(facts, &visit, &children);
@@ -42,14 +42,14 @@ pub fn host(object: &DingTalkBridge, platform: &Platform) -> Option<String> {
 }
 
 /// The finalizer is there exactly as long as something has to be done at the end.
-fn finalizer(facts: &Facts<'_>) -> Option<FinalizerChange> {
-    let spec = &facts.object.spec;
-    let needed = resolve::registration_mode(spec, facts.platform) == RegistrationMode::AdminApi
-        || spec.data_policy == Some(DataPolicy::Delete);
+fn finalizer(facts: &Facts<'_>, visit: &Visit) -> Option<FinalizerChange> {
+    let registered = visit.places.line();
+    let needed = registered.is_some() || facts.object.spec.data_policy == Some(DataPolicy::Delete);
     match (needed, has_finalizer(facts)) {
-        (true, false) => Some(FinalizerChange::Add),
+        (true, true) if visit.places.is_settled() => None,
+        (true, _) => Some(FinalizerChange::Set { registered }),
         (false, true) => Some(FinalizerChange::Remove),
-        _ => None,
+        (false, false) => None,
     }
 }
 

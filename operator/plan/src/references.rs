@@ -7,8 +7,12 @@ use dingtalk_crds::{Reason, names::keys};
 
 use crate::{
     Ask, Digest, RefKey, ReferenceFact, References,
+    places::{Named, Place},
     workspace::{CredentialsFrom, DatabaseFrom, Workspace},
 };
+
+/// What names the keys for former registrations.
+const REGISTERED_FIELD: &str = "the annotation bridges.meldry.com/registered";
 
 /// Characters of a webhook's AES key.
 const AES_KEY_LENGTH: usize = 43;
@@ -34,6 +38,8 @@ enum User {
     Pod,
     /// The operator, for the homeserver's admin API.
     Admin,
+    /// The operator, to take a former registration back.
+    Former,
 }
 
 /// What is needed of each object.
@@ -52,9 +58,9 @@ pub(crate) struct Trouble {
 }
 
 impl Needed {
-    /// What a workspace needs.
-    pub(crate) fn of(workspace: &Workspace) -> Self {
-        let mut needed = Self::default();
+    /// What a workspace needs, and who takes back what was registered at these places.
+    pub(crate) fn of(workspace: &Workspace, former: &[Place]) -> Self {
+        let mut needed = Self::of_former(former);
         let secret = |name: &str| RefKey::Secret(name.to_owned());
         match &workspace.credentials {
             Some(CredentialsFrom::Secret(name)) => {
@@ -105,6 +111,25 @@ impl Needed {
         needed
     }
 
+    /// What is needed to take back what was registered at these places.
+    pub(crate) fn of_former(places: &[Place]) -> Self {
+        let mut needed = Self::default();
+        for Place { token, ca, .. } in places {
+            let need = |named: &Named| Need {
+                key: named.key.clone(),
+                field: REGISTERED_FIELD,
+                length: None,
+                value: true,
+                for_: User::Former,
+            };
+            needed.add(RefKey::Secret(token.name.clone()), need(token));
+            if let Some(ca) = ca {
+                needed.add(RefKey::ConfigMap(ca.name.clone()), need(ca));
+            }
+        }
+        needed
+    }
+
     fn pod(&mut self, object: RefKey, key: &str, field: &'static str, length: Option<usize>) {
         self.add(object, Need { key: key.to_owned(), field, length, value: false, for_: User::Pod });
     }
@@ -148,21 +173,22 @@ impl Needed {
         self.asks(known).is_empty()
     }
 
-    /// Everything that is wrong with what has been read.
+    /// Everything that is wrong with what has been read. What only former registrations need is told with these.
     pub(crate) fn troubles(&self, known: &References) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         for (object, needs) in &self.0 {
-            let Some(fact) = known.get(object) else { continue };
+            let needs: Vec<Need> = needs.iter().filter(|need| need.for_ != User::Former).cloned().collect();
+            let Some(fact) = known.get(object).filter(|_| !needs.is_empty()) else { continue };
             let who = |needs: &[Need]| {
                 let admin = needs.iter().any(|need| need.for_ == User::Admin);
                 (needs.iter().any(|need| need.for_ == User::Pod), admin)
             };
-            if let Some((reason, message)) = absent(object, needs, fact) {
-                let (pod, is_admin_token) = who(needs);
+            if let Some((reason, message)) = absent(object, &needs, fact) {
+                let (pod, is_admin_token) = who(&needs);
                 troubles.push(Trouble { reason, message, pod, is_admin_token });
                 continue;
             }
-            for need in needs {
+            for need in &needs {
                 if let Some(message) = lacking(object, need, fact) {
                     let (pod, is_admin_token) = who(std::slice::from_ref(need));
                     troubles.push(Trouble {

@@ -8,6 +8,7 @@ use crate::{
     condition,
     diff::Child,
     outcome::Wanted,
+    places::Places,
     references::{Needed, Trouble},
     registration::{Held, Material},
     resolve,
@@ -27,6 +28,8 @@ pub(crate) struct Visit {
     pub sealing_missing: bool,
     /// What is secret; `None` while nothing is to be built.
     pub material: Option<Material>,
+    /// Where the bridge is registered by an admin API.
+    pub places: Places,
     /// What `spec` names.
     pub needed: Needed,
     /// What is wrong with it.
@@ -56,9 +59,10 @@ impl Visit {
         });
         let (workspace, material, beside) = match built {
             Ok(built) => built,
-            Err(invalid) => return Self::closed(invalid, paused),
+            Err(invalid) => return Self::closed(facts, invalid, paused),
         };
-        let needed = Needed::of(&workspace);
+        let places = Places::of(facts, Some(&workspace));
+        let needed = Needed::of(&workspace, places.former());
         let plans = Plans {
             workspace: &workspace,
             material: &material,
@@ -77,6 +81,7 @@ impl Visit {
         Self {
             pending,
             paused,
+            places,
             sealing_missing: material.sealing_key.is_none()
                 && !matches!(standing(facts, ChildKind::SealingSecret), Standing::Foreign),
             troubles: needed.troubles(facts.references),
@@ -88,13 +93,15 @@ impl Visit {
     }
 
     /// When something is in the way of a workspace.
-    fn closed(invalid: Invalid, paused: bool) -> Self {
+    fn closed(facts: &Facts<'_>, invalid: Invalid, paused: bool) -> Self {
+        let places = Places::of(facts, None);
         Self {
+            needed: Needed::of_former(places.former()),
+            places,
             workspace: Err(invalid),
             paused,
             sealing_missing: false,
             material: None,
-            needed: Needed::default(),
             troubles: Vec::new(),
             wanted: Children::default(),
             pending: Pending::Nothing,

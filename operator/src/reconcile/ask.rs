@@ -55,10 +55,15 @@ impl Reconciler {
                         AdminOrder::Register { body } => ("register", body.expose()),
                         AdminOrder::Enable => ("enable", ""),
                         AdminOrder::Disable => ("disable", ""),
-                        AdminOrder::Remove => ("remove", ""),
                     };
                     let about = digest_of(&[url, token.expose(), id, what, body]);
-                    let turn = self.state.with_record(key, |record| record.admin.turn(about, Instant::now()));
+                    let turn = self.state.with_record(key, |record| record.order(about, Instant::now()));
+                    self.go(key, turn, ask, &mut asked);
+                }
+                Ask::TakeBack { place, token, .. } => {
+                    let about = digest_of(&[token.expose()]);
+                    let turn =
+                        self.state.with_record(key, |record| record.take_back(place, about, Instant::now()));
                     self.go(key, turn, ask, &mut asked);
                 }
                 Ask::Report { url, token, .. } => {
@@ -101,7 +106,8 @@ impl Reconciler {
                 })
             }
             Ask::Admin { url, token, ca, id, order } => {
-                let fact = self.at_admin_api(ca.as_ref(), &url, &token, &id, &order).await;
+                let order = async |http: &_| homeserver::admin(http, &url, &token, &id, &order).await;
+                let fact = self.at_admin_api(ca.as_ref(), order).await;
                 self.state.with_record(key, |record| {
                     // An order that was not carried out has to come again, although nothing was learned.
                     let changed = *record.admin.fact() != fact || fact == AdminFact::Unknown;
@@ -113,6 +119,22 @@ impl Reconciler {
                         record.whoami.reset(WhoamiFact::Unknown);
                     }
                     changed
+                })
+            }
+            Ask::TakeBack { place, token, ca } => {
+                let order = async |http: &_| homeserver::take_back(http, &place.url, &token, &place.id).await;
+                let fact = self.at_admin_api(ca.as_ref(), order).await;
+                self.state.with_record(key, |record| {
+                    let Some(asked) = record.former.get_mut(&place) else { return true };
+                    let good = fact == AdminFact::Absent;
+                    asked.answered(fact, good, Duration::ZERO, Instant::now());
+                    if good {
+                        // It may be the same homeserver under another address.
+                        record.admin.reset(AdminFact::Unknown);
+                        record.whoami.reset(WhoamiFact::Unknown);
+                    }
+                    // What waits for the end of this order may go.
+                    true
                 })
             }
             Ask::Report { url, token, former } => {
@@ -137,16 +159,13 @@ impl Reconciler {
     async fn at_admin_api(
         &self,
         ca: Option<&Secret>,
-        url: &str,
-        token: &Secret,
-        id: &str,
-        order: &AdminOrder,
+        order: impl AsyncFnOnce(&reqwest::Client) -> AdminFact,
     ) -> AdminFact {
         if !self.fence.is_open() {
             return AdminFact::Unknown;
         }
         match homeserver::client(ca) {
-            Ok(http) => homeserver::admin(&http, url, token, id, order).await,
+            Ok(http) => order(&http).await,
             Err(error) => AdminFact::Unreachable(error.to_string()),
         }
     }

@@ -75,6 +75,7 @@ pub(crate) fn facts<'a>(
         rivals: &snapshot.rivals,
         whoami: &snapshot.whoami,
         admin: &snapshot.admin,
+        former: &snapshot.former,
         report: &snapshot.report,
         turn,
         fresh,
@@ -202,8 +203,8 @@ impl Reconciler {
         wrote: &mut bool,
     ) -> Result<Step, Failure> {
         let key = &turn.key;
-        if plan.finalizer == Some(FinalizerChange::Add) {
-            self.add_finalizer(key, snapshot).await?;
+        if let Some(FinalizerChange::Set { registered }) = &plan.finalizer {
+            self.set_finalizer(key, snapshot, registered.as_deref()).await?;
             *wrote = true;
             return Ok(Step::Again);
         }

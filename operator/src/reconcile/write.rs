@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use dingtalk_crds::{DingTalkBridgeStatus, names};
 use operator_cluster::{
     Failure, Key as ObjectKey, Meta,
-    apply::Propagation,
+    apply::{Propagation, steps},
     events::{Note as EventNote, Reference},
     project,
 };
@@ -197,50 +197,59 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Deletes children; answers whether there were any.
+    /// Deletes children; answers whether there were any. A refusal is remembered and shown.
     pub(super) async fn delete(&self, key: &Key, deletions: Vec<Deletion>) -> Result<bool, Failure> {
         let some = !deletions.is_empty();
-        for deletion in deletions {
-            let resource = kinds::of(deletion.child);
-            let object =
-                ObjectKey { namespace: key.namespace().to_owned(), name: deletion.child.name(key.name()) };
-            self.writer.delete(&resource, &object, &deletion.uid, Propagation::Background, "delete").await?;
-            // An object with a finalizer of somebody's goes later; its watch tells.
-            self.state.remove_child(key, deletion.child, &deletion.uid);
+        for Deletion { child, uid } in deletions {
+            let resource = kinds::of(child);
+            let object = ObjectKey { namespace: key.namespace().to_owned(), name: child.name(key.name()) };
+            match self.writer.delete(&resource, &object, &uid, Propagation::Background, "delete").await {
+                Ok(()) => {
+                    // An object with a finalizer of somebody's goes later; its watch tells.
+                    self.state.remove_child(key, child, &uid);
+                    self.state.put_refusal(key, child, None);
+                }
+                Err(Failure::Refused { denied, message }) => {
+                    tracing::warn!(object = %key, child = %resource.kind, message, "the cluster refused to delete a child");
+                    let (digest, at) = (Refusal::DELETION, self.clock.now());
+                    let refusal = Refusal { digest, denied, conflict: false, message, at };
+                    self.state.put_refusal(key, child, Some(refusal));
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         Ok(some)
     }
 
-    pub(super) async fn add_finalizer(&self, key: &Key, snapshot: &Snapshot) -> Result<(), Failure> {
-        let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
-        let live = self
-            .writer
-            .add_finalizer(
-                &kinds::bridges(),
-                &object_key(key),
-                &uid,
-                &finalizers(snapshot),
-                names::FINALIZER,
-                "finalizer",
-            )
-            .await?;
+    /// Makes the finalizer be there, and the annotation about registrations with it.
+    pub(super) async fn set_finalizer(
+        &self,
+        key: &Key,
+        snapshot: &Snapshot,
+        registered: Option<&str>,
+    ) -> Result<(), Failure> {
+        let metadata = &snapshot.object.metadata;
+        let mut steps = steps::add_finalizer(&finalizers(snapshot), names::FINALIZER);
+        steps.extend(steps::annotate(metadata.annotations.as_ref(), names::REGISTERED, registered));
+        let live = self.amend(key, snapshot, steps).await?;
         self.put_object(key, live);
         Ok(())
     }
 
+    /// Takes both away.
     pub(super) async fn remove_finalizer(&self, key: &Key, snapshot: &Snapshot) -> Result<(), Failure> {
+        let metadata = &snapshot.object.metadata;
+        let mut steps = steps::remove_finalizer(&finalizers(snapshot), names::FINALIZER);
+        steps.extend(steps::annotate(metadata.annotations.as_ref(), names::REGISTERED, None));
+        match self.amend(key, snapshot, steps).await {
+            Ok(_) | Err(Failure::Gone { .. }) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn amend(&self, key: &Key, snapshot: &Snapshot, steps: Vec<Value>) -> Result<Value, Failure> {
         let uid = snapshot.object.metadata.uid.clone().unwrap_or_default();
-        let there = finalizers(snapshot);
-        self.writer
-            .remove_finalizer(
-                &kinds::bridges(),
-                &object_key(key),
-                &uid,
-                &there,
-                names::FINALIZER,
-                "finalizer",
-            )
-            .await
+        self.writer.amend(&kinds::bridges(), &object_key(key), &uid, steps, "finalizer").await
     }
 
     pub(super) async fn write_status(

@@ -46,6 +46,11 @@ impl<T: Clone> Asked<T> {
         if due && !lasts(&self.fact) { unknown.clone() } else { self.fact.clone() }
     }
 
+    /// Whether an answer is awaited.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
     /// The last answer.
     pub(crate) fn fact(&self) -> &T {
         &self.fact

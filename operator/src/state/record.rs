@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dingtalk_crds::DingTalkBridge;
-use operator_plan::{AdminFact, ChildKind, Children, Digest, PodSeen, Refusal, ReportFact, Seen, WhoamiFact};
+use operator_plan::{
+    AdminFact, ChildKind, Children, Digest, Former, Place, PodSeen, Refusal, ReportFact, Seen, WhoamiFact,
+};
 use tokio::time::Instant;
 
-use super::asked::Asked;
+use super::asked::{Asked, Turn};
 
 /// How long an object that no watch shows is believed to be there.
 const OUT_OF_SIGHT: Duration = Duration::from_mins(5);
@@ -54,6 +56,8 @@ pub(crate) struct Record {
     pub(crate) pods: BTreeMap<String, (String, PodSeen)>,
     pub(crate) whoami: Asked<WhoamiFact>,
     pub(crate) admin: Asked<AdminFact>,
+    /// What came of taking registrations back.
+    pub(crate) former: BTreeMap<Place, Asked<AdminFact>>,
     pub(crate) report: Asked<ReportFact>,
     /// Whether every child is to be read, since somebody asked for a look at everything.
     pub(crate) read_all: bool,
@@ -77,6 +81,7 @@ impl Default for Record {
             pods: BTreeMap::new(),
             whoami: Asked::new(WhoamiFact::Unknown),
             admin: Asked::new(AdminFact::Unknown),
+            former: BTreeMap::new(),
             report: Asked::new(ReportFact::Unknown),
             read_all: false,
             status_held: None,
@@ -99,6 +104,38 @@ impl Record {
     pub(super) fn ask_anew(&mut self) {
         self.whoami.reset(WhoamiFact::Unknown);
         self.admin.reset(AdminFact::Unknown);
+        self.former.retain(|_, asked| {
+            asked.reset(AdminFact::Unknown);
+            asked.is_under_way()
+        });
+    }
+
+    /// Asks to order something at the homeserver's admin API.
+    pub(crate) fn order(&mut self, about: Digest, now: Instant) -> Turn {
+        if self.is_ordering() { Turn::UnderWay } else { self.admin.turn(about, now) }
+    }
+
+    /// Asks to have a registration taken back.
+    pub(crate) fn take_back(&mut self, place: &Place, about: Digest, now: Instant) -> Turn {
+        if self.is_ordering() {
+            return Turn::UnderWay;
+        }
+        let asked = self.former.entry(place.clone()).or_insert_with(|| Asked::new(AdminFact::Unknown));
+        asked.turn(about, now)
+    }
+
+    /// Whether an order is on its way. One goes at a time: what is registered and what is taken back may be the same.
+    fn is_ordering(&self) -> bool {
+        self.admin.is_under_way() || self.former.values().any(Asked::is_under_way)
+    }
+
+    /// What is known of registrations that were to be taken back.
+    pub(super) fn former(&self, now: Instant) -> Former {
+        let known = |(place, asked): (&Place, &Asked<AdminFact>)| {
+            let fact = asked.current(AdminFact::lasts, &AdminFact::Unknown, now);
+            (fact != AdminFact::Unknown).then(|| (place.clone(), fact))
+        };
+        self.former.iter().filter_map(known).collect()
     }
 
     /// Forgets everything that no watch keeps true.

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::core::ApiResource;
 use operator_cluster::{
     Failure, Fence, Key, Meta, Reader, Writer,
-    apply::Propagation,
+    apply::{Propagation, steps},
     watch::{State, WatchEvent, WatchSpec, spawn},
 };
 use serde_json::json;
@@ -93,28 +93,37 @@ async fn finalizers_come_and_go_without_loss() {
     let there = world.writer.create(&kind, &world.config_map("a", &json!({})), "test").await.unwrap();
     let uid = uid(&there);
     let (ours, theirs) = ("test.io/ours".to_owned(), "test.io/theirs".to_owned());
-    let add = |there: &[String], name: &str| {
-        let (writer, kind, key, uid) = (&world.writer, &kind, &key, &uid);
-        let (there, name) = (there.to_vec(), name.to_owned());
-        async move { writer.add_finalizer(kind, key, uid, &there, &name, "test").await }
-    };
+    let amend = async |uid: &str, steps| world.writer.amend(&kind, &key, uid, steps, "test").await;
+    let add = async |there: &[String], name: &str| amend(&uid, steps::add_finalizer(there, name)).await;
     add(&[], &theirs).await.unwrap();
     // Somebody was quicker: theirs must not be lost.
     assert!(matches!(add(&[], &ours).await, Err(Failure::Stale { .. })));
     let live = add(std::slice::from_ref(&theirs), &ours).await.unwrap();
     assert_eq!(live["metadata"]["finalizers"], json!([theirs, ours]));
-    let stale =
-        world.writer.remove_finalizer(&kind, &key, &uid, std::slice::from_ref(&ours), &ours, "test").await;
+    let stale = amend(&uid, steps::remove_finalizer(std::slice::from_ref(&ours), &ours)).await;
     assert!(matches!(stale, Err(Failure::Stale { .. })), "{stale:?}");
     let both = [theirs.clone(), ours.clone()];
-    let other = world.writer.remove_finalizer(&kind, &key, NOBODY, &both, &ours, "test").await;
+    let other = amend(NOBODY, steps::remove_finalizer(&both, &ours)).await;
     assert!(matches!(other, Err(Failure::Stale { .. })), "{other:?}");
-    assert_eq!(world.writer.remove_finalizer(&kind, &key, &uid, &both, &ours, "test").await, Ok(()));
-    assert_eq!(world.get(&kind, "a").await.unwrap()["metadata"]["finalizers"], json!([theirs]));
+    let live = amend(&uid, steps::remove_finalizer(&both, &ours)).await.unwrap();
+    assert_eq!(live["metadata"]["finalizers"], json!([theirs]));
+
+    let mut there = std::collections::BTreeMap::new();
+    for (name, value) in
+        [("test.io/a", Some("1")), ("test.io/b", Some("2")), ("test.io/a", Some("3")), ("test.io/b", None)]
+    {
+        let steps = steps::annotate(Some(&there), name, value);
+        let live = amend(&uid, steps.clone()).await.unwrap();
+        assert_eq!(live["metadata"]["annotations"][name].as_str(), value);
+        // The same steps again do not find what they were made for.
+        assert!(matches!(amend(&uid, steps).await, Err(Failure::Stale { .. } | Failure::Refused { .. })));
+        there = serde_json::from_value(live["metadata"]["annotations"].clone()).unwrap();
+    }
     let rest = [theirs.clone()];
-    assert_eq!(world.writer.remove_finalizer(&kind, &key, &uid, &rest, &theirs, "test").await, Ok(()));
+    amend(&uid, steps::remove_finalizer(&rest, &theirs)).await.unwrap();
     world.writer.delete(&kind, &key, &uid, Propagation::Background, "test").await.unwrap();
-    assert_eq!(world.writer.remove_finalizer(&kind, &key, &uid, &rest, &theirs, "test").await, Ok(()));
+    let gone = amend(&uid, steps::remove_finalizer(&rest, &theirs)).await;
+    assert!(matches!(gone, Err(Failure::Gone { .. })), "{gone:?}");
     world.end().await;
 }
 
@@ -166,11 +175,8 @@ async fn an_ending_namespace_is_gone() {
     assert!(matches!(refused, Err(Failure::Gone { .. })), "{refused:?}");
     let meta = Meta::of(&there).unwrap();
     let finalizers = ["test.io/hold".to_owned()];
-    world
-        .writer
-        .remove_finalizer(&config_maps(), &meta.key, &meta.uid, &finalizers, &finalizers[0], "test")
-        .await
-        .unwrap();
+    let steps = steps::remove_finalizer(&finalizers, &finalizers[0]);
+    world.writer.amend(&config_maps(), &meta.key, &meta.uid, steps, "test").await.unwrap();
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! `RegistrationReady`.
 
-use dingtalk_crds::{ConditionStatus, Reason, names::keys};
+use dingtalk_crds::{ConditionStatus, ConditionType, Reason, names, names::keys};
 
 use super::{Check, Verdict, View};
-use crate::{AdminFact, ChildKind, WhoamiFact};
+use crate::{AdminFact, ChildKind, WhoamiFact, asks, condition};
 
-pub(super) const CHECKS: &[Check] = &[closed, unwritten, admin_token, admin, suspended, whoami];
+pub(super) const CHECKS: &[Check] = &[closed, unwritten, admin_token, admin, former, suspended, whoami];
 
 fn closed(view: &View<'_>) -> Option<Verdict> {
     view.closed().then_some(Verdict::Keep)
@@ -54,6 +54,29 @@ fn admin(view: &View<'_>) -> Option<Verdict> {
         )),
         AdminFact::Unreachable(words) => Some(unreachable(url.as_str(), words)),
     }
+}
+
+/// A registration of before that is still there. It does not keep the bridge from being used, so it is told only when
+/// nothing else is to be told.
+fn former(view: &View<'_>) -> Option<Verdict> {
+    let (facts, places) = (view.facts, &view.visit.places);
+    let is_off = matches!(facts.admin, AdminFact::Present { enabled: false, .. });
+    if places.former().is_empty() || !(is_off || *facts.whoami == WhoamiFact::Accepted) {
+        return None;
+    }
+    let Some(words) = asks::not_taken_back(facts, places.former()) else {
+        // Between two attempts nothing is known.
+        let told = condition::old(facts, ConditionType::RegistrationReady)?;
+        return (told.reason == Reason::UnregisterFailed.as_str()).then_some(Verdict::Keep);
+    };
+    Some(Verdict::IsNow(
+        ConditionStatus::True,
+        Reason::UnregisterFailed,
+        format!(
+            "the homeserver accepts the bridge, but a former registration could not be taken back; it is tried again. To leave it behind, give the object the annotation {}: \"true\" until this is gone. {words}",
+            names::SKIP_UNREGISTER
+        ),
+    ))
 }
 
 /// At the admin API a bridge that is suspended is switched off; then its token may be refused.

@@ -52,6 +52,11 @@ pub(crate) struct World {
     pub rivals: Rivals,
     pub whoami: WhoamiFact,
     pub admin: AdminFact,
+    pub former: Former,
+    /// Addresses where the bridge is registered.
+    pub registered: std::collections::BTreeSet<String>,
+    /// What whoever is to take back a registration answers, if not that it did.
+    pub away: Option<AdminFact>,
     pub report: ReportFact,
     pub fresh: Fresh,
     pub now: jiff::Timestamp,
@@ -90,6 +95,9 @@ impl World {
             rivals: Rivals::default(),
             whoami: WhoamiFact::Unknown,
             admin: AdminFact::Unknown,
+            former: Former::new(),
+            registered: std::collections::BTreeSet::new(),
+            away: None,
             report: ReportFact::Unknown,
             fresh: fresh(""),
             now: "2026-03-01T08:00:00.123Z".parse().unwrap(),
@@ -125,6 +133,7 @@ impl World {
             rivals: &self.rivals,
             whoami: &self.whoami,
             admin: &self.admin,
+            former: &self.former,
             report: &self.report,
             turn: self.turn,
             fresh: &self.fresh,
@@ -136,7 +145,7 @@ impl World {
         plan(&self.facts())
     }
 
-    /// An edit of `spec`.
+    /// An edit of `spec`. What the homeserver said was about another one.
     pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut DingTalkBridgeSpec)) {
         edit(&mut self.object.spec);
         let generation = self.object.metadata.generation.unwrap_or_default();
@@ -201,11 +210,21 @@ impl World {
     }
 
     pub(crate) fn carry_out(&mut self, plan: &Plan) {
-        match plan.finalizer {
-            Some(FinalizerChange::Add) => {
+        match &plan.finalizer {
+            Some(FinalizerChange::Set { registered }) => {
                 self.object.metadata.finalizers = Some(vec![names::FINALIZER.to_owned()]);
+                let annotations = self.object.metadata.annotations.get_or_insert_default();
+                match registered {
+                    Some(text) => annotations.insert(names::REGISTERED.to_owned(), text.clone()),
+                    None => annotations.remove(names::REGISTERED),
+                };
+                // The caller plans anew before it does anything else.
+                return;
             }
-            Some(FinalizerChange::Remove) => self.object.metadata.finalizers = None,
+            Some(FinalizerChange::Remove) => {
+                self.object.metadata.finalizers = None;
+                self.object.metadata.annotations.get_or_insert_default().remove(names::REGISTERED);
+            }
             None => {}
         }
         for change in &plan.writes {
@@ -332,13 +351,28 @@ impl World {
                 self.whoami = self.homeserver.clone();
             }
             Ask::Admin { order, .. } => {
+                let (url, present) = (place_of(ask), |enabled| AdminFact::Present { same: true, enabled });
                 self.admin = match order {
-                    AdminOrder::Look { .. } | AdminOrder::Remove => AdminFact::Absent,
-                    AdminOrder::Register { .. } | AdminOrder::Enable => {
-                        AdminFact::Present { same: true, enabled: true }
+                    AdminOrder::Look { .. } if self.registered.contains(&url) => present(true),
+                    AdminOrder::Look { .. } => AdminFact::Absent,
+                    AdminOrder::Register { .. } => {
+                        let line =
+                            self.object.metadata.annotations.as_ref().unwrap()[names::REGISTERED].clone();
+                        assert!(line.contains(&url), "told before it was written down: {url}");
+                        self.registered.insert(url);
+                        present(true)
                     }
-                    AdminOrder::Disable => AdminFact::Present { same: true, enabled: false },
+                    AdminOrder::Enable => present(true),
+                    AdminOrder::Disable => present(false),
                 };
+            }
+            Ask::TakeBack { place, .. } => {
+                let fact = self.away.clone().unwrap_or(AdminFact::Absent);
+                if fact == AdminFact::Absent {
+                    self.registered.remove(&place.url);
+                    (self.admin, self.whoami) = (AdminFact::Unknown, WhoamiFact::Unknown);
+                }
+                self.former.insert(place.clone(), fact);
             }
             Ask::Report { url, token, .. } => {
                 assert_eq!(url, "http://dingtalk-acme.tenants.svc:9090/status");
@@ -376,6 +410,12 @@ impl World {
     pub(crate) fn message(&self, type_: ConditionType) -> String {
         self.condition(type_).message
     }
+}
+
+/// The address of an order.
+fn place_of(ask: &Ask) -> String {
+    let Ask::Admin { url, .. } = ask else { panic!("{ask:?} is no order") };
+    url.clone()
 }
 
 fn texts(data: &[(&str, &str)]) -> BTreeMap<String, String> {

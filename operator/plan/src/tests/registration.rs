@@ -2,7 +2,7 @@
 
 use dingtalk_crds::{ConditionType, names};
 
-use super::World;
+use super::{World, fixture::UID};
 use crate::{AdminFact, AdminOrder, Ask, ChildKind, FinalizerChange, WhoamiFact};
 
 const ADMIN: &str = "
@@ -23,12 +23,12 @@ fn orders(asks: &[Ask]) -> Vec<&'static str> {
             Ask::Read { .. } => "read",
             Ask::Whoami { .. } => "whoami",
             Ask::Report { .. } => "report",
+            Ask::TakeBack { .. } => "take back",
             Ask::Admin { order, .. } => match order {
                 AdminOrder::Look { .. } => "look",
                 AdminOrder::Register { .. } => "register",
                 AdminOrder::Enable => "enable",
                 AdminOrder::Disable => "disable",
-                AdminOrder::Remove => "remove",
             },
         })
         .collect()
@@ -72,7 +72,15 @@ fn a_homeserver_that_must_be_restarted_is_told_what_to_mount() {
 fn the_admin_api_is_looked_at_then_told() {
     let mut world = admin();
     let plan = world.plan();
-    assert_eq!(plan.finalizer, Some(FinalizerChange::Add));
+    let Some(FinalizerChange::Set { registered: Some(line) }) = &plan.finalizer else { panic!("{plan:?}") };
+    assert_eq!(
+        *line,
+        format!(
+            r#"{{"uid":"{UID}","places":[{{"url":"http://synapse-acme.tenants.svc:8008","id":"dingtalk","token":{{"name":"matrix-admin","key":"token"}}}}]}}"#
+        )
+    );
+    world.carry_out(&plan);
+    let plan = world.plan();
     assert_eq!(orders(&plan.asks), ["read"]);
     world.carry_out(&plan);
     let plan = world.plan();
@@ -176,4 +184,132 @@ fn former_sealing_keys_are_given_to_the_bridge() {
         world.written.ends_with(&[ChildKind::ConfigMap, ChildKind::Deployment])
             || world.written.contains(&ChildKind::ConfigMap)
     );
+}
+
+/// Another address of the admin API.
+fn moved(world: &mut World, url: &str) {
+    let url = Some(url.to_owned());
+    world.edit(|spec| {
+        let registration = spec.homeserver.as_mut().unwrap().registration.as_mut().unwrap();
+        registration.admin_api.as_mut().unwrap().url = url;
+    });
+    (world.admin, world.whoami) = (AdminFact::Unknown, WhoamiFact::Unknown);
+}
+
+fn by_secret(world: &mut World) {
+    world.edit(|spec| spec.homeserver = None);
+    (world.admin, world.whoami) = (AdminFact::Unknown, WhoamiFact::Unknown);
+}
+
+fn annotation(world: &World) -> Option<&String> {
+    world.object.metadata.annotations.as_ref()?.get(names::REGISTERED)
+}
+
+#[test]
+fn who_goes_over_to_the_secret_is_taken_back_where_it_was_registered() {
+    let mut world = admin();
+    world.start();
+    assert_eq!(world.registered.len(), 1);
+    by_secret(&mut world);
+    // Nothing is forgotten before it is taken back.
+    assert_eq!(world.plan().finalizer, None);
+    assert!(orders(&world.plan().asks).contains(&"take back"));
+    world.settle();
+    assert!(world.registered.is_empty());
+    assert_eq!((annotation(&world), &world.object.metadata.finalizers), (None, &None));
+    assert_eq!(world.is(ConditionType::Ready), "True AllGood");
+}
+
+#[test]
+fn a_crash_between_taking_back_and_writing_it_down_only_repeats_the_taking_back() {
+    let mut world = admin();
+    world.start();
+    by_secret(&mut world);
+    let plan = world.plan();
+    world.carry_out(&plan);
+    assert!(world.registered.is_empty() && annotation(&world).is_some());
+    // Another process knows nothing.
+    world.former.clear();
+    assert!(orders(&world.plan().asks).contains(&"take back"));
+    world.settle();
+    assert_eq!(annotation(&world), None);
+}
+
+#[test]
+fn an_admin_api_that_moved_is_taken_back_at_its_old_address_and_looked_at_again() {
+    let mut world = admin();
+    world.start();
+    moved(&mut world, "http://admin.example");
+    let plan = world.plan();
+    let Some(FinalizerChange::Set { registered: Some(line) }) = &plan.finalizer else { panic!("{plan:?}") };
+    assert!(line.contains("http://synapse-acme") && line.contains("http://admin.example"), "{line}");
+    world.settle();
+    assert_eq!(world.registered.iter().collect::<Vec<_>>(), ["http://admin.example"]);
+    assert!(!annotation(&world).unwrap().contains("synapse-acme"));
+    assert_eq!(world.is(ConditionType::Ready), "True AllGood");
+}
+
+#[test]
+fn a_former_homeserver_that_is_away_keeps_nobody_from_work_and_is_told() {
+    let mut world = admin();
+    world.start();
+    world.away = Some(AdminFact::Unreachable("no route to host".to_owned()));
+    moved(&mut world, "http://admin.example");
+    let last = world.settle();
+    assert_eq!(world.registered.len(), 2);
+    assert_eq!(world.is(ConditionType::Ready), "True AllGood");
+    assert_eq!(world.is(ConditionType::RegistrationReady), "True UnregisterFailed");
+    let message = world.message(ConditionType::RegistrationReady);
+    for part in ["http://synapse-acme", "no route to host", names::SKIP_UNREGISTER] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(world.told.contains(&"Warning UnregisterFailed RegistrationReady".to_owned()));
+    // Asked again after the pause, and nothing flaps.
+    assert!(last.look_again.is_some());
+    world.former.clear();
+    let plan = world.plan();
+    assert_eq!((orders(&plan.asks), plan.status), (vec!["take back"], None));
+    // With the object it is tried as well, and so is the new one.
+    let mut deleted = World { away: None, ..admin() };
+    deleted.object = world.object.clone();
+    deleted.existing = world.existing.clone();
+    deleted.registered = world.registered.clone();
+    deleted.delete();
+    deleted.settle();
+    assert!(deleted.registered.is_empty() && deleted.object.metadata.finalizers.is_none());
+    // A person lets it go.
+    world.annotate(names::SKIP_UNREGISTER, "true");
+    world.settle();
+    assert_eq!(world.is(ConditionType::RegistrationReady), "True AllGood");
+    assert!(!annotation(&world).unwrap().contains("synapse-acme"));
+}
+
+#[test]
+fn a_token_that_went_with_the_mode_is_named_and_the_bridge_is_ready() {
+    let mut world = admin();
+    world.start();
+    by_secret(&mut world);
+    world.existing.clear();
+    world.references.clear();
+    world.settle();
+    assert_eq!(world.is(ConditionType::Ready), "True AllGood");
+    assert_eq!(world.is(ConditionType::SecretsReady), "True AllGood");
+    assert_eq!(world.is(ConditionType::RegistrationReady), "True UnregisterFailed");
+    assert!(world.message(ConditionType::RegistrationReady).contains("matrix-admin"));
+}
+
+#[test]
+fn a_copy_of_an_object_takes_nothing_back() {
+    let mut world = admin();
+    world.start();
+    let line = annotation(&world).unwrap().clone();
+    for (uid, line) in [("another", line.as_str()), (UID, "no JSON"), (UID, r#"{"uid":"x"}"#)] {
+        let mut copy = World::smallest();
+        copy.object.metadata.uid = Some(uid.to_owned());
+        copy.annotate(names::REGISTERED, line);
+        let plan = copy.plan();
+        assert!(plan.finalizer.is_none() && orders(&plan.asks).is_empty(), "{plan:?}");
+        copy.delete();
+        assert!(orders(&copy.plan().asks).is_empty());
+    }
 }

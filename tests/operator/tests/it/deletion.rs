@@ -1,10 +1,11 @@
 //! The end of an object, and of its namespace.
 
 use serde_json::json;
+use test_support::wait_until;
 
 use crate::{
     api::{Api, children},
-    stage::shared,
+    stage::{LIMIT, shared},
 };
 
 const HERE: &str = "t-deletion";
@@ -70,6 +71,61 @@ fn data_goes_with_an_object_that_says_so() {
         for (kind, child) in children("dropped") {
             api.gone(kind, HERE, &child).await;
         }
+    });
+}
+
+/// A policy of the cluster's that keeps one claim.
+const POLICY: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: claims-are-kept}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [""], apiVersions: [v1], operations: [DELETE], resources: [persistentvolumeclaims]}
+  validations:
+  - {expression: "request.name != 'dingtalk-audited-data'", message: claims are kept until the audit}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: claims-are-kept}
+spec: {policyName: claims-are-kept, validationActions: [Deny]}
+"#;
+
+#[test]
+fn data_that_the_cluster_does_not_let_go_is_told_and_a_person_can_keep_it() {
+    shared(async |shared| {
+        let (api, cluster) = (&shared.stage.api, &shared.stage.cluster);
+        cluster.apply(POLICY).await.unwrap();
+        let spec = json!({"workspace": "audited", "suspend": true, "dataPolicy": "Delete"});
+        api.bridge(HERE, "audited", &spec).await;
+        api.settled(HERE, "audited").await;
+        let claim = "dingtalk-audited-data";
+        let refused = wait_until(LIMIT, "the policy to be in force", async || {
+            cluster.kubectl(&["-n", HERE, "delete", "pvc", claim, "--dry-run=server"]).await.err().map(drop)
+        });
+        refused.await.unwrap();
+        api.delete("DingTalkBridge", HERE, "audited").await;
+        let said = api.condition_until(HERE, "audited", ["DatabaseReady", "False", "CleanupFailed"]).await;
+        for part in [claim, "until the audit", "spec.dataPolicy: Retain"] {
+            assert!(said.contains(part), "{said}");
+        }
+        api.condition_until(HERE, "audited", ["Ready", "False", "CleanupFailed"]).await;
+        // Nobody hammers on the API server meanwhile: one refusal is one request.
+        api.reconcile(HERE, "audited", "1").await;
+        api.bridge_until(HERE, "audited", "to be looked at", |object| {
+            object["status"]["lastHandledReconcileAt"] == "1"
+        })
+        .await;
+        let asked = || {
+            let requests = shared.operator.requests().into_iter();
+            requests.filter(|request| request.verb == "delete" && request.name == claim).count()
+        };
+        assert!((1..=2).contains(&asked()), "{} deletions", asked());
+        api.merge("DingTalkBridge", HERE, "audited", &json!({"spec": {"dataPolicy": "Retain"}})).await;
+        api.gone("DingTalkBridge", HERE, "audited").await;
+        assert!(api.get("PersistentVolumeClaim", HERE, claim).await.is_some());
+        cluster.kubectl(&["delete", "validatingadmissionpolicybinding", "claims-are-kept"]).await.unwrap();
     });
 }
 

@@ -13,16 +13,20 @@ const HERE: &str = "t-homeserver";
 
 /// Makes an object in this mode, and the Secret with the admin's token.
 async fn bridge(api: &Api, name: &str, token: &str) {
+    bridge_in(HERE, api, name, token).await;
+}
+
+async fn bridge_in(namespace: &str, api: &Api, name: &str, token: &str) {
     let secret = format!("admin-of-{name}");
     api.create(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": HERE},
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": namespace},
         "stringData": {"token": token},
     }))
     .await;
     let registration =
         json!({"mode": "AdminAPI", "adminAPI": {"tokenSecretRef": {"name": secret, "key": "token"}}});
     let spec = json!({"workspace": name, "suspend": true, "homeserver": {"registration": registration}});
-    api.bridge(HERE, name, &spec).await;
+    api.bridge(namespace, name, &spec).await;
 }
 
 fn registrations(homeservers: &Homeservers, of: &str) -> Vec<(Value, bool)> {
@@ -138,8 +142,76 @@ fn an_object_waits_for_a_homeserver_that_cannot_take_it_back_unless_told_otherwi
         let said =
             api.condition_until(HERE, "stuck", ["RegistrationReady", "False", "UnregisterFailed"]).await;
         assert!(said.contains("bridges.meldry.com/skip-unregister"), "{said}");
+        api.condition_until(HERE, "stuck", ["Ready", "False", "CleanupFailed"]).await;
         let skip = json!({"metadata": {"annotations": {"bridges.meldry.com/skip-unregister": "true"}}});
         api.merge("DingTalkBridge", HERE, "stuck", &skip).await;
         api.gone("DingTalkBridge", HERE, "stuck").await;
+    });
+}
+
+/// Where the operator has written down that an object is registered.
+fn written_down(object: &Value) -> &str {
+    object["metadata"]["annotations"]["bridges.meldry.com/registered"].as_str().unwrap_or_default()
+}
+
+/// The operator is killed after the homeserver has taken the registration away and before anybody knows, and while the one
+/// at the former address cannot be taken back.
+#[test]
+fn what_is_registered_elsewhere_than_spec_says_is_taken_back_although_the_operator_dies_between() {
+    const THERE: &str = "t-taking-back";
+    shared(async |shared| {
+        let (stage, api, homeservers) = (&shared.stage, &shared.stage.api, &shared.stage.homeservers);
+        let mut operator = stage.operator("taking-back", "o-taking-back", &[THERE]).await;
+        operator.leads().await;
+        for name in ["switched", "moved"] {
+            bridge_in(THERE, api, name, ADMIN_TOKEN).await;
+        }
+        for name in ["switched", "moved"] {
+            let here = stage.homeserver(name);
+            let object = api
+                .bridge_until(THERE, name, "to be registered", |object| written_down(object).contains(&here))
+                .await;
+            assert_eq!(object["metadata"]["finalizers"], json!(["bridges.meldry.com/cleanup"]));
+            registered(shared, name).await;
+        }
+        homeservers.with("switched", |homeserver| homeserver.is_silent = true);
+        homeservers.with("moved", |homeserver| homeserver.is_broken = true);
+        api.merge("DingTalkBridge", THERE, "switched", &json!({"spec": {"homeserver": null}})).await;
+        let url = stage.homeserver("moved-to");
+        let elsewhere = json!({"spec": {"homeserver": {"registration": {"adminAPI": {"url": url}}}}});
+        api.merge("DingTalkBridge", THERE, "moved", &elsewhere).await;
+        let removed = wait_until(LIMIT, "the registration to be taken away", async || {
+            registrations(homeservers, "switched").is_empty().then_some(())
+        });
+        removed.await.unwrap();
+        registered(shared, "moved-to").await;
+        operator.process().kill().await.unwrap();
+        assert!(
+            written_down(&api.get("DingTalkBridge", THERE, "switched").await.unwrap()).contains("/switched")
+        );
+
+        homeservers.with("switched", |homeserver| homeserver.is_silent = false);
+        operator.start_again().await;
+        let object = api
+            .bridge_until(THERE, "switched", "to have nothing left to do", |object| {
+                object["metadata"]["finalizers"].is_null()
+            })
+            .await;
+        assert_eq!(written_down(&object), "");
+        let calls = homeservers.with("switched", |homeserver| homeserver.calls.clone());
+        assert!(calls.ends_with(&["DELETE".to_owned(), "DELETE".to_owned()]), "{calls:?}");
+        api.bridge_until(THERE, "moved", "to remember both", |object| {
+            written_down(object).contains("/moved\"") && written_down(object).contains("/moved-to\"")
+        })
+        .await;
+        homeservers.with("moved", |homeserver| homeserver.is_broken = false);
+        api.reconcile(THERE, "moved", "1").await;
+        api.bridge_until(THERE, "moved", "to have the new one only", |object| {
+            !written_down(object).contains("/moved\"")
+        })
+        .await;
+        assert!(registrations(homeservers, "moved").is_empty());
+        registered(shared, "moved-to").await;
+        operator.stop().await;
     });
 }

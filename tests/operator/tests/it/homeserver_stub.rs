@@ -26,6 +26,8 @@ pub(crate) struct Homeserver {
     pub(crate) refuses: Option<String>,
     /// Whether it answers 500 to everything.
     pub(crate) is_broken: bool,
+    /// Whether what is taken away is, and nobody is told.
+    pub(crate) is_silent: bool,
     /// Registrations by their id, and whether they are enabled.
     pub(crate) registrations: BTreeMap<String, (Value, bool)>,
     /// Calls of the admin API, such as `POST`.
@@ -149,10 +151,15 @@ async fn remove(
     Path((of, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    all.admin(&of, &headers, "DELETE", |homeserver| match homeserver.registrations.remove(&id) {
-        Some(_) => (StatusCode::OK, Json(json!({}))),
-        None => unknown(),
-    })
+    let answer =
+        all.admin(&of, &headers, "DELETE", |homeserver| match homeserver.registrations.remove(&id) {
+            Some(_) => (StatusCode::OK, Json(json!({}))),
+            None => unknown(),
+        });
+    if all.with(&of, |homeserver| homeserver.is_silent) {
+        return std::future::pending().await;
+    }
+    answer
 }
 
 async fn switch(

@@ -96,6 +96,11 @@ impl Stage {
         Operator::start(&self.cluster, self.folder(), setup, |_| {}).await
     }
 
+    /// Address of a workspace's homeserver.
+    pub(crate) fn homeserver(&self, of: &str) -> String {
+        format!("http://127.0.0.1:{}/{of}", self.homeservers_port)
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
