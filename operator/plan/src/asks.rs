@@ -43,12 +43,18 @@ pub(crate) fn asks(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>]) -> 
     asks
 }
 
-/// When to forget what does not last.
-pub(crate) fn look_again(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>]) -> Option<Duration> {
+/// When to forget what does not last. What is asked now is asked again as well: an answer that is the same as before is
+/// no news, and nobody would come back to it.
+pub(crate) fn look_again(
+    facts: &Facts<'_>,
+    visit: &Visit,
+    children: &[Child<'_>],
+    asks: &[Ask],
+) -> Option<Duration> {
     if visit.paused {
         return None;
     }
-    let mut pauses = Vec::new();
+    let mut pauses: Vec<Duration> = asks.iter().filter_map(pause).collect();
     if let (Ok(workspace), true) = (&visit.workspace, visit.open()) {
         pauses.extend(visit.needed.wanting(facts.references).then_some(REFERENCE_PAUSE));
         let stuck = |place: &Place| facts.former.get(place).is_some_and(|fact| !fact.lasts());
@@ -72,6 +78,15 @@ pub(crate) fn look_again(facts: &Facts<'_>, visit: &Visit, children: &[Child<'_>
         pauses.push(REPORT_PAUSE);
     }
     pauses.into_iter().min()
+}
+
+/// After how long a question is asked again whose answer does not last.
+const fn pause(ask: &Ask) -> Option<Duration> {
+    match ask {
+        Ask::Read { .. } => None,
+        Ask::Whoami { .. } | Ask::Admin { .. } | Ask::TakeBack { .. } => Some(HOMESERVER_PAUSE),
+        Ask::Report { .. } => Some(REPORT_PAUSE),
+    }
 }
 
 /// Whether the homeserver can know the registration: the Secret has it as it should be.

@@ -61,6 +61,7 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
         match unregistered {
             Unregistered::Asks(asks) => {
                 plan.asks = asks;
+                plan.look_again = Some(PAUSE);
                 is_tried_again = true;
             }
             Unregistered::Stuck(words) => trouble = Some(not_taken_back(&words)),

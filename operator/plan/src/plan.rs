@@ -23,7 +23,7 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
         plan.deletions = diff::deletions(facts, &children);
     }
     plan.asks = asks::asks(facts, &visit, &children);
-    plan.look_again = asks::look_again(facts, &visit, &children);
+    plan.look_again = asks::look_again(facts, &visit, &children, &plan.asks);
     let status = status::status(facts, &visit, &children);
     // Events tell what the status tells, at the same moment: when no child is left to write.
     if plan.writes.is_empty() && status.is_some() {

@@ -59,6 +59,7 @@ fn a_homeserver_that_must_be_restarted_is_told_what_to_mount() {
     let plan = world.plan();
     assert_eq!(orders(&plan.asks), ["whoami"]);
     assert_eq!(plan.status, None);
+    assert!(plan.look_again.is_some(), "an answer that is no news is asked for again, too");
     world.homeserver = WhoamiFact::Accepted;
     world.settle();
     assert_eq!(world.is(ConditionType::Ready), "True AllGood");

@@ -30,6 +30,8 @@ pub(crate) struct Homeserver {
     pub(crate) is_silent: bool,
     /// Registrations by their id, and whether they are enabled.
     pub(crate) registrations: BTreeMap<String, (Value, bool)>,
+    /// How often `whoami` was asked.
+    pub(crate) whoami: usize,
     /// Calls of the admin API, such as `POST`.
     pub(crate) calls: Vec<String>,
 }
@@ -98,6 +100,7 @@ fn token(headers: &HeaderMap) -> &str {
 
 async fn whoami(State(all): State<Homeservers>, Path(of): Path<String>, headers: HeaderMap) -> Answer {
     all.with(&of, |homeserver| {
+        homeserver.whoami += 1;
         if homeserver.is_broken {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "out of order");
         }
