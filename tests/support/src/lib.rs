@@ -19,7 +19,7 @@ mod waiting;
 pub use encrypting::EncryptingClient;
 pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSession};
 pub use metrics::Metrics;
-pub use postgres::{Postgres, PostgresOptions};
+pub use postgres::{Elsewhere, Postgres, PostgresOptions};
 pub use process::{Process, Spawn, Usage, usage};
 pub use proxy::{FaultProxy, Mode};
 pub use synapse::{Installation, Package, Synapse, SynapseOptions};

@@ -1,6 +1,8 @@
 //! A PostgreSQL server of a test's own: empty, on a port of this machine, gone with the test.
 
 use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -41,6 +43,17 @@ pub struct PostgresOptions {
     pub fsync: bool,
     /// Certificate and key as PEM: the server offers TLS then.
     pub tls: Option<(String, String)>,
+    /// Where it listens instead of on a free port of this machine.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Another network of this machine, on the same file system.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// What stands before the words of a command to run it there.
+    pub prefix: Vec<OsString>,
+    /// An address there, for everybody.
+    pub listen: SocketAddr,
 }
 
 /// A server. Dropping it ends it and removes its data.
@@ -50,7 +63,7 @@ pub struct Postgres {
     programs: PathBuf,
     folder: PathBuf,
     owner: Option<Owner>,
-    port: u16,
+    listen: SocketAddr,
     password: String,
     options: PostgresOptions,
 }
@@ -75,8 +88,11 @@ impl Postgres {
         let folder = folder()?;
         let owner = owner(&folder)?;
         let password = crate::random_hex::<16>()?;
-        let port = free_port()?;
-        let server = Self { process: Mutex::default(), programs, folder, owner, port, password, options };
+        let listen = match &options.elsewhere {
+            Some(elsewhere) => elsewhere.listen,
+            None => SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+        };
+        let server = Self { process: Mutex::default(), programs, folder, owner, listen, password, options };
         server.make().await?;
         server.resume().await?;
         Ok(server)
@@ -105,6 +121,12 @@ impl Postgres {
             .context("running initdb")?;
         std::fs::remove_file(&password_file)?;
         success("initdb", &output)?;
+        if self.options.elsewhere.is_some() {
+            let rules = data.join("pg_hba.conf");
+            let mut text = std::fs::read_to_string(&rules)?;
+            text.push_str("host all all all scram-sha-256\n");
+            std::fs::write(&rules, text)?;
+        }
         if let Some((certificate, key)) = &self.options.tls {
             for (name, content) in [(CERTIFICATE, certificate), (KEY, key)] {
                 let file = data.join(name);
@@ -138,12 +160,15 @@ impl Postgres {
     pub async fn resume(&self) -> anyhow::Result<()> {
         let (program, arguments) = self.as_owner("postgres");
         let on = |yes: bool| if yes { "on" } else { "off" };
-        let spawn = Spawn::new(program)
+        let prefix = self.options.elsewhere.as_ref().map_or(&[][..], |elsewhere| &elsewhere.prefix);
+        let mut words = prefix.iter().cloned().chain([program.into_os_string()]);
+        let spawn = Spawn::new(words.next().unwrap_or_default())
+            .args(words)
             .args(arguments)
             .arg("-D")
             .arg(self.folder.join("data"))
-            .args(["-p", &self.port.to_string()])
-            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-p", &self.port().to_string()])
+            .args(["-c", &format!("listen_addresses={}", self.listen.ip())])
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .args(["-c", "max_connections=80", "-c", "shared_buffers=32MB"])
             .args(["-c", &format!("fsync={}", on(self.options.fsync))])
@@ -188,29 +213,30 @@ impl Postgres {
     pub async fn database(&self, name: &str) -> anyhow::Result<String> {
         self.sql("postgres", &format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{}'", self.password)).await?;
         self.sql("postgres", &format!("CREATE DATABASE \"{name}\" OWNER \"{name}\"")).await?;
-        Ok(self.address(name, self.port))
+        Ok(self.address_at(name, self.listen))
     }
 
     /// The address of a database for the role of its name, through another port, such as a proxy's.
     pub fn address(&self, name: &str, port: u16) -> String {
-        format!("postgres://{name}:{}@127.0.0.1:{port}/{name}", self.password)
+        self.address_at(name, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    fn address_at(&self, name: &str, at: SocketAddr) -> String {
+        format!("postgres://{name}:{}@{at}/{name}", self.password)
     }
 
     /// The server's port.
     pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The socket in the file system by which it is reached as well, for other networks of this machine.
-    pub fn socket(&self) -> PathBuf {
-        self.folder.join(format!(".s.PGSQL.{}", self.port))
+        self.listen.port()
     }
 
     /// Runs SQL in a database as the superuser; what it answers, one row a line, columns divided by `|`.
     pub async fn sql(&self, database: &str, text: &str) -> anyhow::Result<String> {
         let output = Command::new(self.programs.join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"])
-            .args(["-p", &self.port.to_string(), "-U", ADMIN, "-d", database, "-c", text])
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h"])
+            // By the socket in its folder, which is there whatever network it is on.
+            .arg(&self.folder)
+            .args(["-p", &self.port().to_string(), "-U", ADMIN, "-d", database, "-c", text])
             .env("PGPASSWORD", &self.password)
             .env("PGCONNECT_TIMEOUT", "5")
             .stdin(Stdio::null())

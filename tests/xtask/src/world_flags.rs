@@ -37,12 +37,12 @@ pub(crate) struct WorldFlags {
     #[arg(long)]
     pub(crate) no_cluster: bool,
     /// DingTalk sends over a connection that the bridge opens, and no webhook is set up
-    #[arg(long, requires = "no_cluster")]
+    #[arg(long)]
     stream: bool,
     /// The homeserver; with --context always the stub
     #[arg(long, value_enum, default_value_t = HomeserverName::Synapse)]
     homeserver: HomeserverName,
-    /// The bridge's database; PostgreSQL with --no-cluster only
+    /// The bridge's database; with --context always SQLite on a claim
     #[arg(long, value_enum, default_value_t = DatabaseName::Sqlite)]
     database: DatabaseName,
     /// Build and run in release mode
@@ -108,8 +108,8 @@ impl WorldFlags {
             return self.start_plain(dir, bare).await;
         }
         anyhow::ensure!(
-            self.database == DatabaseName::Sqlite,
-            "--database postgresql is for --no-cluster; in a cluster name the database in the object (spec.database)"
+            self.database == DatabaseName::Sqlite || self.context.context.is_none(),
+            "--database postgresql starts a server on this machine, which a cluster of yours does not reach; leave it out"
         );
         self.start_cluster(dir, bare).await
     }
@@ -131,18 +131,22 @@ impl WorldFlags {
     async fn start_plain(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
         let programs = self.programs.as_deref().map(Programs::in_folder);
         let new = WorldOptions::new(dir, self.homeserver());
-        let database = match self.database {
-            DatabaseName::Sqlite => DatabaseChoice::Sqlite,
-            DatabaseName::Postgresql => DatabaseChoice::PostgreSql,
+        let options = WorldOptions {
+            bare,
+            stream: self.stream,
+            database: self.database(),
+            profile: self.profile(),
+            programs,
+            ..new
         };
-        let options =
-            WorldOptions { bare, stream: self.stream, profile: self.profile(), programs, database, ..new };
         Ok(Running::Plain(Box::new(World::start(options, &say).await?)))
     }
 
     async fn start_cluster(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
         let options = ClusterWorldOptions {
             bare,
+            stream: self.stream,
+            database: self.database(),
             profile: self.profile(),
             programs: self.programs.clone(),
             init: Some(local::init()?),
@@ -151,6 +155,13 @@ impl WorldFlags {
             ..ClusterWorldOptions::new(dir, self.homeserver())
         };
         Ok(Running::Cluster(Box::new(ClusterWorld::start(options, &say).await?)))
+    }
+
+    fn database(&self) -> DatabaseChoice {
+        match self.database {
+            DatabaseName::Sqlite => DatabaseChoice::Sqlite,
+            DatabaseName::Postgresql => DatabaseChoice::PostgreSql,
+        }
     }
 
     fn homeserver(&self) -> HomeserverKind {

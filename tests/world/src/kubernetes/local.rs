@@ -8,8 +8,10 @@ use std::{
 use anyhow::Context as _;
 use cluster::Cluster;
 use serde_json::Value;
+use test_support::{Elsewhere, Postgres, PostgresOptions};
 
 use crate::{
+    Progress,
     homeserver::{self, Homeserver, HomeserverKind},
     place::Place,
     sandbox::Sandbox,
@@ -24,6 +26,9 @@ use super::{
 
 /// The ingress controller's TLS port on the node.
 const INGRESS_PORT: u16 = 443;
+
+/// Where PostgreSQL listens on the node.
+const POSTGRESQL_PORT: u16 = 5432;
 
 /// DingTalk's name for pods. Names of the two never leave the cluster.
 const DINGTALK: &str = "dingtalk.demo.internal";
@@ -97,6 +102,13 @@ pub(crate) async fn start_homeserver(
             Homeserver::stub(program, *mode, flags, &names, place).await
         }
     }
+}
+
+/// A PostgreSQL server that pods reach on the node.
+pub(crate) async fn start_postgres(cluster: &Cluster, progress: Progress<'_>) -> anyhow::Result<Postgres> {
+    let listen = SocketAddr::new(cluster.node_address(), POSTGRESQL_PORT);
+    let elsewhere = Some(Elsewhere { prefix: cluster.command_prefix(), listen });
+    Postgres::start(PostgresOptions { elsewhere, ..PostgresOptions::default() }, &progress).await
 }
 
 /// A port of a Service from outside.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 use cluster::Init;
 
 use super::kubectl::Access;
-use crate::{HomeserverKind, Profile};
+use crate::{DatabaseChoice, HomeserverKind, Profile};
 
 /// Settings of a world with a cluster; [`ClusterWorldOptions::new`] has the usual ones.
 #[derive(Clone, Debug)]
@@ -18,6 +18,10 @@ pub struct ClusterWorldOptions {
     pub workspace: String,
     /// Domain below which workspaces have their hosts.
     pub base_domain: String,
+    /// Which database the object names.
+    pub database: DatabaseChoice,
+    /// The bridge receives over Stream alone.
+    pub stream: bool,
     /// Stop when the object is ready, before login and bridging.
     pub bare: bool,
     /// Name of the Matrix user who may give the bot commands.
@@ -53,6 +57,8 @@ impl ClusterWorldOptions {
             homeserver,
             workspace: "acme".to_owned(),
             base_domain: "demo.localhost".to_owned(),
+            database: DatabaseChoice::default(),
+            stream: false,
             bare: false,
             admin: "admin".to_owned(),
             users: vec!["alice".to_owned(), "bob".to_owned()],

@@ -1,7 +1,7 @@
 //! What a platform would have set up: names, values of the charts, and the objects that it makes for a workspace.
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{certificates::Certificates, images};
 
@@ -27,6 +27,8 @@ pub(crate) struct Names {
     pub(crate) namespace: String,
     pub(crate) base_domain: String,
     pub(crate) admin: String,
+    /// What else stands in the object's `spec`.
+    pub(crate) more: Map<String, Value>,
 }
 
 impl Names {
@@ -52,8 +54,10 @@ impl Names {
     /// The object that a platform's dashboard creates.
     pub(crate) fn object(&self) -> String {
         let workspace = &self.workspace;
+        // YAML has all of JSON.
+        let more: String = self.more.iter().map(|(name, value)| format!(", {name}: {value}")).collect();
         format!(
-            "apiVersion: bridges.meldry.com/v1alpha1\nkind: DingTalkBridge\nmetadata:\n  name: {workspace}\nspec: {{workspace: {workspace}}}\n"
+            "apiVersion: bridges.meldry.com/v1alpha1\nkind: DingTalkBridge\nmetadata:\n  name: {workspace}\nspec: {{workspace: {workspace}{more}}}\n"
         )
     }
 
@@ -177,6 +181,7 @@ mod tests {
             namespace: "acme".to_owned(),
             base_domain: "demo.localhost".to_owned(),
             admin: "admin".to_owned(),
+            more: Map::new(),
         }
     }
 

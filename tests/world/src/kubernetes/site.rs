@@ -7,9 +7,10 @@ use std::{
 };
 
 use cluster::Cluster;
-use test_support::Installation;
+use test_support::{Installation, Postgres};
 
 use crate::{
+    Progress,
     homeserver::{Homeserver, HomeserverKind},
     programs::Outside,
     sandbox::Sandbox,
@@ -92,6 +93,16 @@ impl Site {
         match self {
             Self::Local(cluster) => local::start_homeserver(cluster, equipment, kind, registered).await,
             Self::Remote(remote) => remote.start_homeserver(equipment, kind, registered).await,
+        }
+    }
+
+    /// A PostgreSQL server that pods reach.
+    pub(crate) async fn start_postgres(&self, progress: Progress<'_>) -> anyhow::Result<Postgres> {
+        match self {
+            Self::Local(cluster) => local::start_postgres(cluster, progress).await,
+            Self::Remote(_) => anyhow::bail!(
+                "no PostgreSQL is started for a cluster of yours; name a database of its own in the object (spec.database)"
+            ),
         }
     }
 

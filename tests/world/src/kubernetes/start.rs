@@ -9,11 +9,12 @@ use std::{
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cluster::{Cluster, ClusterOptions, Init};
-use dingtalk_crds::names as product;
-use test_support::Installation;
+use dingtalk_crds::{Receive, names as product};
+use serde_json::{Map, Value, json};
+use test_support::{Installation, Postgres};
 
 use crate::{
-    Progress, files,
+    DatabaseChoice, Progress, files,
     homeserver::HomeserverKind,
     programs::Outside,
     sides::{Cast, Sides},
@@ -46,6 +47,11 @@ const STILL: Duration = Duration::from_secs(5);
 /// Namespace of a workspace in a cluster of the user's.
 const DEMO: &str = "dingtalk-demo";
 
+/// Name of the database and its role, and where the object finds its address.
+const DATABASE_NAME: &str = "bridge";
+const DATABASE_SECRET: &str = "bridge-database";
+const DATABASE_KEY: &str = "url";
+
 /// A start under way.
 pub(crate) struct Start<'a> {
     options: ClusterWorldOptions,
@@ -66,6 +72,7 @@ struct Made {
 struct Furnished {
     bridge: PodBridge,
     sides: Sides,
+    postgres: Option<Postgres>,
     registration: PathBuf,
     database: String,
 }
@@ -80,6 +87,7 @@ impl<'a> Start<'a> {
             namespace,
             base_domain: options.base_domain.clone(),
             admin: options.admin.clone(),
+            more: more(&options),
         };
         let certificates = Certificates::make(&[names.host()])?;
         let authority = dir.join(AUTHORITY);
@@ -103,6 +111,7 @@ impl<'a> Start<'a> {
         Ok(ClusterWorld {
             bridge: furnished.bridge,
             sides: furnished.sides,
+            postgres: furnished.postgres,
             site,
             kubectl,
             dir: self.dir,
@@ -205,6 +214,7 @@ impl<'a> Start<'a> {
         let sandbox = steps.run("Starting the DingTalk sandbox", site.start_sandbox(&equipment));
         let install = steps.run("Installing both charts with Helm", self.install(site, kubectl));
         let (sandbox, ()) = tokio::try_join!(sandbox, install)?;
+        let (postgres, address) = self.make_database(site, kubectl).await?.unzip();
         let apply =
             steps.run("Applying the object; the operator makes the registration", self.apply(kubectl));
         let registered = apply.await?;
@@ -226,14 +236,19 @@ impl<'a> Start<'a> {
         };
         let people = async {
             let mut sides = Sides::gather(homeserver, sandbox, &cast, hint).await?;
-            sides.set_up(self.options.bare, false, steps.progress()).await?;
-            let (shown, webhook) = (sides.webhook_url(), status.text("/webhookURL")?);
-            anyhow::ensure!(shown == webhook, "the bot shows {shown}, the object's status {webhook}");
+            sides.set_up(self.options.bare, self.options.stream, steps.progress()).await?;
+            if !self.options.stream {
+                let (shown, webhook) = (sides.webhook_url(), status.text("/webhookURL")?);
+                anyhow::ensure!(shown == webhook, "the bot shows {shown}, the object's status {webhook}");
+            }
             Ok(sides)
         };
         let sides = steps.run("What people do: accounts, and the admin's talk with the bot", people).await?;
-        let database = self.database(kubectl).await?;
-        Ok(Furnished { bridge, sides, registration: registered.file, database })
+        let database = match address {
+            Some(address) => address,
+            None => self.database(kubectl).await?,
+        };
+        Ok(Furnished { bridge, sides, postgres, registration: registered.file, database })
     }
 
     /// What the cluster's admin does once: both charts; and the platform for each workspace: a namespace and the
@@ -255,6 +270,28 @@ impl<'a> Start<'a> {
             kubectl.helm(&[&install[..], &values, &wait].concat()).await?;
         }
         Ok(())
+    }
+
+    /// PostgreSQL and the Secret that the object names, where it is to have that; with its address for pods.
+    async fn make_database(
+        &self,
+        site: &Site,
+        kubectl: &Kubectl,
+    ) -> anyhow::Result<Option<(Postgres, String)>> {
+        if self.options.database == DatabaseChoice::Sqlite {
+            return Ok(None);
+        }
+        let progress = self.steps.progress();
+        let postgres = self.steps.run("Starting PostgreSQL", site.start_postgres(progress)).await?;
+        let address = postgres.database(DATABASE_NAME).await?;
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": DATABASE_SECRET, "namespace": self.names.namespace()},
+            "stringData": {DATABASE_KEY: address},
+        });
+        kubectl.apply(&secret.to_string(), &[]).await?;
+        Ok(Some((postgres, address)))
     }
 
     /// What the platform's dashboard does: five lines. Then the registration is read as the homeserver's side would.
@@ -323,12 +360,45 @@ impl<'a> Start<'a> {
             config["data"][product::keys::CONFIG].as_str().context("no configuration of the bridge")?;
         let config: toml::Table = text.parse().context("reading the bridge's configuration")?;
         let url = config.get("database").and_then(|database| database.get("url")?.as_str());
-        // PostgreSQL's address is a secret and stands in a file.
-        Ok(url.unwrap_or("postgresql").to_owned())
+        url.map(str::to_owned).context("the bridge's configuration names no database")
     }
+}
+
+/// What the object says beside its workspace.
+fn more(options: &ClusterWorldOptions) -> Map<String, Value> {
+    let mut more = Map::new();
+    if options.stream {
+        more.insert("dingtalk".to_owned(), json!({"receive": Receive::Stream}));
+    }
+    if options.database == DatabaseChoice::PostgreSql {
+        let reference = json!({"name": DATABASE_SECRET, "key": DATABASE_KEY});
+        more.insert("database".to_owned(), json!({"postgresql": {"secretRef": reference}}));
+    }
+    more
 }
 
 /// The folder with the charts.
 fn charts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts")
+}
+
+#[cfg(test)]
+mod tests {
+    use dingtalk_crds::DingTalkBridgeSpec;
+
+    use super::*;
+    use crate::HomeserverKind;
+
+    #[test]
+    fn what_was_chosen_stands_in_the_object_as_the_kind_wants_it() {
+        let usual = ClusterWorldOptions::new("/", HomeserverKind::stub());
+        assert_eq!(more(&usual), Map::new());
+        let chosen = ClusterWorldOptions { stream: true, database: DatabaseChoice::PostgreSql, ..usual };
+        let mut spec = more(&chosen);
+        spec.insert("workspace".to_owned(), "acme".into());
+        let spec: DingTalkBridgeSpec = serde_json::from_value(spec.into()).unwrap();
+        assert_eq!(spec.dingtalk.unwrap().receive, Some(Receive::Stream));
+        let reference = spec.database.unwrap().postgresql.unwrap().secret_ref.unwrap();
+        assert_eq!((reference.name.as_str(), reference.key.as_str()), (DATABASE_SECRET, DATABASE_KEY));
+    }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cluster::Cluster;
+use test_support::Postgres;
 
 use crate::{Progress, description::Description, sides::Sides, steps::Step};
 
@@ -21,6 +22,7 @@ pub struct ClusterWorld {
     // Dropped in this order: what is in the cluster's network before the cluster.
     pub(crate) bridge: PodBridge,
     pub(crate) sides: Sides,
+    pub(crate) postgres: Option<Postgres>,
     pub(crate) site: Site,
     pub(crate) kubectl: Kubectl,
     pub(crate) dir: PathBuf,
@@ -42,6 +44,7 @@ impl ClusterWorld {
     pub async fn stop(self) -> anyhow::Result<()> {
         let stopped = self.sides.stop().await;
         drop(self.sides);
+        drop(self.postgres);
         self.site.stop().await?;
         stopped
     }
@@ -57,6 +60,11 @@ impl ClusterWorld {
             Site::Local(cluster) => Some(cluster),
             Site::Remote(_) => None,
         }
+    }
+
+    /// Starts a PostgreSQL server that pods of the local cluster reach.
+    pub async fn start_postgres(&self, progress: Progress<'_>) -> anyhow::Result<Postgres> {
+        self.site.start_postgres(progress).await
     }
 
     /// Commands to the cluster.

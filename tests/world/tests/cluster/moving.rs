@@ -1,47 +1,13 @@
 //! The workspace goes from SQLite to PostgreSQL by one command of the plugin, which is interrupted on the way.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{path::PathBuf, process::Stdio};
 
 use serde_json::{Value, json};
-use test_support::{Package, Postgres, PostgresOptions, Process, wait_until};
+use test_support::wait_until;
 use tokio::process::Command;
 use world::{BridgedChat, ClusterWorld};
 
 use crate::{LIMIT, arrive_once, tell, write_to_dingtalk};
-
-/// The port for pods.
-const PORT: u16 = 5432;
-
-/// A PostgreSQL server of this machine that pods reach at the node's address.
-struct Reached {
-    postgres: Postgres,
-    _relay: Process,
-    address: String,
-}
-
-impl Reached {
-    async fn start(world: &ClusterWorld) -> Self {
-        let cluster = world.cluster().unwrap();
-        let postgres = Postgres::start(PostgresOptions::default(), &tell).await.unwrap();
-        let here = postgres.database("bridge").await.unwrap();
-        let node = cluster.node_address().to_string();
-        let python = world::install_python(Package::KUBERNETES, &tell).await.unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/relay.py");
-        let relay = cluster
-            .command(python.python())
-            .arg(script)
-            .args([&node, &PORT.to_string()])
-            .arg(postgres.socket())
-            .start()
-            .await
-            .unwrap();
-        let address = here.replace(&format!("127.0.0.1:{}", postgres.port()), &format!("{node}:{PORT}"));
-        Self { postgres, _relay: relay, address }
-    }
-}
 
 /// The plugin is the operator's program under another name.
 struct Plugin(PathBuf);
@@ -87,10 +53,11 @@ pub(crate) async fn the_workspace_goes_to_postgresql_by_one_command(
     world: &ClusterWorld,
     chat: &BridgedChat,
 ) {
-    let reached = Reached::start(world).await;
+    let postgres = world.start_postgres(&tell).await.unwrap();
+    let address = postgres.database("bridge").await.unwrap();
     let plugin = Plugin::new(world);
     let (namespace, name) = (world.namespace(), world.name());
-    let url = format!("--from-literal=url={}", reached.address);
+    let url = format!("--from-literal=url={}", address);
     world.kubectl().run(&["-n", namespace, "create", "secret", "generic", "moved-to", &url]).await.unwrap();
     let (good, log) = plugin.run(world, &["logs", name, "--", "--tail=5"]).await;
     assert!(good && !log.trim().is_empty(), "{log}");
@@ -105,7 +72,7 @@ pub(crate) async fn the_workspace_goes_to_postgresql_by_one_command(
     suspended.await.unwrap();
     first.kill().await.unwrap();
     // A database that is not empty is refused; nothing is written to it.
-    reached.postgres.sql("bridge", "SET ROLE bridge; CREATE TABLE chat (mine int)").await.unwrap();
+    postgres.sql("bridge", "SET ROLE bridge; CREATE TABLE chat (mine int)").await.unwrap();
     let (good, said) = plugin.run(world, &command).await;
     assert!(!good && said.contains("could not be copied") && said.contains("--cancel"), "{said}");
     write_to_dingtalk(world, chat, "away").await;
@@ -121,7 +88,7 @@ pub(crate) async fn the_workspace_goes_to_postgresql_by_one_command(
     });
     given_up.await.unwrap();
 
-    reached.postgres.sql("bridge", "DROP TABLE chat").await.unwrap();
+    postgres.sql("bridge", "DROP TABLE chat").await.unwrap();
     let (good, said) = plugin.run(world, &command).await;
     assert!(good && said.contains("its database is PostgreSQL"), "{said}");
     let (good, again) = plugin.run(world, &command).await;
@@ -131,7 +98,7 @@ pub(crate) async fn the_workspace_goes_to_postgresql_by_one_command(
     }
     let object = world.kubectl().json(&["-n", namespace, "get", "dtb", name]).await.unwrap();
     assert!(object["spec"]["suspend"].is_null(), "{object}");
-    let rows = reached.postgres.sql("bridge", "SELECT count(*) FROM chat").await.unwrap();
+    let rows = postgres.sql("bridge", "SELECT count(*) FROM chat").await.unwrap();
     assert!(rows.trim().parse::<u32>().unwrap() > 0, "{rows}");
 
     for mark in ["moving", "away"] {

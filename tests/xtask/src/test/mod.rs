@@ -3,6 +3,7 @@
 pub(crate) mod install;
 mod programs;
 mod tally;
+mod times;
 
 use std::{num::NonZero, time::Instant};
 
@@ -30,7 +31,7 @@ pub(crate) struct Test {
     /// Leave out the long end-to-end tests
     #[arg(long)]
     quick: bool,
-    /// How many test programs run at a time; default: one for every two cores
+    /// How many test programs run at a time; default: one for every core
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZero<usize>>,
 }

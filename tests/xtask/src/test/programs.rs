@@ -1,6 +1,7 @@
 //! Test programs, several at a time: most of their time is spent in waiting for servers, not in computing.
 
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     num::NonZero,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use world::span;
 
-use super::tally::Tally;
+use super::{tally::Tally, times::Times};
 use crate::{
     output::{answer, say},
     process::{self, Interrupted, Output},
@@ -31,10 +32,10 @@ struct Program {
     starts_servers: bool,
 }
 
-/// How many run at a time unless it is said: each keeps two cores busy, its servers included.
+/// How many run at a time unless it is said. Each keeps about one core busy, its servers included: it waits for them
+/// the rest of the time.
 pub(super) fn places() -> NonZero<usize> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// What has become of one.
@@ -49,7 +50,10 @@ struct Ended {
 ///
 /// Nothing new is started after a failure; what runs is waited for.
 pub(super) async fn run(places: NonZero<usize>, variables: &[(String, String)]) -> anyhow::Result<Tally> {
+    let mut times = Times::read(&repo::target_dir()?);
     let mut waiting = build().await?;
+    waiting.sort_by_key(|program| Reverse(times.expected(&program.name, program.starts_servers)));
+    let mut waiting = VecDeque::from(waiting);
     let mut running = JoinSet::new();
     let mut tally = Tally::default();
     let mut failed: Option<anyhow::Error> = None;
@@ -64,6 +68,7 @@ pub(super) async fn run(places: NonZero<usize>, variables: &[(String, String)]) 
         match ended {
             Ok(ended) => {
                 show(&ended);
+                times.note(&ended.program.name, ended.took);
                 failed = failed.or(count(&ended, &mut tally));
             }
             Err(error) if error.is::<Interrupted>() => {
@@ -74,6 +79,7 @@ pub(super) async fn run(places: NonZero<usize>, variables: &[(String, String)]) 
             Err(error) => failed = failed.or(Some(error)),
         }
     }
+    times.write()?;
     failed.map_or(Ok(tally), Err)
 }
 
@@ -108,7 +114,7 @@ async fn one(program: Program, mut variables: Vec<(String, String)>) -> anyhow::
 }
 
 /// Has Cargo build them.
-async fn build() -> anyhow::Result<VecDeque<Program>> {
+async fn build() -> anyhow::Result<Vec<Program>> {
     let words = ["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
     let cargo = repo::cargo().to_string_lossy().into_owned();
     let words: Vec<String> = std::iter::once(cargo).chain(words.map(str::to_owned)).collect();
@@ -117,8 +123,7 @@ async fn build() -> anyhow::Result<VecDeque<Program>> {
     let status = process::run(&words, &repo::root(), &[], Output::Standard(read)).await?;
     anyhow::ensure!(status.success(), "`{}` failed: {status}", words.join(" "));
     anyhow::ensure!(!programs.is_empty(), "Cargo names no test program");
-    programs.sort_by_key(|program| !program.starts_servers);
-    Ok(programs.into())
+    Ok(programs)
 }
 
 /// A line of Cargo's, if it tells of a test program.
