@@ -103,9 +103,11 @@ impl Images {
         let triple = host()?;
         say(&format!("Building {} ({profile}, static); the first time takes some minutes.", part.program));
         let cargo = repo::cargo().to_string_lossy().into_owned();
-        let words = ["build", "--quiet", "--profile", profile, "--target", &triple, "-p", part.program];
+        // Worlds, which have these, say themselves how far they are.
+        let quiet = if self.debug { &["--quiet"][..] } else { &[] };
+        let words = ["build", "--profile", profile, "--target", &triple, "-p", part.program];
         let words: Vec<String> =
-            std::iter::once(cargo).chain(words.iter().map(ToString::to_string)).collect();
+            std::iter::once(cargo).chain(words.iter().chain(quiet).map(ToString::to_string)).collect();
         let flags = [("CARGO_ENCODED_RUSTFLAGS".to_owned(), flags().join("\u{1f}"))];
         let status = process::run(&words, &repo::root(), &flags, Output::Standard(&mut answer)).await?;
         anyhow::ensure!(

@@ -16,7 +16,7 @@ async fn paint(world: &World, staff_id: &str, name: &str) {
 #[test]
 fn a_picture_is_shown_once_and_not_asked_for_again_after_a_restart() {
     run(async {
-        let world = stage::stub("avatars", |_| ()).await;
+        let world = stage::own_synapse("avatars", |_| ()).await;
         let (chat, person) = (&world.chats()[0], &world.info().people[1]);
         paint(&world, &person.staff_id, &person.name).await;
         let say = async |text: &str| {

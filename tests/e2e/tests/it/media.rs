@@ -350,7 +350,10 @@ async fn wait_link(world: &World, chat: &BridgedChat, name: &str) -> String {
 #[test]
 fn what_dingtalk_does_not_take_goes_as_a_link_that_expires() {
     run(async {
-        let world = stub("media-links", &[], "[media]\nlink_lifetime = \"6s\"").await;
+        let world = stage::own_synapse("media-links", |options| {
+            options.bridge_settings.push_str("\n[media]\nlink_lifetime = \"6s\"");
+        })
+        .await;
         let (chat, alice) = (&world.chats()[0], &world.users()[0]);
         let bytes = b"MZ not for everybody".to_vec();
         let uri = alice.upload("text/html", "x", bytes.clone()).await.unwrap();

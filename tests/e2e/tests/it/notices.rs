@@ -56,7 +56,7 @@ fn events(staff_id: &str, title: &str, turn: i64) -> [(&'static str, Value, Vec<
 #[test]
 fn every_kind_is_a_card_in_the_room_that_an_admin_chose() {
     run(async {
-        let world = stage::stub("notices", |_| ()).await;
+        let world = stage::own_synapse("notices", |_| ()).await;
         let person = &world.info().people[0];
         let ignored = async || stage::metric(&world, "ignored_events_total", &[]).await;
         let before = ignored().await;

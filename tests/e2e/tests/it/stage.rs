@@ -74,7 +74,16 @@ pub(crate) async fn room_version(world: &World, room: &str) -> String {
 /// A world of one test or one file, with the stub.
 pub(crate) async fn stub(name: &str, change: impl FnOnce(&mut WorldOptions)) -> World {
     let flags = vec!["--retry-scale".to_owned(), "0.05".to_owned()];
-    let kind = HomeserverKind::Stub { mode: StubMode::Synapse, flags };
+    own(name, HomeserverKind::Stub { mode: StubMode::Synapse, flags }, change).await
+}
+
+/// A world of one test, with Synapse and rooms of the newest version.
+pub(crate) async fn own_synapse(name: &str, change: impl FnOnce(&mut WorldOptions)) -> World {
+    let version = ROOM_VERSIONS.last().map(|&version| version.to_owned());
+    own(name, HomeserverKind::Synapse { room_version: version }, change).await
+}
+
+async fn own(name: &str, kind: HomeserverKind, change: impl FnOnce(&mut WorldOptions)) -> World {
     let mut options = e2e::options(&format!("it-{name}"), kind);
     options.sandbox_flags = ["--session-seconds", "5400"].map(str::to_owned).to_vec();
     options.bridge_settings.push_str("[queue]\nfirst_pause = \"100ms\"\nlongest_pause = \"1s\"");

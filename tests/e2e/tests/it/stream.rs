@@ -52,7 +52,7 @@ async fn all_once(world: &World, texts: &[(usize, String)]) {
 #[test]
 fn text_crosses_both_ways_without_any_address() {
     run(async {
-        let world = alone("stream", "").await;
+        let world = stage::own_synapse("stream", |options| options.stream = true).await;
         let chat = &world.chats()[0];
         assert_eq!(world.description().webhook_url, "");
         let (there, back) = (unique("over Stream"), unique("to DingTalk"));

@@ -12,7 +12,7 @@ use crate::stage::{self, LIMIT, on_synapse, run, unique, wait_message, wait_sent
 #[test]
 fn a_room_is_not_upgraded_into_another_chats_room() {
     run(async {
-        let world = stage::stub("upgrade", |options| {
+        let world = stage::own_synapse("upgrade", |options| {
             options.sandbox_flags.extend(["--groups", "2"].map(str::to_owned));
         })
         .await;

@@ -55,7 +55,8 @@ impl Names {
     pub(crate) fn object(&self) -> String {
         let workspace = &self.workspace;
         // YAML has all of JSON.
-        let more: String = self.more.iter().map(|(name, value)| format!(", {name}: {value}")).collect();
+        let more: Vec<String> = self.more.iter().map(|(name, value)| format!(", {name}: {value}")).collect();
+        let more = more.concat();
         format!(
             "apiVersion: bridges.meldry.com/v1alpha1\nkind: DingTalkBridge\nmetadata:\n  name: {workspace}\nspec: {{workspace: {workspace}{more}}}\n"
         )

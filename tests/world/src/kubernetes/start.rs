@@ -101,7 +101,7 @@ impl<'a> Start<'a> {
             None => Box::pin(self.start_local()).await?,
             Some(context) => self.find_context(context).await?,
         };
-        let furnished = match self.furnish(&site, &kubectl, &made).await {
+        let furnished = match Box::pin(self.furnish(&site, &kubectl, &made)).await {
             Ok(furnished) => furnished,
             Err(error) => {
                 let said = evidence::collect(&kubectl, &self.names, &self.dir).await;

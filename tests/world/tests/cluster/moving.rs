@@ -57,7 +57,7 @@ pub(crate) async fn the_workspace_goes_to_postgresql_by_one_command(
     let address = postgres.database("bridge").await.unwrap();
     let plugin = Plugin::new(world);
     let (namespace, name) = (world.namespace(), world.name());
-    let url = format!("--from-literal=url={}", address);
+    let url = format!("--from-literal=url={address}");
     world.kubectl().run(&["-n", namespace, "create", "secret", "generic", "moved-to", &url]).await.unwrap();
     let (good, log) = plugin.run(world, &["logs", name, "--", "--tail=5"]).await;
     assert!(good && !log.trim().is_empty(), "{log}");

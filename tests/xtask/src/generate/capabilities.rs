@@ -28,6 +28,8 @@ fn tried_on(folder: &Path, proof: &str) -> anyhow::Result<String> {
     let body = body(&text, name).with_context(|| format!("there is no test {proof}"))?;
     Ok(if body.contains("on_synapse(") {
         format!("Synapse, room versions {}", world::ROOM_VERSIONS.join(" and "))
+    } else if body.contains("own_synapse(") {
+        format!("Synapse, room version {}", world::ROOM_VERSIONS.last().context("no room version")?)
     } else {
         "stub".to_owned()
     })
