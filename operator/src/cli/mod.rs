@@ -100,7 +100,11 @@ fn start(run: Run) -> anyhow::Result<()> {
     logs::start(&config.settings.log)?;
     end_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(boot::run(config, boot::Place { kubeconfig: run.kubeconfig, context: run.context }))
+    let place = boot::Place { kubeconfig: run.kubeconfig, context: run.context };
+    let result = runtime.block_on(boot::run(config, place));
+    // A name that is being looked up for a question cannot be interrupted, and nobody waits for its answer any more.
+    runtime.shutdown_background();
+    result
 }
 
 /// A panic ends the process: a task that vanishes would leave objects unattended without a sign, and a standby takes

@@ -304,12 +304,12 @@ impl Measurement<'_> {
             match way {
                 "killed" => drop(leader.process()?.kill().await?),
                 "frozen" => leader.process()?.signal("STOP").await?,
-                _ => leader.stop().await?,
+                // When its process is gone says nothing about who serves.
+                _ => leader.process()?.signal("TERM").await?,
             }
             self.rig.write_spec(TENANTS, way).await?;
             let seconds = self.served(way, began).await?;
             match way {
-                "killed" => found.killed = seconds,
                 "frozen" => {
                     found.frozen = seconds;
                     let written = async || self.rig.look(|ledger| ledger.account(&leader.user).writes).await;
@@ -320,7 +320,11 @@ impl Measurement<'_> {
                     found.late_writes = written().await? - before;
                     leader.stop().await?;
                 }
-                _ => found.stopped = seconds,
+                "stopped" => {
+                    found.stopped = seconds;
+                    leader.stop().await?;
+                }
+                _ => found.killed = seconds,
             }
             std::mem::swap(&mut leader, &mut standby);
         }
