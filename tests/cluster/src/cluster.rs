@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -173,6 +173,13 @@ impl Cluster {
         load(&self.namespace, &file).await.with_context(|| format!("loading {}", archive.display()))
     }
 
+    /// Gives an image that is in the cluster another name beside its own.
+    pub async fn name_image(&self, image: &str, other: &str) -> anyhow::Result<()> {
+        ctr(&self.namespace, &["tag", "--force", image, other], None)
+            .await
+            .with_context(|| format!("naming {image}"))
+    }
+
     /// A program of the host to be run in the box's network, on the host's file system: it reaches pods and services,
     /// knows their names, and is reached at [`Cluster::node_address`].
     ///
@@ -241,10 +248,15 @@ impl Cluster {
 
 /// Imports an archive.
 pub(crate) async fn load(namespace: &Namespace, archive: &fs::File) -> anyhow::Result<()> {
+    ctr(namespace, &["import", "-"], Some(archive.as_fd())).await
+}
+
+/// Tells containerd something about images.
+async fn ctr(namespace: &Namespace, words: &[&str], input: Option<BorrowedFd<'_>>) -> anyhow::Result<()> {
     let ctr = packages::find("ctr").context("there is no program ctr")?;
     let socket = format!("{}/{CONTAINERD_SOCKET}", crate::addresses::INSIDE);
-    let words = ["--address", &socket, "--namespace", "k8s.io", "images", "import", "-"];
-    namespace.run_to_end(ctr, &words, Some(archive.as_fd())).await?;
+    let images = ["--address", &socket, "--namespace", "k8s.io", "images"];
+    namespace.run_to_end(ctr, &[&images, words].concat(), input).await?;
     Ok(())
 }
 

@@ -253,7 +253,7 @@ impl Sandbox {
     }
 
     /// Types the webhook's address into the console, which checks it.
-    pub(crate) async fn save_webhook(
+    pub async fn save_webhook(
         &self,
         app_key: &str,
         url: &str,

@@ -5,6 +5,8 @@
 
 mod apart;
 mod moving;
+mod rotation;
+mod waves;
 
 use std::{
     collections::BTreeMap,
@@ -89,6 +91,8 @@ async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_messag
         ["-n", world.namespace(), "wait", "--for=condition=Ready", "dtb", world.name(), "--timeout=60s"];
     world.kubectl().run(&ready).await.unwrap();
 
+    waves::a_new_image_comes_in_a_wave_while_people_write(&world, &chat).await;
+    rotation::everything_is_replaced_while_people_write_and_operators_die(&world, &chat).await;
     another_client_deletes_the_object_and_makes_it_again(&world).await;
     let crossing = world.cross_to_matrix(&chat, "一切如旧", LIMIT).await.unwrap();
     assert_eq!(crossing.read, crossing.written);
@@ -279,11 +283,15 @@ fn text(mark: &str, way: &str, number: usize) -> String {
 
 /// People of both sides write while something happens to the bridge.
 async fn write_many(world: &ClusterWorld, chat: &BridgedChat, mark: &str) {
-    let (alice, person) = (&world.users()[0], &world.info().people[0]);
     for number in 0..MANY {
-        world.sandbox().write(&chat.chat_id, &person.staff_id, &text(mark, "right", number)).await.unwrap();
-        alice.send_text(&chat.room_id, &text(mark, "left", number)).await.unwrap();
+        write_both(world, chat, mark, number).await;
     }
+}
+
+async fn write_both(world: &ClusterWorld, chat: &BridgedChat, mark: &str, number: usize) {
+    let (alice, person) = (&world.users()[0], &world.info().people[0]);
+    world.sandbox().write(&chat.chat_id, &person.staff_id, &text(mark, "right", number)).await.unwrap();
+    alice.send_text(&chat.room_id, &text(mark, "left", number)).await.unwrap();
 }
 
 /// People write in Matrix only.
@@ -295,13 +303,13 @@ async fn write_to_dingtalk(world: &ClusterWorld, chat: &BridgedChat, mark: &str)
 
 async fn all_arrive_once(world: &Sides, chat: &BridgedChat, mark: &str) {
     for way in ["right", "left"] {
-        arrive_once(world, chat, mark, way).await;
+        arrive_once(world, chat, mark, way, MANY).await;
     }
 }
 
-async fn arrive_once(world: &Sides, chat: &BridgedChat, mark: &str, way: &str) {
+async fn arrive_once(world: &Sides, chat: &BridgedChat, mark: &str, way: &str, many: usize) {
     wait_until(LIMIT, &format!("all messages ({mark}, {way})"), async || {
-        (counts(world, chat, mark, way).await.len() == MANY).then_some(())
+        (counts(world, chat, mark, way, many).await.len() == many).then_some(())
     })
     .await
     .unwrap();
@@ -311,12 +319,18 @@ async fn arrive_once(world: &Sides, chat: &BridgedChat, mark: &str, way: &str) {
     } else {
         world.cross_to_dingtalk(chat, mark, LIMIT).await.unwrap();
     }
-    let counts = counts(world, chat, mark, way).await;
+    let counts = counts(world, chat, mark, way, many).await;
     assert!(counts.values().all(|count| *count == 1), "{mark}, {way}: {counts:?}");
 }
 
 /// How often each message has arrived that has.
-async fn counts(world: &Sides, chat: &BridgedChat, mark: &str, way: &str) -> BTreeMap<usize, usize> {
+async fn counts(
+    world: &Sides,
+    chat: &BridgedChat,
+    mark: &str,
+    way: &str,
+    many: usize,
+) -> BTreeMap<usize, usize> {
     let mut counts = BTreeMap::new();
     if way == "right" {
         let bot = world.bot_user_id();
@@ -326,13 +340,13 @@ async fn counts(world: &Sides, chat: &BridgedChat, mark: &str, way: &str) -> BTr
             .filter(|event| event["sender"] != bot.as_str())
             .filter_map(|event: &Value| event["content"]["body"].as_str())
             .collect();
-        for number in 0..MANY {
+        for number in 0..many {
             let count = texts.iter().filter(|said| said.contains(&text(mark, way, number))).count();
             counts.insert(number, count);
         }
     } else {
         let sent = world.sandbox().sent(0).await.unwrap_or_default();
-        for number in 0..MANY {
+        for number in 0..many {
             let of_chat = sent.iter().filter(|sent| sent.chat_id == chat.chat_id);
             counts.insert(number, of_chat.filter(|sent| sent.says(&text(mark, way, number))).count());
         }

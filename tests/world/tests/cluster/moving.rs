@@ -7,7 +7,7 @@ use test_support::wait_until;
 use tokio::process::Command;
 use world::{BridgedChat, ClusterWorld};
 
-use crate::{LIMIT, arrive_once, tell, write_to_dingtalk};
+use crate::{LIMIT, MANY, arrive_once, tell, write_to_dingtalk};
 
 /// The plugin is the operator's program under another name.
 struct Plugin(PathBuf);
@@ -102,7 +102,7 @@ pub(crate) async fn the_workspace_goes_to_postgresql_by_one_command(
     assert!(rows.trim().parse::<u32>().unwrap() > 0, "{rows}");
 
     for mark in ["moving", "away"] {
-        arrive_once(world, chat, mark, "left").await;
+        arrive_once(world, chat, mark, "left", MANY).await;
     }
     let fetched = wait_until(LIMIT, "the push to be fetched", async || {
         event().await?["fetched"].as_bool()?.then_some(())
