@@ -290,10 +290,19 @@ fn make_app(
     }))
 }
 
-/// The bot's device for encrypted rooms, where the configuration wants one.
+/// The bot's device for encrypted rooms, where the configuration wants one. A chat that is bridged to an encrypted room
+/// would fall silent without it, or be spoken to in the clear: while there is one, encryption is not switched off.
 async fn open_device(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<Option<Encryption>> {
-    if !config.encryption.enabled {
+    let kept = if config.encryption.enabled { 0 } else { store.chat_figures().await?.encrypted };
+    if !config.encryption.enabled && kept == 0 {
         return Ok(None);
+    }
+    if kept > 0 {
+        tracing::warn!(
+            chats = kept,
+            "encryption.enabled is false, but chats are bridged to encrypted rooms: encryption stays on until a start \
+             after they are unbridged"
+        );
     }
     let bot = UserId::parse(config.bot_user_id())?;
     let new_id = || {
@@ -302,7 +311,7 @@ async fn open_device(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<
         ruma::OwnedDeviceId::from(format!("DINGTALK{}", hex(&bytes).to_uppercase()))
     };
     let machine = bridge_crypto::Machine::open(Arc::clone(store), &bot, new_id).await?;
-    Ok(Some(Encryption::new(machine)))
+    Ok(Some(Encryption::new(machine, kept > 0)))
 }
 
 /// The link and the webhook's keys: from files where the configuration names them, else from the database.

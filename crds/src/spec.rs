@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    database::Database, dingtalk::DingTalk, homeserver::Homeserver, rotation::Rotation, route::Route,
-    status::DingTalkBridgeStatus, workload::Workload,
+    database::Database, dingtalk::DingTalk, encryption::Encryption, homeserver::Homeserver,
+    rotation::Rotation, route::Route, status::DingTalkBridgeStatus, workload::Workload,
 };
 
 /// A bridge between one DingTalk organisation and one Matrix homeserver. `workspace` is all that must be said; whatever
@@ -65,6 +65,9 @@ pub struct DingTalkBridgeSpec {
     /// The DingTalk side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dingtalk: Option<DingTalk>,
+    /// Encrypted rooms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// Who may do what on the Matrix side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,

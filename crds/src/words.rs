@@ -89,6 +89,8 @@ words! {
         RouteAccepted,
         /// The bridge is linked to a DingTalk organisation.
         DingTalkLinked,
+        /// Encrypted rooms work: a message to the bot's device arrived there.
+        EncryptionReady,
         /// The operator keeps its hands off this object's children, or no pod is wanted.
         Paused,
     }
@@ -98,10 +100,10 @@ reasons! {
     /// Why a condition is as it is.
     Reason {
         /// All is in order.
-        AllGood [Ready ConfigValid SecretsReady DatabaseReady RegistrationReady WorkloadAvailable RouteAccepted]
+        AllGood [Ready ConfigValid SecretsReady DatabaseReady RegistrationReady WorkloadAvailable RouteAccepted EncryptionReady]
             "Nothing.";
         /// The condition has not been looked at yet, or depends on one that is not met.
-        NotYetKnown [Ready SecretsReady DatabaseReady RegistrationReady WorkloadAvailable RouteAccepted DingTalkLinked]
+        NotYetKnown [Ready SecretsReady DatabaseReady RegistrationReady WorkloadAvailable RouteAccepted DingTalkLinked EncryptionReady]
             "Wait; if it stays so, look at the first condition that is `False`.";
         /// Children were written and the cluster has not followed yet.
         RollingOut [Progressing]
@@ -213,8 +215,21 @@ reasons! {
         /// Nobody has linked the bridge to DingTalk yet: say `login` to the bot.
         NotLinked [DingTalkLinked]
             "Say `login` to the bot, or set `spec.dingtalk.credentials`.";
+        /// Encryption is off; in an encrypted room the bot says what to do instead.
+        EncryptionOff [EncryptionReady]
+            "Nothing, or set `spec.encryption.enabled` to `true` when the homeserver has what it needs.";
+        /// Encryption was switched off, and works all the same: chats are bridged to encrypted rooms, which would fall
+        /// silent without it.
+        EncryptionKept [EncryptionReady]
+            "Set `spec.encryption.enabled` to `true`, or have those chats unbridged and start the bridge again.";
+        /// The homeserver delivers no messages to devices to the bridge, so that no keys reach it.
+        HomeserverLacksEncryption [EncryptionReady]
+            "Set the homeserver's flags that the message names and restart it, or set `spec.encryption.enabled` to `false`.";
+        /// The bot's device could not be set up; the message has the bridge's words. It is tried again.
+        EncryptionFails [EncryptionReady]
+            "Do what the bridge's words say.";
         /// The bridge did not answer the operator's question.
-        ReportUnavailable [DingTalkLinked]
+        ReportUnavailable [DingTalkLinked EncryptionReady]
             "See whether a NetworkPolicy keeps the operator from the pod's port 9090.";
         /// `spec.suspend` is set.
         Suspended [Ready RegistrationReady WorkloadAvailable Paused]

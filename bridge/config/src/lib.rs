@@ -37,8 +37,9 @@ pub use crate::media::Media;
 pub use crate::queue::Queue;
 pub use crate::registration::{Namespace, Namespaces, Registration, RegistrationNames, Token, Tokens};
 pub use crate::report::{
-    CredentialsSource, LEAST_TOKEN_LENGTH, LastEvent, MOST_REPORT_BYTES, Organization, Queued, REPORT_PATH,
-    Report, SealingReport, SecretsInUse, StreamReport, Time, Waiting, WebhookInUse,
+    CredentialsSource, EncryptionReport, EncryptionState, LEAST_TOKEN_LENGTH, LastEvent, MOST_REPORT_BYTES,
+    Organization, Queued, REPORT_PATH, Report, SealingReport, SecretsInUse, StreamReport, Time, Waiting,
+    WebhookInUse,
 };
 pub use crate::security::{Permissions, SealingKey, Security};
 pub use crate::units::{ByteSize, TimeSpan};

@@ -79,6 +79,9 @@ pub struct Report {
     /// With which tokens and keys it runs; `None` from a bridge that does not tell.
     #[serde(default)]
     pub secrets: Option<SecretsInUse>,
+    /// How encrypted rooms stand; `None` from a bridge that does not tell.
+    #[serde(default)]
+    pub encryption: Option<EncryptionReport>,
 }
 
 impl Report {
@@ -150,6 +153,48 @@ pub struct StreamReport {
     /// Why it does not stand.
     #[serde(default, with = "optional_text")]
     pub problem: Option<String>,
+}
+
+/// How encrypted rooms stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionReport {
+    /// Whether they work.
+    pub state: EncryptionState,
+    /// Why they do not, where it is not in the state.
+    #[serde(default, with = "optional_text")]
+    pub problem: Option<String>,
+    /// The configuration has them off, and they are on all the same: chats are bridged to encrypted rooms.
+    #[serde(default)]
+    pub kept: bool,
+    /// Chats that are bridged to encrypted rooms.
+    #[serde(default)]
+    pub chats: u64,
+    /// The bot's device; `None` where encryption is off.
+    #[serde(default, with = "optional_text")]
+    pub device: Option<String>,
+    /// Its fingerprint, for people who compare.
+    #[serde(default, with = "optional_text")]
+    pub fingerprint: Option<String>,
+}
+
+/// Whether encrypted rooms work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EncryptionState {
+    /// They are not wanted: in such a room the bot says what to do instead.
+    Off,
+    /// The device is being set up, or it is not known yet whether messages to it arrive.
+    Starting,
+    /// They work: a message to the device arrived.
+    Works,
+    /// The homeserver delivers no messages to devices to the bridge.
+    NothingArrives,
+    /// Something else is in the way.
+    Fails,
+    /// Something that a newer bridge knows.
+    #[serde(other)]
+    Other,
 }
 
 /// Which sealing keys the database needs.

@@ -169,6 +169,17 @@ metrics! {
     STREAM_FRAMES: "stream_frames", Counter, Count, [("kind", "what it carried")],
         "Frames that came over Stream, by kind";
     /// See the table.
+    ENCRYPTION_WORKS: "encryption_works", Gauge, Flag, [],
+        "1 while encrypted rooms work; 0 as well where encryption is off";
+    /// See the table.
+    ENCRYPTED: "encrypted", Counter, Count, [], "Messages that were encrypted for rooms";
+    /// See the table.
+    DECRYPTED: "decrypted", Counter, Count,
+        [("result", "`read`, `no_key` (none came in time), `never` (see `unreadable`)")],
+        "Events of encrypted rooms, by what came of them";
+    /// See the table.
+    AWAITING_KEYS: "awaiting_keys", Gauge, Count, [], "Events that wait for the key that opens them";
+    /// See the table.
     API_REQUESTS: "api_requests", Counter, Count,
         [("operation", "the `operationId` of docs/api/openapi.json"), ("status", "the HTTP status")],
         "Requests to the HTTP API that were authenticated";

@@ -97,7 +97,7 @@ async fn check(
             return Ok(Err(BridgeProblem::ManagementRoom));
         }
     }
-    if or_default(crate::encryption::shuts_out(app, &room).await)? {
+    if crate::encryption::shuts_out(app, &room).await? {
         return Ok(Err(BridgeProblem::Encrypted));
     }
     let levels = app.matrix.power_levels(&room).await.map_err(StepError::Homeserver)?;

@@ -2,7 +2,7 @@
 
 use bridge_core::clock::Timestamp;
 use bridge_core::receive::Receive;
-use bridge_core::reply::{FailedLine, ReceivingLine, Status, StreamLine};
+use bridge_core::reply::{EncryptionLine, FailedLine, ReceivingLine, Status, StreamLine};
 use bridge_store::Network;
 
 use crate::app::App;
@@ -39,6 +39,7 @@ pub(crate) async fn status(app: &App, own: u64) -> Result<Status, StepError> {
         to_dingtalk: standing.to_dingtalk(own),
         receiving: receiving_line(standing.receive, &standing.stream, standing.now),
         silence: standing.silence.map(|silence| crate::away::silence_line(silence, standing.now)),
+        encryption: encryption_line(app, &standing, chats.encrypted),
         webhook: app.config.appservice.webhook_url.as_ref().map(ToString::to_string),
         last_event: standing.last_event(&chats).map(|(kind, at)| (kind, age(at))),
         bridged: usize::try_from(chats.bridged).unwrap_or(usize::MAX),
@@ -49,6 +50,18 @@ pub(crate) async fn status(app: &App, own: u64) -> Result<Status, StepError> {
         failed_total: standing.failed(),
         unreadable: standing.unreadable(),
     })
+}
+
+fn encryption_line(app: &App, standing: &Standing, chats: u64) -> EncryptionLine {
+    let (Some(encryption), Some(state)) = (&app.encryption, &standing.encryption) else {
+        return EncryptionLine::Off;
+    };
+    EncryptionLine::On {
+        problem: state.problem().map(str::to_owned),
+        chats,
+        kept: encryption.kept(),
+        device: (encryption.machine.device().to_string(), encryption.machine.fingerprint()),
+    }
 }
 
 /// By which way messages come, and whether it works.

@@ -59,7 +59,7 @@ impl Run<'_> {
         if app.portal(&room).await?.is_some_and(|chat| chat.is_open()) {
             return Ok(Err(NoticesReply::Bridged));
         }
-        if or_default(crate::encryption::shuts_out(app, &room).await)? {
+        if crate::encryption::shuts_out(app, &room).await? {
             return Ok(Err(NoticesReply::Encrypted));
         }
         let levels = app.matrix.power_levels(&room).await.map_err(StepError::Homeserver)?;

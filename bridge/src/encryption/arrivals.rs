@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Envelope;
 use bridge_crypto::{Arrived, PROBE};
 use bridge_matrix::wire::device::{self, ForDevice, Touch};
@@ -56,7 +57,7 @@ async fn once(
     let ForDevice { to_device, changed, one_time_keys, fallback_keys } =
         device::for_device(content, &app.own.bot, machine.device());
     let probe = to_device.iter().rev().find_map(|message| device::probe(message, PROBE, &app.own.bot));
-    let probe = probe.map(std::borrow::Cow::into_owned);
+    let probe = probe.and_then(|number| number.parse().ok()).map(Timestamp);
     let one_time_keys = one_time_keys.map(|counts| {
         let mut counts: std::collections::BTreeMap<_, _> =
             counts.into_iter().map(|(name, count)| (OneTimeKeyAlgorithm::from(name), count.into())).collect();
@@ -77,9 +78,12 @@ async fn once(
     if received.room_keys > 0 {
         encryption.keys.send_modify(|number| *number += 1);
     }
-    if probe.is_some() {
-        encryption.probe.send_replace(probe);
-    }
+    // After the keys that came before it. One that comes again says nothing new.
+    encryption.probe.send_if_modified(|last| {
+        let is_newer = probe > *last;
+        *last = probe.max(*last);
+        is_newer
+    });
     encryption.work.notify_one();
     Ok(())
 }

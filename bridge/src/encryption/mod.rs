@@ -13,6 +13,7 @@ pub(crate) mod upkeep;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bridge_core::clock::Timestamp;
 use bridge_core::delivery::attempt::Outcome;
 use bridge_crypto::{CryptoError, Machine, Request, RoomLocks, RoomSettings};
 use bridge_matrix::client::Client;
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::app::App;
 use crate::relay::cache::Cache;
+use crate::relay::facts::or_default;
 use crate::relay::outcome;
 use crate::relay::step::StepError;
 
@@ -35,14 +37,43 @@ pub(crate) struct Encryption {
     members: Cache<OwnedRoomId, Vec<OwnedUserId>>,
     /// Rises when keys of rooms came.
     keys: watch::Sender<u64>,
-    /// The last probe that came back.
-    probe: watch::Sender<Option<String>>,
+    /// When the last probe that came back was sent: all that was sent to the device before has come.
+    probe: watch::Sender<Option<Timestamp>>,
+    /// Asks for another probe.
+    doubt: Notify,
     /// Wakes whoever sends what the device wants to be sent.
     work: Notify,
     /// Held from sharing a room's key until something is encrypted with it.
     order: RoomLocks,
+    /// How encrypted rooms stand.
+    state: Mutex<State>,
+    /// The configuration has encryption off, and it is on for chats that are bridged to encrypted rooms.
+    kept: bool,
+}
+
+/// How encrypted rooms stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The device is being set up, or it is not known yet whether messages to it arrive.
+    Starting,
+    /// A message to the device arrived.
+    Works,
+    /// A message to the device did not arrive.
+    NothingArrives,
+    /// Something else is in the way.
+    Fails(String),
+}
+
+impl State {
     /// Why encrypted rooms do not work; none is fine.
-    problem: Mutex<Option<String>>,
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Starting => Some("the device is not set up yet"),
+            Self::Works => None,
+            Self::NothingArrives => Some(upkeep::NOTHING_ARRIVES),
+            Self::Fails(problem) => Some(problem),
+        }
+    }
 }
 
 /// Why something about encryption did not work.
@@ -73,26 +104,33 @@ impl From<Problem> for StepError {
 }
 
 impl Encryption {
-    pub(crate) fn new(machine: Machine) -> Self {
+    pub(crate) fn new(machine: Machine, kept: bool) -> Self {
         Self {
             machine,
             rooms: Cache::new(4_096),
             members: Cache::new(256),
             keys: watch::Sender::new(0),
             probe: watch::Sender::new(None),
+            doubt: Notify::new(),
             work: Notify::new(),
             order: RoomLocks::default(),
-            problem: Mutex::new(Some("the device is not set up yet".to_owned())),
+            state: Mutex::new(State::Starting),
+            kept,
         }
     }
 
-    /// Why encrypted rooms do not work.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How encrypted rooms stand.
+    pub(crate) fn state(&self) -> State {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_problem(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    fn set_state(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Whether the configuration has encryption off, and it is on for chats that are bridged to encrypted rooms.
+    pub(crate) fn kept(&self) -> bool {
+        self.kept
     }
 
     /// Sends one request of the device and hands it the answer.
@@ -120,11 +158,14 @@ impl Encryption {
     }
 }
 
-/// Whether the bridge cannot take part in a room because it is encrypted.
-pub(crate) async fn shuts_out(app: &App, room: &RoomId) -> Result<bool, MatrixError> {
-    match app.encryption {
-        Some(_) => Ok(false),
-        None => app.matrix.is_encrypted(room).await,
+/// Whether the bridge cannot take part in a room because it is encrypted. Where it can, that the room is encrypted is
+/// known from here on.
+pub(crate) async fn shuts_out(app: &App, room: &RoomId) -> Result<bool, StepError> {
+    let Some(encryption) = &app.encryption else { return or_default(app.matrix.is_encrypted(room).await) };
+    match encryption.is_encrypted(&app.matrix, room).await {
+        Ok(_) => Ok(false),
+        Err(Problem::Homeserver(error)) => or_default(Err(error)),
+        Err(problem) => Err(problem.into()),
     }
 }
 

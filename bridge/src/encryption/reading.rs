@@ -40,7 +40,9 @@ async fn open_now(app: &App, event: &RoomEvent, raw: &[u8]) -> Result<Option<Roo
 }
 
 /// The event with what is in it. Waits for its key, asks the sender's devices for it, and gives up some time after the
-/// event came. `None` when the bridge stops meanwhile.
+/// event came. An event that was read back is here before its key where the homeserver has not delivered yet what it
+/// owes: so it is not given up before a message to the device has come that was sent later than the event came.
+/// `None` when the bridge stops meanwhile.
 pub(crate) fn wait<'a>(
     app: &'a App,
     event: RoomEvent,
@@ -58,11 +60,14 @@ async fn wait_for_key(
 ) -> Option<RoomEvent> {
     let encryption = app.encryption.as_ref()?;
     let Envelope { body: raw, received_at, .. } = envelope;
-    let mut keys = encryption.keys.subscribe();
+    let (mut keys, mut probes) = (encryption.keys.subscribe(), encryption.probe.subscribe());
     let until = received_at.plus(app.config.encryption.wait_for_keys.get());
+    let longest = received_at.plus(app.config.queue.give_up_after.get());
     let mut asked = false;
+    let mut waiting = None;
     loop {
         keys.borrow_and_update();
+        let is_delivered = *probes.borrow_and_update() > Some(*received_at);
         match once(app, encryption, &event, raw).await {
             Ok(Opened::What(what)) => return Some(RoomEvent { what: *what, ..event }),
             Ok(Opened::NoKey) => {}
@@ -75,22 +80,29 @@ async fn wait_for_key(
                 }
             }
         }
-        let left = until.since(app.now());
-        if left.is_zero() {
+        let now = app.now();
+        let left = until.since(now);
+        if left.is_zero() && (is_delivered || longest.since(now).is_zero()) {
             tracing::warn!(
                 room = event.room.as_str(),
                 event = event.id.as_str(),
                 "the key of an event has not come: the room is told"
             );
+            app.metrics.decrypted("no_key");
             return Some(RoomEvent { what: RoomEventKind::Undecryptable, ..event });
         }
+        waiting.get_or_insert_with(|| app.metrics.awaits_key());
         if !asked {
             asked = true;
             ask(app, encryption, &event, raw).await;
         }
+        if left.is_zero() {
+            encryption.doubt.notify_one();
+        }
         tokio::select! {
             _ = keys.changed() => {}
-            () = tokio::time::sleep(left) => {}
+            _ = probes.changed(), if left.is_zero() => {}
+            () = tokio::time::sleep(left.max(PAUSE)) => {}
             () = stop.cancelled() => return None,
         }
     }
@@ -100,6 +112,7 @@ async fn once(app: &App, encryption: &Encryption, outer: &RoomEvent, raw: &[u8])
     let what = match encryption.machine.decrypt(&outer.room, &String::from_utf8_lossy(raw)).await? {
         Decrypted::NoKey => return Ok(Opened::NoKey),
         Decrypted::Event(inner) => {
+            app.metrics.decrypted("read");
             match event::decode_inside(&inner) {
                 // What only the homeserver can vouch for is never taken from inside.
                 Some(
@@ -118,6 +131,7 @@ async fn once(app: &App, encryption: &Encryption, outer: &RoomEvent, raw: &[u8])
                 "an event is unreadable"
             );
             app.metrics.unreadable(code);
+            app.metrics.decrypted("never");
             RoomEventKind::Undecryptable
         }
     };

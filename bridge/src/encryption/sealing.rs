@@ -33,7 +33,9 @@ async fn seal_now(app: &App, room: &OwnedRoomId, content: &str) -> Result<Option
     let _order = encryption.order.lock(room).await;
     let members = members(app, encryption, room).await?;
     share(app, encryption, room, &members).await?;
-    Ok(Some(encryption.machine.encrypt(room, "m.room.message", content).await?))
+    let sealed = encryption.machine.encrypt(room, "m.room.message", content).await?;
+    app.metrics.encrypted();
+    Ok(Some(sealed))
 }
 
 /// Who gets the keys of a room: everybody who is in it but the bridge's own users. Their one device has the keys anyway.

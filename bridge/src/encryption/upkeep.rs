@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Encryption, Problem};
+use super::{Encryption, Problem, State};
 use crate::app::App;
 
 /// How long a message to our own device may take.
@@ -36,7 +36,7 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
         }
         while let Err(problem) = set_up(&app, encryption).await {
             tracing::warn!("the bot's device could not be set up: {problem}");
-            encryption.set_problem(Some(problem.to_string()));
+            encryption.set_state(State::Fails(problem.to_string()));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -92,27 +92,37 @@ async fn tend(app: &App, encryption: &Encryption) {
     }
 }
 
-/// Writes to the device itself until that arrives.
+/// Writes to the device itself until that arrives, and again when somebody wants to know whether what was sent before has.
 async fn prove(app: &App, encryption: &Encryption) {
     let mut arrived = encryption.probe.subscribe();
     loop {
-        let number = app.now().0.to_string();
+        let sent_at = app.now();
         let sent = async {
-            let request = encryption.machine.probe(&number)?;
+            let request = encryption.machine.probe(&sent_at.0.to_string())?;
             encryption.send(&app.matrix, &request).await
         };
+        let works = encryption.state() == State::Works;
         match sent.await {
             Ok(()) => {
-                let came = arrived.wait_for(|last| last.as_ref() == Some(&number));
+                let came = arrived.wait_for(|last| *last >= Some(sent_at));
                 if tokio::time::timeout(PROBE_PATIENCE, came).await.is_ok() {
-                    encryption.set_problem(None);
-                    tracing::info!("messages to the bot's device arrive: encrypted rooms work");
-                    return;
+                    if !works {
+                        encryption.set_state(State::Works);
+                        tracing::info!("messages to the bot's device arrive: encrypted rooms work");
+                    }
+                    encryption.doubt.notified().await;
+                    continue;
                 }
-                tracing::error!("encrypted rooms do not work: {NOTHING_ARRIVES}");
-                encryption.set_problem(Some(NOTHING_ARRIVES.to_owned()));
+                // One that has delivered before is only late: it may pause for minutes after the bridge was away.
+                if !works {
+                    tracing::error!("encrypted rooms do not work: {NOTHING_ARRIVES}");
+                    encryption.set_state(State::NothingArrives);
+                }
             }
-            Err(problem) => encryption.set_problem(Some(problem.to_string())),
+            Err(problem) if works => {
+                tracing::warn!("the bot's device could not write to itself: {problem}");
+            }
+            Err(problem) => encryption.set_state(State::Fails(problem.to_string())),
         }
         tokio::time::sleep(LONGEST_PAUSE).await;
     }

@@ -3,7 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bridge_config::{
-    CredentialsSource, LastEvent, Organization, Queued, Report, SealingReport, StreamReport, Time, Waiting,
+    CredentialsSource, EncryptionReport, EncryptionState, LastEvent, Organization, Queued, Report,
+    SealingReport, StreamReport, Time, Waiting,
 };
 use bridge_core::clock::Timestamp;
 use bridge_core::reply::Queue;
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::actions::overview::VERSION;
 use crate::app::App;
+use crate::encryption::{Encryption, State};
 use crate::http::body;
 use crate::observe::standing::Standing;
 use crate::registrations;
@@ -108,6 +110,26 @@ fn report(app: &App, standing: &Standing, chats: &ChatFigures) -> Report {
             .rows_with_old_keys()
             .map(|rows_with_old_keys| SealingReport { rows_with_old_keys }),
         secrets: Some(registrations::in_use(app)),
+        encryption: Some(encryption(app, standing, chats)),
+    }
+}
+
+fn encryption(app: &App, standing: &Standing, chats: &ChatFigures) -> EncryptionReport {
+    let (state, problem) = match &standing.encryption {
+        None => (EncryptionState::Off, None),
+        Some(State::Starting) => (EncryptionState::Starting, None),
+        Some(State::Works) => (EncryptionState::Works, None),
+        Some(State::NothingArrives) => (EncryptionState::NothingArrives, None),
+        Some(State::Fails(problem)) => (EncryptionState::Fails, Some(problem.clone())),
+    };
+    let device = app.encryption.as_ref();
+    EncryptionReport {
+        state,
+        problem,
+        kept: device.is_some_and(Encryption::kept),
+        chats: chats.encrypted,
+        device: device.map(|encryption| encryption.machine.device().to_string()),
+        fingerprint: device.map(|encryption| encryption.machine.fingerprint()),
     }
 }
 

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{self, Registry, Unit};
 
+use crate::encryption::State;
 use crate::observe::standing::Standing;
 use crate::relay::op::Rendered;
 
@@ -69,6 +70,15 @@ struct KindLabel {
 /// Most different codes that become labels; DingTalk's codes come from outside.
 const MOST_CODES: usize = 64;
 
+/// An event that waits for its key.
+pub(crate) struct Awaiting(Gauge);
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// All figures.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -98,6 +108,10 @@ pub(crate) struct Metrics {
     stream_opened: Family<ResultLabel, Counter>,
     stream_ended: Family<ReasonLabel, Counter>,
     stream_frames: Family<KindLabel, Counter>,
+    encryption_works: Gauge,
+    encrypted: Counter,
+    decrypted: Family<ResultLabel, Counter>,
+    awaiting_keys: Gauge,
 }
 
 /// Registers a metric as the table describes it.
@@ -152,6 +166,10 @@ impl Metrics {
             stream_opened: Family::default(),
             stream_ended: Family::default(),
             stream_frames: Family::default(),
+            encryption_works: Gauge::default(),
+            encrypted: Counter::default(),
+            decrypted: Family::default(),
+            awaiting_keys: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -186,6 +204,10 @@ impl Metrics {
         add(r, &table::STREAM_OPENED, self.stream_opened.clone());
         add(r, &table::STREAM_ENDED, self.stream_ended.clone());
         add(r, &table::STREAM_FRAMES, self.stream_frames.clone());
+        add(r, &table::ENCRYPTION_WORKS, self.encryption_works.clone());
+        add(r, &table::ENCRYPTED, self.encrypted.clone());
+        add(r, &table::DECRYPTED, self.decrypted.clone());
+        add(r, &table::AWAITING_KEYS, self.awaiting_keys.clone());
     }
 
     pub(crate) fn received(&self, source: Source) {
@@ -240,6 +262,21 @@ impl Metrics {
         self.stream_frames.get_or_create(&KindLabel { kind }).inc();
     }
 
+    pub(crate) fn encrypted(&self) {
+        self.encrypted.inc();
+    }
+
+    /// What came of an event of an encrypted room.
+    pub(crate) fn decrypted(&self, result: &'static str) {
+        self.decrypted.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts an event that waits for its key, for as long as the answer lives.
+    pub(crate) fn awaits_key(&self) -> Awaiting {
+        self.awaiting_keys.inc();
+        Awaiting(self.awaiting_keys.clone())
+    }
+
     pub(crate) fn ignored_event(&self, name: &str) {
         tracing::debug!(event = name, "an event of DingTalk was acknowledged and ignored");
         self.ignored_events.inc();
@@ -285,6 +322,7 @@ impl Metrics {
             }
             self.held.set(count(depth.from_dingtalk.held + depth.from_matrix.held));
         }
+        self.encryption_works.set(i64::from(standing.encryption == Some(State::Works)));
         self.silent.set(i64::from(standing.silence.is_some()));
         self.stream_connections.set(i64::try_from(standing.stream.open).unwrap_or(i64::MAX));
         let last = standing.stream.last_frame.map_or(0, |at| at.0 / 1_000);
@@ -334,6 +372,7 @@ mod tests {
         metrics.stream_made();
         metrics.stream_ended("closed");
         metrics.stream_frame("system");
+        metrics.decrypted("read");
         let room = "!r:acme.example".try_into().unwrap();
         metrics.sent(&Rendered::Join { room }, &Outcome::Sent, Timestamp(0));
         metrics.delivery.get_or_create(&NetworkLabel { network: "matrix" }).observe(0.1);

@@ -11,6 +11,7 @@ use bridge_core::reply::Queue;
 use bridge_store::{ChatFigures, Depth, InboxDepth, OutboxDepth};
 
 use crate::app::{App, Linked};
+use crate::encryption::{Encryption, State};
 use crate::stream::state::StreamFigures;
 
 /// How long the oldest message may wait while the bridge is ready.
@@ -26,8 +27,8 @@ pub(crate) struct Standing {
     pub(crate) depth: Result<Depth, &'static str>,
     /// Why the homeserver is not usable.
     pub(crate) homeserver: Option<String>,
-    /// Why encrypted rooms do not work, where the configuration wants them to.
-    pub(crate) encryption: Option<String>,
+    /// How encrypted rooms stand, where encryption is on.
+    pub(crate) encryption: Option<State>,
     /// Why DingTalk is not usable.
     pub(crate) dingtalk: Option<String>,
     pub(crate) linked: Option<Arc<Linked>>,
@@ -47,7 +48,7 @@ impl Standing {
             depth: app.store.depth().await.map_err(|error| error.code()),
             now: app.now(),
             homeserver: app.health.homeserver(),
-            encryption: app.encryption.as_ref().and_then(crate::encryption::Encryption::problem),
+            encryption: app.encryption.as_ref().map(Encryption::state),
             dingtalk: app.health.dingtalk(),
             linked: app.linked(),
             over_quota: app.health.over_quota(),
@@ -78,7 +79,8 @@ impl Standing {
             }
         }
         problems.extend(self.homeserver.as_ref().map(|problem| format!("homeserver: {problem}")));
-        problems.extend(self.encryption.as_ref().map(|problem| format!("encryption: {problem}")));
+        let encryption = self.encryption.as_ref().and_then(State::problem);
+        problems.extend(encryption.map(|problem| format!("encryption: {problem}")));
         if self.linked.is_some() {
             problems.extend(self.dingtalk.as_ref().map(|problem| format!("dingtalk: {problem}")));
             problems.extend(self.stream_problem().map(|problem| format!("stream: {problem}")));

@@ -135,7 +135,7 @@ pub(crate) async fn for_room_event(app: &App, event: &RoomEvent) -> Result<from_
 
 async fn read_room(app: &App, room: &OwnedRoomId, facts: &mut from_matrix::Facts) -> Result<(), StepError> {
     facts.invited_direct = remembered(app, room, from_matrix::Remember::InvitedDirect).await?;
-    facts.encrypted = or_default(encryption::shuts_out(app, room).await)?;
+    facts.encrypted = encryption::shuts_out(app, room).await?;
     facts.greeted = remembered(app, room, from_matrix::Remember::Greeted).await?;
     facts.told_encrypted = remembered(app, room, from_matrix::Remember::ToldEncrypted).await?;
     Ok(())

@@ -27,6 +27,8 @@ pub struct Depth {
 pub struct ChatFigures {
     /// Chats that are bridged, or are about to be.
     pub bridged: u64,
+    /// Those of them whose room is known to be encrypted.
+    pub encrypted: u64,
     /// Chats that were seen and not bridged yet.
     pub seen: u64,
     /// When the latest message of any chat came from DingTalk, to the minute.

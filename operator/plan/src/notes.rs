@@ -8,7 +8,7 @@ use dingtalk_crds::{
 use crate::{Change, Facts, Note, NoteType, condition};
 
 /// Reasons that are a step on the way: nobody needs to look.
-const STEPS: [Reason; 13] = [
+const STEPS: [Reason; 14] = [
     Reason::WaitingForWave,
     Reason::NotYetKnown,
     Reason::RollingOut,
@@ -21,6 +21,7 @@ const STEPS: [Reason; 13] = [
     Reason::RouteDisabled,
     Reason::NotLinked,
     Reason::ReportUnavailable,
+    Reason::EncryptionOff,
     Reason::AllGood,
 ];
 

@@ -23,6 +23,7 @@ const LIMIT: Duration = Duration::from_mins(1);
   cargo xtask demo                       on a local Kubernetes cluster (Linux, root, Go); Ctrl-C ends it
   cargo xtask demo --exit                leaves after the crossing; fails if something did not cross, and names it
   cargo xtask demo --no-cluster          plain processes and SQLite
+  cargo xtask demo --encryption          an encrypted room as well, with a client that encrypts (matrix-nio)
   cargo xtask demo --homeserver stub     without Python
   cargo xtask demo --context mine --ingress ingress-nginx/ingress-nginx-controller --registry HOST/PATH
                                          on a cluster of yours; everything it puts there is removed again
@@ -71,7 +72,11 @@ impl Demo {
         answer(&format!("\nWhat crosses, in {} and in a 1:1 chat:", chat.title));
         answer(&row(["what", "way", "after", "written", "arrived"]));
         let tell = &mut |crossing: &Crossing| answer(&shown(crossing));
-        let crossings = running.show_crossings(chat, LIMIT, tell).await?;
+        let mut crossings = running.show_crossings(chat, LIMIT, tell).await?;
+        if self.world.encryption() {
+            let client = folder.path().join("client");
+            crossings.extend(running.show_encrypted_crossings(&client, LIMIT, &say, tell).await?);
+        }
         answer(&format!("All {} crossed, and each was looked at on the other side.", crossings.len()));
         if !running.steps().is_empty() {
             say("\nWhat it took:");
@@ -85,7 +90,7 @@ impl Demo {
 }
 
 /// Columns of a terminal that each cell is filled up to; what is longer is not cut.
-const WIDTHS: [usize; 5] = [8, 10, 8, 44, 0];
+const WIDTHS: [usize; 5] = [9, 10, 8, 44, 0];
 
 /// A line of the table.
 fn row(cells: [&str; 5]) -> String {

@@ -16,6 +16,7 @@ use crate::{
   cargo xtask up --json                 one JSON line with addresses and secrets once all is ready
   cargo xtask up --json --bare          the object is ready; no login, no bridged chats
   cargo xtask up --json --no-cluster    plain processes and SQLite; with --database postgresql on PostgreSQL
+  cargo xtask up --json --encryption    encrypted rooms work as well
 
 Stays until its standard input is closed, or SIGTERM or Ctrl-C. Standard output has that one line and nothing else.")]
 pub(crate) struct Up {

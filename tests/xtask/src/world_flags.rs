@@ -32,6 +32,7 @@ pub(crate) enum DatabaseName {
 
 /// What `demo` and `up` have in common.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, each on its own")]
 pub(crate) struct WorldFlags {
     /// Plain processes instead of a Kubernetes cluster
     #[arg(long)]
@@ -39,6 +40,9 @@ pub(crate) struct WorldFlags {
     /// DingTalk sends over a connection that the bridge opens, and no webhook is set up
     #[arg(long)]
     stream: bool,
+    /// The bridge takes part in encrypted rooms, and Synapse has what that needs
+    #[arg(long, conflicts_with = "context")]
+    encryption: bool,
     /// The homeserver; with --context always the stub
     #[arg(long, value_enum, default_value_t = HomeserverName::Synapse)]
     homeserver: HomeserverName,
@@ -104,6 +108,10 @@ impl ContextFlags {
 impl WorldFlags {
     /// Starts the world that the flags ask for.
     pub(crate) async fn start(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
+        anyhow::ensure!(
+            !self.encryption || matches!(self.homeserver, HomeserverName::Synapse),
+            "--encryption needs --homeserver synapse: the stub keeps no keys of devices"
+        );
         if self.no_cluster {
             return self.start_plain(dir, bare).await;
         }
@@ -134,6 +142,7 @@ impl WorldFlags {
         let options = WorldOptions {
             bare,
             stream: self.stream,
+            encryption: self.encryption,
             database: self.database(),
             profile: self.profile(),
             programs,
@@ -145,6 +154,7 @@ impl WorldFlags {
     async fn start_cluster(&self, dir: &Path, bare: bool) -> anyhow::Result<Running> {
         let options = ClusterWorldOptions {
             bare,
+            encryption: self.encryption,
             stream: self.stream,
             database: self.database(),
             profile: self.profile(),
@@ -162,6 +172,11 @@ impl WorldFlags {
             DatabaseName::Sqlite => DatabaseChoice::Sqlite,
             DatabaseName::Postgresql => DatabaseChoice::PostgreSql,
         }
+    }
+
+    /// Whether the world's bridge takes part in encrypted rooms.
+    pub(crate) fn encryption(&self) -> bool {
+        self.encryption
     }
 
     fn homeserver(&self) -> HomeserverKind {

@@ -40,6 +40,14 @@ fn report() -> Report {
             sealing: vec!["0123456789abcdef".to_owned(), "fedcba9876543210".to_owned()],
             webhook: Some(WebhookInUse { generation: 2, former: true }),
         }),
+        encryption: Some(EncryptionReport {
+            state: EncryptionState::Fails,
+            problem: Some("the homeserver refused: M_FORBIDDEN".to_owned()),
+            kept: true,
+            chats: 3,
+            device: Some("DINGTALK0123456789".to_owned()),
+            fingerprint: Some("k1FkK1l0v1m2n3".to_owned()),
+        }),
     }
 }
 
@@ -61,6 +69,7 @@ fn the_json_is_what_both_sides_promise() {
         failed_messages: 0,
         sealing: None,
         secrets: None,
+        encryption: None,
         ..report()
     };
     insta::assert_json_snapshot!(fresh);
@@ -72,11 +81,15 @@ fn the_json_is_what_both_sides_promise() {
 #[test]
 fn what_a_newer_bridge_adds_is_skipped_and_what_an_older_one_lacks_is_empty() {
     let mut json = serde_json::to_value(report()).unwrap();
-    json["encryption"] = serde_json::json!({"rooms": 3});
+    json["calls"] = serde_json::json!({"rooms": 3});
+    json["encryption"]["state"] = "resting".into();
     json["waiting"]["toMatrix"]["bytes"] = 7.into();
     json["credentials"] = "vault".into();
     let read = Report::from_json(json.to_string().as_bytes()).unwrap();
-    assert_eq!(read, Report { credentials: Some(CredentialsSource::Other), ..report() });
+    let mut expected = Report { credentials: Some(CredentialsSource::Other), ..report() };
+    expected.encryption =
+        expected.encryption.map(|it| EncryptionReport { state: EncryptionState::Other, ..it });
+    assert_eq!(read, expected);
 
     let least = r#"{"version":"0.1.0","workspace":"acme","startedAt":"2026-03-01T08:00:00Z","ready":true}"#;
     let read = Report::from_json(least.as_bytes()).unwrap();
@@ -101,6 +114,12 @@ fn texts_are_cut_when_they_are_written_and_when_they_are_read() {
         problems: vec![noisy.clone(); 100],
         organization: Some(Organization { name: "名".repeat(1_000), corp_id: Some(noisy.clone()) }),
         last_event: Some(LastEvent { time: Time::from_unix_seconds(0), kind: noisy.clone() }),
+        encryption: report().encryption.map(|it| EncryptionReport {
+            problem: Some(noisy.clone()),
+            device: Some(noisy.clone()),
+            fingerprint: Some(noisy.clone()),
+            ..it
+        }),
         ..report()
     };
     let text = huge.to_json().unwrap();

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::receiving;
 use super::{
     BridgeProblem, FileProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, file, names,
 };
+use super::{encryption, receiving};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
 
@@ -353,6 +353,7 @@ fn status(figures: &Status) -> String {
     }
     let webhook = figures.webhook.as_deref();
     let _ = writeln!(text, "Receiving: {}", receiving::status_en(&figures.receiving, webhook));
+    let _ = writeln!(text, "Encrypted rooms: {}", encryption::status_en(&figures.encryption));
     let _ = writeln!(text, "Database: {}", state(&figures.database));
     let _ = writeln!(text, "To Matrix: {}", queue(&figures.to_matrix));
     let _ = writeln!(text, "To DingTalk: {}", queue(&figures.to_dingtalk));

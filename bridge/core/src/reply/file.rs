@@ -3,6 +3,24 @@
 use super::FileNote;
 use crate::event::FileKind;
 
+/// Why a file does not cross.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileProblem {
+    /// It is larger than the other side takes: the most that is taken, in bytes.
+    TooLarge {
+        /// The most that is taken, where it is known.
+        limit: Option<u64>,
+    },
+    /// It cannot be fetched any more.
+    Gone,
+    /// It lies where the bridge may not fetch from.
+    Elsewhere,
+    /// The other side takes no files of its type.
+    Type,
+    /// Something else, as a stable code.
+    Other(String),
+}
+
 /// Most characters of a file's name in a sentence.
 const NAME_CHARS: usize = 80;
 

@@ -6,6 +6,7 @@
 mod card;
 mod direct;
 mod en;
+mod encryption;
 mod file;
 mod happening;
 mod notices;
@@ -23,6 +24,8 @@ use crate::id::ChatId;
 use crate::portal::ChatState;
 use crate::receive::Receive;
 
+pub use encryption::EncryptionLine;
+pub use file::FileProblem;
 pub use problem::{BridgeProblem, LoginProblem};
 pub use receiving::{ReceivingLine, SilenceLine, StreamLine};
 
@@ -213,24 +216,6 @@ pub struct FileNote {
     pub why: FileProblem,
 }
 
-/// Why a file does not cross.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileProblem {
-    /// It is larger than the other side takes: the most that is taken, in bytes.
-    TooLarge {
-        /// The most that is taken, where it is known.
-        limit: Option<u64>,
-    },
-    /// It cannot be fetched any more.
-    Gone,
-    /// It lies where the bridge may not fetch from.
-    Elsewhere,
-    /// The other side takes no files of its type.
-    Type,
-    /// Something else, as a stable code.
-    Other(String),
-}
-
 /// The figures of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
@@ -244,6 +229,8 @@ pub struct Status {
     pub dingtalk: Option<String>,
     /// By which way messages come from DingTalk.
     pub receiving: ReceivingLine,
+    /// How encrypted rooms stand.
+    pub encryption: EncryptionLine,
     /// Whether the database answers; else why not.
     pub database: Option<String>,
     /// Waiting towards Matrix.

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::receiving;
 use super::{
     BridgeProblem, FileProblem, GroupLine, LoginProblem, Queue, Reply, Retrying, Status, age, file, names,
 };
+use super::{encryption, receiving};
 use crate::command::{CommandError, Name};
 use crate::portal::ChatState;
 
@@ -265,6 +265,7 @@ fn status(figures: &Status) -> String {
     }
     let webhook = figures.webhook.as_deref();
     let _ = writeln!(text, "接收方式：{}", receiving::status_zh(&figures.receiving, webhook));
+    let _ = writeln!(text, "加密房间：{}", encryption::status_zh(&figures.encryption));
     let _ = writeln!(text, "数据库：{}", state(&figures.database));
     let _ = writeln!(text, "发往 Matrix：{}", queue(&figures.to_matrix));
     let _ = writeln!(text, "发往钉钉：{}", queue(&figures.to_dingtalk));

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::keys;
 
-/// Kinds of records. `olm` and `outbound` are named in `bridge-store`, which forgets them when a backup is put back.
+/// Kinds of records. `bridge-store` names `olm` and `outbound`, which it forgets when a backup is put back, and `room`,
+/// which it counts.
 pub(super) mod kind {
     pub(crate) const OWN: &str = "own";
     pub(crate) const OLM: &str = "olm";

@@ -11,12 +11,15 @@ const COLUMN: &str = "crypto.value";
 /// step of a ratchet would be used twice.
 pub(crate) const RATCHETS: [&str; 2] = ["outbound", "olm"];
 
+/// The kind of the records of rooms that are encrypted; each has the room's id for a name.
+pub(crate) const ROOM: &str = "room";
+
 fn sealed(source: SealError) -> StoreError {
     StoreError::Seal { column: COLUMN, source }
 }
 
 /// The primary key. Kinds have no slash.
-fn key(kind: &str, name: &str) -> String {
+pub(super) fn key(kind: &str, name: &str) -> String {
     format!("{kind}/{name}")
 }
 

@@ -5,7 +5,7 @@ use bridge_core::envelope::Source;
 use bridge_core::portal::ChatState;
 
 use super::store::{HELD, PENDING, Sql};
-use super::{Columns, Reads};
+use super::{Columns, Reads, crypto};
 use crate::error::StoreError;
 use crate::figures::{ChatFigures, Depth, InboxDepth, OutboxDepth};
 use crate::outbox::Network;
@@ -61,6 +61,13 @@ pub(super) async fn chats(store: &Sql<impl Reads>) -> Result<ChatFigures, StoreE
         // Zero stands in the row of a chat from which nothing came yet.
         let last = Some(Timestamp(row.number("latest")?)).filter(|last| last.0 > 0);
         figures.last_message = figures.last_message.max(last);
+    }
+    let encrypted = "SELECT count(*) AS amount FROM chat WHERE state IN ($1, $2)
+                     AND EXISTS (SELECT 1 FROM crypto WHERE crypto.name = $3 || chat.room)";
+    let of_rooms = crypto::key(crypto::ROOM, "");
+    let args = [ChatState::Bridging.as_str().into(), ChatState::Bridged.as_str().into(), (&of_rooms).into()];
+    if let Some(row) = store.reads.row(encrypted, &args).await? {
+        figures.encrypted = unsigned(row.number("amount")?);
     }
     Ok(figures)
 }

@@ -367,9 +367,17 @@ pub async fn chats_are_counted_by_state(database: impl Database) {
         ("cid4", ChatState::Unbridged, 9_000),
         ("cid5", ChatState::Dead, 1_000),
     ];
-    let chats = states.map(|(id, state, last)| Chat { state, last_message: Timestamp(last), ..chat(id) });
-    store.commit(Commit { chats: chats.to_vec(), ..Commit::default() }).await.unwrap();
-    let expected = ChatFigures { bridged: 2, seen: 1, last_message: Some(Timestamp(9_000)) };
+    let room = |id: &str| ruma::RoomId::parse(format!("!{id}:acme.example")).unwrap();
+    let chats = states.map(|(id, state, last)| Chat {
+        state,
+        room: Some(room(id)),
+        last_message: Timestamp(last),
+        ..chat(id)
+    });
+    // Of rooms that are bridged, that were, and that never were.
+    let crypto = ["cid1", "cid4", "cid9"].map(|id| crypto("room", room(id).as_str(), "", "")).to_vec();
+    store.commit(Commit { chats: chats.to_vec(), crypto, ..Commit::default() }).await.unwrap();
+    let expected = ChatFigures { bridged: 2, encrypted: 1, seen: 1, last_message: Some(Timestamp(9_000)) };
     assert_eq!(store.chat_figures().await.unwrap(), expected);
 }
 

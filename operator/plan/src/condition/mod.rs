@@ -2,6 +2,7 @@
 
 mod config;
 mod database;
+mod encryption;
 mod linked;
 mod paused;
 mod progressing;
@@ -15,10 +16,10 @@ pub(crate) use self::workload::is_broken;
 use dingtalk_crds::{Condition, ConditionStatus, ConditionType, Reason, names};
 
 use crate::{
-    ChildKind, Facts, Refusal,
+    ChildKind, Facts, Refusal, ReportFact, SeenMore,
     diff::Child,
     standing::Standing,
-    visit::{Visit, me},
+    visit::{self, Visit, me},
 };
 
 /// All that a check may look at.
@@ -82,6 +83,7 @@ fn checks(type_: ConditionType) -> &'static [Check] {
         ConditionType::WorkloadAvailable => workload::CHECKS,
         ConditionType::RouteAccepted => route::CHECKS,
         ConditionType::DingTalkLinked => linked::CHECKS,
+        ConditionType::EncryptionReady => encryption::CHECKS,
         ConditionType::Paused => paused::CHECKS,
     }
 }
@@ -176,6 +178,28 @@ fn obstacle(view: &View<'_>, kinds: &[ChildKind]) -> Option<Verdict> {
         }
         child.refused.map(|refusal| refused(view, *kind, refusal))
     })
+}
+
+/// The bridge has not said how it stands.
+fn unanswered(view: &View<'_>) -> Option<Verdict> {
+    match view.facts.report {
+        ReportFact::Report(_) => None,
+        ReportFact::Unknown => Some(Verdict::Keep),
+        // A pod that is not ready is told about elsewhere, and need not answer yet.
+        ReportFact::Unreachable(_) if !is_available(view) => Some(Verdict::Keep),
+        ReportFact::Unreachable(words) => Some(Verdict::IsNow(
+            ConditionStatus::Unknown,
+            Reason::ReportUnavailable,
+            format!(
+                "the bridge did not answer the operator's question: a NetworkPolicy may keep the operator from its port 9090. {words}"
+            ),
+        )),
+    }
+}
+
+fn is_available(view: &View<'_>) -> bool {
+    let seen = visit::standing(view.facts, ChildKind::Deployment).ours();
+    matches!(seen.map(|seen| &seen.more), Some(SeenMore::Deployment { available, .. }) if *available > 0)
 }
 
 /// An object of somebody else's at the place of a child.

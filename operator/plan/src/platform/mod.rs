@@ -8,8 +8,8 @@ mod read;
 use std::collections::BTreeMap;
 
 use dingtalk_crds::{
-    ConfigMapKeyRef, ParentRef, PullPolicy, Receive, RegistrationMode, Resources, SecretKeyRef, SecretRef,
-    Toleration,
+    ConfigMapKeyRef, Encryption, ParentRef, PullPolicy, Receive, RegistrationMode, Resources, SecretKeyRef,
+    SecretRef, Toleration,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub struct Platform {
     pub homeserver: HomeserverDefaults,
     /// The DingTalk side.
     pub dingtalk: DingTalkDefaults,
+    /// Encrypted rooms.
+    pub encryption: Encryption,
     /// Who may give the bot commands: templates, e.g. `@admin:{serverName}`.
     #[schemars(length(max = 64))]
     pub admins: Vec<Template>,
@@ -61,6 +63,7 @@ impl Default for Platform {
             host_template: template("{workspace}.{baseDomain}"),
             homeserver: HomeserverDefaults::default(),
             dingtalk: DingTalkDefaults::default(),
+            encryption: Encryption::default(),
             admins: Vec::new(),
             route: RouteDefaults::default(),
             image: ImageDefaults::default(),

@@ -15,7 +15,7 @@ use crate::{
 
 /// What belongs to the operator in the configuration, with the field of `spec` for it where there is one. A section
 /// stands for all its keys.
-const OWN: [(&str, Option<&str>); 22] = [
+const OWN: [(&str, Option<&str>); 24] = [
     ("workspace.name", Some("spec.displayName")),
     ("workspace", Some("spec.workspace")),
     ("homeserver.url", Some("spec.homeserver.url")),
@@ -34,6 +34,8 @@ const OWN: [(&str, Option<&str>); 22] = [
     ("dingtalk.credentials", Some("spec.dingtalk.credentials")),
     ("dingtalk.webhook", Some("spec.dingtalk.webhook")),
     ("dingtalk.webhook_generation", None),
+    ("encryption.enabled", Some("spec.encryption.enabled")),
+    ("encryption.wait_for_keys", Some("spec.encryption.waitForKeys")),
     ("database.url", Some("spec.database")),
     ("database.url_file", Some("spec.database")),
     ("permissions", Some("spec.permissions")),
@@ -218,6 +220,15 @@ fn write_own_keys(
     }
     let generation = own.beside.webhook_generation;
     dingtalk.set_if("webhook_generation", (generation > 0).then_some(i64::from(generation)));
+
+    let (given, default) = (spec.encryption.as_ref(), &platform.encryption);
+    let enabled = given.and_then(|given| given.enabled).or(default.enabled);
+    let wait = given.and_then(|given| given.wait_for_keys.as_ref()).or(default.wait_for_keys.as_ref());
+    if enabled.is_some() || wait.is_some() {
+        let mut encryption = section(table, "encryption")?;
+        encryption.set_if("enabled", enabled);
+        encryption.set_if("wait_for_keys", wait.map(String::as_str));
+    }
 
     let mut database = section(table, "database")?;
     match own.database {

@@ -22,6 +22,7 @@ dingtalk:
   apiBase: http://dingtalk-proxy.proxies.svc:8080
   oapiBase: http://10.20.30.40:8081
   caConfigMapRef: {name: proxy-ca}
+encryption: {enabled: true, waitForKeys: 1m}
 permissions:
   admins: ['@alice:acme.example', ops.acme.example]
   users: [acme.example]

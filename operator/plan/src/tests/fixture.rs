@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bridge_config::{LastEvent, Organization, Report, Time, Waiting};
+use bridge_config::{EncryptionReport, EncryptionState, LastEvent, Organization, Report, Time, Waiting};
 use dingtalk_crds::{Condition, ConditionType, DingTalkBridge, DingTalkBridgeSpec, names};
 use serde_json::Value;
 
@@ -455,5 +455,19 @@ pub(crate) fn report() -> Report {
         failed_messages: 0,
         sealing: None,
         secrets: None,
+        encryption: Some(encryption(EncryptionState::Off)),
+    }
+}
+
+/// What a bridge says of encrypted rooms.
+pub(crate) fn encryption(state: EncryptionState) -> EncryptionReport {
+    let on = |word: &str| (state != EncryptionState::Off).then(|| word.to_owned());
+    EncryptionReport {
+        state,
+        problem: None,
+        kept: false,
+        chats: 0,
+        device: on("DINGTALK01"),
+        fingerprint: on("fingerprint-of-the-tests"),
     }
 }

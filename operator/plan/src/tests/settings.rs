@@ -1,7 +1,7 @@
 //! The configuration file.
 
 use bridge_config::Config;
-use dingtalk_crds::{ConditionType, DingTalk, Receive};
+use dingtalk_crds::{ConditionType, DingTalk, Encryption, Receive};
 use serde_json::json;
 
 use super::World;
@@ -71,6 +71,25 @@ fn the_platform_chooses_by_which_way_messages_come_where_an_object_does_not() {
 }
 
 #[test]
+fn the_platform_switches_encryption_on_where_an_object_does_not_say_it() {
+    let of = |object: Option<bool>, platform: Option<bool>| {
+        let mut world = World::smallest();
+        world.platform.encryption.enabled = platform;
+        world.platform.encryption.wait_for_keys = platform.map(|_| "10s".to_owned());
+        world.edit(|spec| {
+            spec.encryption =
+                object.map(|enabled| Encryption { enabled: Some(enabled), wait_for_keys: None });
+        });
+        let encryption = config(&world).encryption;
+        (encryption.enabled, encryption.wait_for_keys.as_secs())
+    };
+    assert_eq!(of(None, None), (false, 30));
+    assert_eq!(of(None, Some(true)), (true, 10));
+    assert_eq!(of(Some(false), Some(true)), (false, 10));
+    assert_eq!(of(Some(true), None), (true, 30));
+}
+
+#[test]
 fn a_wrong_setting_is_named_where_it_was_written() {
     for (settings, parts) in [
         (json!({"queue": {"lines": 16}}), &["spec.settings.queue.lines", "did you mean"][..]),
@@ -86,6 +105,10 @@ fn a_wrong_setting_is_named_where_it_was_written() {
         (
             json!({"workspace": {"name": "x"}}),
             &["spec.settings.workspace.name", "set spec.displayName instead"],
+        ),
+        (
+            json!({"encryption": {"enabled": true}}),
+            &["spec.settings.encryption.enabled", "set spec.encryption.enabled instead"],
         ),
         (json!({"health": {}}), &["spec.settings.health", "remove it"]),
         (json!({"security": {"sealing_key_file": "x"}}), &["spec.settings.security", "remove it"]),

@@ -1,8 +1,12 @@
 //! The status in the situations that people meet, recorded.
 
+use bridge_config::{EncryptionReport, EncryptionState, Report};
 use dingtalk_crds::{ConditionStatus, ConditionType, names};
 
-use super::{World, fixture::report};
+use super::{
+    World,
+    fixture::{encryption, report},
+};
 use crate::{ChildKind, PodSeen, ReferenceFact, ReportFact, Seen, SeenMore, WhoamiFact};
 
 /// The status for people: its fields, then a line per condition.
@@ -296,6 +300,43 @@ fn nobody_linked_is_ready_and_says_what_to_do() {
     world.report = ReportFact::Unreachable("timed out".to_owned());
     world.settle();
     assert_eq!(world.is(ConditionType::DingTalkLinked), "Unknown ReportUnavailable");
+}
+
+#[test]
+fn encryption_is_what_the_bridge_says_of_it_and_no_part_of_ready() {
+    let mut world = World::running();
+    assert_eq!(world.is(ConditionType::EncryptionReady), "False EncryptionOff");
+    assert!(!world.told.iter().any(|note| note.contains("EncryptionReady")), "nobody needs to look");
+    let mut says = |change: &dyn Fn(&mut EncryptionReport), state: EncryptionState| {
+        let mut it = encryption(state);
+        change(&mut it);
+        world.report = ReportFact::Report(Box::new(Report { encryption: Some(it), ..report() }));
+        world.settle();
+        assert_eq!(world.is(ConditionType::Ready), "True AllGood");
+        (world.is(ConditionType::EncryptionReady), world.message(ConditionType::EncryptionReady))
+    };
+    let (is, _) = says(&|_| (), EncryptionState::Starting);
+    assert_eq!(is, "Unknown NotYetKnown");
+    let (is, message) = says(&|_| (), EncryptionState::NothingArrives);
+    assert_eq!(is, "False HomeserverLacksEncryption");
+    assert!(message.contains("msc2409_to_device_messages_enabled"), "{message}");
+    let (is, message) = says(&|it| it.problem = Some("M_FORBIDDEN".to_owned()), EncryptionState::Fails);
+    assert_eq!(is, "False EncryptionFails");
+    assert!(message.contains("M_FORBIDDEN"), "{message}");
+    let (is, message) = says(&|_| (), EncryptionState::Works);
+    assert_eq!(is, "True AllGood");
+    assert!(message.contains("DINGTALK01") && message.contains("fingerprint-of-the-tests"), "{message}");
+    let kept = |it: &mut EncryptionReport| (it.kept, it.chats) = (true, 3);
+    let (is, message) = says(&kept, EncryptionState::Works);
+    assert_eq!(is, "True EncryptionKept");
+    assert!(message.contains("3 of the bridged chats"), "{message}");
+    let (is, _) = says(&|_| (), EncryptionState::Other);
+    assert_eq!(is, "Unknown NotYetKnown");
+    assert!(world.told.contains(&"Warning HomeserverLacksEncryption EncryptionReady".to_owned()));
+    // A bridge of before says nothing about it.
+    world.report = ReportFact::Report(Box::new(Report { encryption: None, ..report() }));
+    world.settle();
+    assert_eq!(world.is(ConditionType::EncryptionReady), "Unknown NotYetKnown");
 }
 
 #[test]

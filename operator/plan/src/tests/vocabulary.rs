@@ -7,6 +7,7 @@ fn every_reason_is_used_somewhere() {
     let sources = [
         include_str!("../condition/config.rs"),
         include_str!("../condition/database.rs"),
+        include_str!("../condition/encryption.rs"),
         include_str!("../condition/linked.rs"),
         include_str!("../condition/mod.rs"),
         include_str!("../condition/paused.rs"),

@@ -27,7 +27,8 @@ impl Stage {
         let mut options = e2e::options(&format!("it-encrypted-{version}"), kind);
         options.encryption = true;
         options.webhook_from_files = true;
-        options.bridge_settings.push_str("[encryption]\nwait_for_keys = \"5s\"");
+        let token = crate::status_report::token_file(&options);
+        options.bridge_settings = format!("[encryption]\nwait_for_keys = \"5s\"\n{token}");
         let world = stage::start(options).await;
         let nio = world::install_python(Package::NIO, &|_| {}).await.unwrap();
         let (user, url) = (world.admin(), world.homeserver().url());
@@ -122,6 +123,58 @@ async fn files_cross(stage: &Stage, chat: &str, room: &str) {
     assert!(!stored.windows(8).any(|part| part == &PNG[..8]), "in the clear");
 }
 
+/// Corrections, answers and redactions cross as they do in rooms that are not encrypted.
+async fn changes_cross(stage: &Stage, chat: &str, room: &str) {
+    let Stage { world, admin } = stage;
+    let in_chat = async |text: &str| {
+        let fits = |sent: &world::Sent| sent.chat_id == chat && sent.says(text);
+        world.sandbox().wait_sent(text, 0, LIMIT, fits).await.unwrap()
+    };
+    let say = async |content: Value| {
+        admin.call(json!({"do": "say", "room": room, "content": content})).await.unwrap();
+    };
+    let text = unique("to be corrected");
+    let event = admin.say(room, &text).await.unwrap();
+    let first = in_chat(&text).await;
+
+    // A correction.
+    let better = unique("corrected");
+    say(json!({
+        "msgtype": "m.text",
+        "body": format!("* {better}"),
+        "m.new_content": {"msgtype": "m.text", "body": better},
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event},
+    }))
+    .await;
+    let second = in_chat(&better).await;
+    assert!(second.text().contains("edited"), "{}", second.text());
+
+    // An answer from DingTalk names the event, one from Matrix quotes what it answers.
+    let (answer, back) = (unique("an answer"), unique("and back"));
+    let person = &world.info().people[0].staff_id;
+    let quoting = json!({"chat_id": chat, "staff_id": person, "mention_bot": true, "text": answer,
+        "quote": first.msg_id});
+    let _: Value = world.sandbox().post("messages", &quoting).await.unwrap();
+    let shown = stage.hears(room, &ghost(world, 0), &answer).await;
+    assert_eq!(shown["content"]["m.relates_to"]["m.in_reply_to"]["event_id"], event.as_str());
+    say(json!({
+        "msgtype": "m.text",
+        "body": back,
+        "m.relates_to": {"m.in_reply_to": {"event_id": shown["event_id"]}},
+    }))
+    .await;
+    let quoted = in_chat(&back).await.text();
+    assert!(quoted.starts_with('>') && quoted.contains(&answer), "{quoted}");
+
+    // Taken back, both go. Who may redact sees no more of it than the homeserver.
+    world.admin().redact(room, &event).await.unwrap();
+    let gone = test_support::wait_until(LIMIT, "the message and its correction to be recalled", async || {
+        let sent = world.sandbox().sent(0).await.ok()?;
+        [first.index, second.index].iter().all(|index| sent[*index].recalled).then_some(())
+    });
+    gone.await.unwrap();
+}
+
 /// A file of the homeserver's; its path has the id in pieces.
 fn stored_file(folder: &Path, id: &str) -> Option<Vec<u8>> {
     let path = folder.join("local_content").join(&id[..2]).join(&id[2..4]).join(&id[4..]);
@@ -163,6 +216,7 @@ async fn an_admin_works_in_encrypted_rooms(version: &str) {
     assert_eq!(stage.stored(&open.room_id, "m.room.message").await, plain);
 
     files_cross(&stage, &chat, &room).await;
+    changes_cross(&stage, &chat, &room).await;
 
     // What nobody has the key of is said, after a time, and does not stop what follows.
     let mut ciphertext = vec![3, 8, 0, 0x12, 16];
@@ -177,6 +231,21 @@ async fn an_admin_works_in_encrypted_rooms(version: &str) {
     world.admin().send_content(&room, "m.room.encrypted", &lost).await.unwrap();
     stage.talk(&chat, &room).await;
     stage.hears(&room, &bot, "could not decrypt").await;
+
+    // Switched off, the chats that are bridged to encrypted rooms neither fall silent nor go on in the clear.
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    let off = config.replace("[encryption]\nenabled = true", "[encryption]\nenabled = false");
+    assert_ne!(off, config);
+    std::fs::write(world.config(), off).unwrap();
+    world.bridge().kill().await.unwrap();
+    stage.talk(&chat, &room).await;
+    stage.command(&direct, "status", "off in the configuration, and kept on for them").await;
+    let (_, report, _) = crate::status_report::report(world).await;
+    let told = report.encryption.unwrap();
+    assert_eq!((told.state, told.kept, told.chats), (bridge_config::EncryptionState::Works, true, 2));
+    assert!(told.device.unwrap().starts_with("DINGTALK"), "for people who compare");
+    assert!(stage::metric(world, "encrypted_total", &[]).await > 0);
+    assert!(stage::metric(world, "decrypted_total", &[("result", "read")]).await > 0);
 
     for room in [&direct, &room] {
         assert_eq!(stage.stored(room, "m.room.message").await, 0, "the homeserver has read something");

@@ -1,6 +1,7 @@
 //! Messages from one side to the other, each looked at where it arrives, with the time it took.
 
 mod conversation;
+mod encrypted;
 mod private;
 mod things;
 mod to_dingtalk;

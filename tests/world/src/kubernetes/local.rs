@@ -95,7 +95,9 @@ pub(crate) async fn start_homeserver(
     match kind {
         HomeserverKind::Synapse { room_version } => {
             let python = equipment.synapse.context("Synapse was not installed")?.python();
-            Homeserver::synapse(cluster.command(python), room_version.clone(), false, &names, place).await
+            let program = cluster.command(python);
+            let encryption = equipment.options.encryption;
+            Homeserver::synapse(program, room_version.clone(), encryption, &names, place).await
         }
         HomeserverKind::Stub { mode, flags } => {
             let program = cluster.command(&equipment.outside.stub);

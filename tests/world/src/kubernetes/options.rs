@@ -9,6 +9,7 @@ use crate::{DatabaseChoice, HomeserverKind, Profile};
 
 /// Settings of a world with a cluster; [`ClusterWorldOptions::new`] has the usual ones.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "settings, each on its own")]
 pub struct ClusterWorldOptions {
     /// Where everything is kept.
     pub dir: PathBuf,
@@ -32,6 +33,8 @@ pub struct ClusterWorldOptions {
     pub time_scale: f64,
     /// More flags of the sandbox's program.
     pub sandbox_flags: Vec<String>,
+    /// The object wants encrypted rooms, and Synapse has what that needs.
+    pub encryption: bool,
     /// Values of the operator's chart as YAML; they win.
     pub values: String,
     /// A cluster of the user's instead of the local one.
@@ -64,6 +67,7 @@ impl ClusterWorldOptions {
             users: vec!["alice".to_owned(), "bob".to_owned()],
             time_scale: 60.0,
             sandbox_flags: Vec::new(),
+            encryption: false,
             values: String::new(),
             context: None,
             audit: false,

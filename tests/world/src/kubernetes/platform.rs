@@ -158,10 +158,11 @@ impl Status {
         let conditions = self.0["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |condition: &Value, key: &str| condition[key].as_str().unwrap_or_default().to_owned();
         let wanted = |kind: &str| if matches!(kind, "Progressing" | "Paused") { "False" } else { "True" };
-        // The link to DingTalk comes later, by the admin.
+        // The link to DingTalk comes later, by the admin; of encrypted rooms the readiness tells what is in the way.
         let open = conditions.iter().filter(|condition| {
             let kind = text(condition, "type");
-            kind != "DingTalkLinked" && text(condition, "status") != wanted(&kind)
+            !matches!(&*kind, "DingTalkLinked" | "EncryptionReady")
+                && text(condition, "status") != wanted(&kind)
         });
         open.map(|condition| {
             let [kind, status, reason, message] =
@@ -220,6 +221,7 @@ mod tests {
             condition("Paused", "False"),
             condition("SecretsReady", "True"),
             condition("DingTalkLinked", "False"),
+            condition("EncryptionReady", "False"),
         ]}});
         let status = Status::of(&object);
         assert_eq!(status.in_the_way(), ["Ready is False (R): M"]);

@@ -374,6 +374,9 @@ fn more(options: &ClusterWorldOptions) -> Map<String, Value> {
         let reference = json!({"name": DATABASE_SECRET, "key": DATABASE_KEY});
         more.insert("database".to_owned(), json!({"postgresql": {"secretRef": reference}}));
     }
+    if options.encryption {
+        more.insert("encryption".to_owned(), json!({"enabled": true}));
+    }
     more
 }
 
@@ -393,11 +396,13 @@ mod tests {
     fn what_was_chosen_stands_in_the_object_as_the_kind_wants_it() {
         let usual = ClusterWorldOptions::new("/", HomeserverKind::stub());
         assert_eq!(more(&usual), Map::new());
-        let chosen = ClusterWorldOptions { stream: true, database: DatabaseChoice::PostgreSql, ..usual };
+        let database = DatabaseChoice::PostgreSql;
+        let chosen = ClusterWorldOptions { stream: true, encryption: true, database, ..usual };
         let mut spec = more(&chosen);
         spec.insert("workspace".to_owned(), "acme".into());
         let spec: DingTalkBridgeSpec = serde_json::from_value(spec.into()).unwrap();
         assert_eq!(spec.dingtalk.unwrap().receive, Some(Receive::Stream));
+        assert_eq!(spec.encryption.unwrap().enabled, Some(true));
         let reference = spec.database.unwrap().postgresql.unwrap().secret_ref.unwrap();
         assert_eq!((reference.name.as_str(), reference.key.as_str()), (DATABASE_SECRET, DATABASE_KEY));
     }
