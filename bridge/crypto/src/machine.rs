@@ -29,6 +29,9 @@ const DEVICE: (&str, &str) = ("own", "device");
 /// The record that says that the identity is at the homeserver.
 const SIGNED: (&str, &str) = ("own", "signed");
 
+/// The record with the place up to which what the homeserver keeps for the device was taken.
+const TAKEN: (&str, &str) = ("own", "taken");
+
 /// The type of a message to our own device that shows that messages to devices arrive.
 pub const PROBE: &str = "com.meldry.dingtalk.probe";
 
@@ -130,6 +133,18 @@ impl Machine {
             .iter()
             .filter(|event| matches!(event, Processed::UnableToDecrypt { .. } | Processed::Invalid(_)));
         Ok(Received { room_keys: room_keys.len(), unreadable: unreadable.count() })
+    }
+
+    /// The place up to which what the homeserver keeps for the device was taken; none before the first time.
+    pub async fn taken(&self) -> Result<Option<String>, CryptoError> {
+        let known = self.store.crypto_record(TAKEN.0, TAKEN.1).await?;
+        // One that is unreadable is as none: what was taken is handed out once more.
+        Ok(known.and_then(|place| String::from_utf8(place).ok()))
+    }
+
+    /// All up to this place was received.
+    pub async fn taken_to(&self, place: &str) -> Result<(), CryptoError> {
+        remember(&*self.store, TAKEN, place).await
     }
 
     /// What has to be sent now. The same is handed out again until it was answered.

@@ -1,14 +1,14 @@
-//! What transactions bring for the device.
+//! What comes for the device: transactions bring it, and what they left out is fetched.
 
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Envelope;
 use bridge_crypto::{Arrived, PROBE};
-use bridge_matrix::wire::device::{self, ForDevice, Touch};
+use bridge_matrix::wire::device::{self, ForDevice, Kept, Touch};
 use ruma::OneTimeKeyAlgorithm;
 
-use super::{Encryption, settings};
+use super::{Encryption, Problem, settings};
 use crate::app::App;
 
 /// Longest pause before taking in is tried again.
@@ -53,9 +53,43 @@ async fn once(
             }
         }
     }
+    let what = device::for_device(content, &app.own.bot, encryption.machine.device());
+    receive(app, encryption, what).await
+}
+
+/// Fetches what the homeserver keeps for the device. Transactions bring the same, but Synapse leaves it out of those that
+/// it could not deliver the first time. Afterwards all that was sent before the call is here.
+pub(super) async fn fetch(app: &App, encryption: &Encryption) -> Result<(), Problem> {
+    let asked_at = app.now();
+    let mut fetched = encryption.fetched.lock().await;
+    if *fetched > Some(asked_at) {
+        return Ok(());
+    }
+    let started_at = app.now();
     let machine = &encryption.machine;
-    let ForDevice { to_device, changed, one_time_keys, fallback_keys } =
-        device::for_device(content, &app.own.bot, machine.device());
+    let mut taken = machine.taken().await?;
+    loop {
+        let Kept { next, what } = app.matrix.kept_for_device(machine.device(), taken.as_deref()).await?;
+        let is_last = what.to_device.is_empty();
+        receive(app, encryption, what).await?;
+        // A crash before this line has the same handed out again, which changes nothing.
+        machine.taken_to(&next).await?;
+        if is_last {
+            break;
+        }
+        taken = Some(next);
+    }
+    *fetched = Some(started_at);
+    Ok(())
+}
+
+/// Makes durable what came for the device, and tells who waits for it.
+async fn receive(
+    app: &App,
+    encryption: &Encryption,
+    what: ForDevice,
+) -> Result<(), bridge_crypto::CryptoError> {
+    let ForDevice { to_device, changed, one_time_keys, fallback_keys } = what;
     let probe = to_device.iter().rev().find_map(|message| device::probe(message, PROBE, &app.own.bot));
     let probe = probe.and_then(|number| number.parse().ok()).map(Timestamp);
     let one_time_keys = one_time_keys.map(|counts| {
@@ -71,7 +105,7 @@ async fn once(
     if arrived.is_empty() {
         return Ok(());
     }
-    let received = machine.receive(arrived).await?;
+    let received = encryption.machine.receive(arrived).await?;
     if received.unreadable > 0 {
         tracing::warn!(count = received.unreadable, "messages to the bot's device could not be read");
     }

@@ -1,6 +1,6 @@
 //! Encrypted rooms: the bot's device, and whatever of it needs the homeserver.
 //!
-//! - `arrivals` takes in what transactions bring for the device, before they are acknowledged;
+//! - `arrivals` takes in what transactions bring for the device, before they are acknowledged, and fetches what they left out;
 //! - `reading` decrypts events of rooms; an event whose key is missing waits in its lane;
 //! - `sealing` gives keys to people's devices and encrypts what is about to leave;
 //! - `upkeep` sets the device up, sends what it wants to be sent, and finds out whether the homeserver plays along.
@@ -39,6 +39,9 @@ pub(crate) struct Encryption {
     keys: watch::Sender<u64>,
     /// When the last probe that came back was sent: all that was sent to the device before has come.
     probe: watch::Sender<Option<Timestamp>>,
+    /// Held while what the homeserver keeps for the device is fetched. When that was begun the last time that it worked:
+    /// all that was sent to the device before has come.
+    fetched: tokio::sync::Mutex<Option<Timestamp>>,
     /// Asks for another probe.
     doubt: Notify,
     /// Wakes whoever sends what the device wants to be sent.
@@ -111,6 +114,7 @@ impl Encryption {
             members: Cache::new(256),
             keys: watch::Sender::new(0),
             probe: watch::Sender::new(None),
+            fetched: tokio::sync::Mutex::default(),
             doubt: Notify::new(),
             work: Notify::new(),
             order: RoomLocks::default(),

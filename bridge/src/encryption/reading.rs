@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Encryption, Problem};
+use super::{Encryption, Problem, arrivals};
 use crate::app::App;
 
 /// Pause before an event is looked at again that could not be looked at.
@@ -41,7 +41,8 @@ async fn open_now(app: &App, event: &RoomEvent, raw: &[u8]) -> Result<Option<Roo
 
 /// The event with what is in it. Waits for its key, asks the sender's devices for it, and gives up some time after the
 /// event came. An event that was read back is here before its key where the homeserver has not delivered yet what it
-/// owes: so it is not given up before a message to the device has come that was sent later than the event came.
+/// owes, or never will: so what it keeps for the device is fetched, and the event is not given up before all has come that was
+/// sent to the device before it.
 /// `None` when the bridge stops meanwhile.
 pub(crate) fn wait<'a>(
     app: &'a App,
@@ -64,10 +65,11 @@ async fn wait_for_key(
     let until = received_at.plus(app.config.encryption.wait_for_keys.get());
     let longest = received_at.plus(app.config.queue.give_up_after.get());
     let mut asked = false;
+    let mut is_fetched = false;
     let mut waiting = None;
     loop {
         keys.borrow_and_update();
-        let is_delivered = *probes.borrow_and_update() > Some(*received_at);
+        let is_delivered = is_fetched || *probes.borrow_and_update() > Some(*received_at);
         match once(app, encryption, &event, raw).await {
             Ok(Opened::What(what)) => return Some(RoomEvent { what: *what, ..event }),
             Ok(Opened::NoKey) => {}
@@ -92,6 +94,17 @@ async fn wait_for_key(
             return Some(RoomEvent { what: RoomEventKind::Undecryptable, ..event });
         }
         waiting.get_or_insert_with(|| app.metrics.awaits_key());
+        if !is_fetched {
+            match arrivals::fetch(app, encryption).await {
+                Ok(()) => {
+                    is_fetched = true;
+                    continue;
+                }
+                Err(problem) => {
+                    tracing::warn!("what is kept for the bot's device was not fetched: {problem}");
+                }
+            }
+        }
         if !asked {
             asked = true;
             ask(app, encryption, &event, raw).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Encryption, Problem, State};
+use super::{Encryption, Problem, State, arrivals};
 use crate::app::App;
 
 /// How long a message to our own device may take.
@@ -39,6 +39,10 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
             encryption.set_state(State::Fails(problem.to_string()));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        // What is missing is fetched again when an event waits for it.
+        if let Err(problem) = arrivals::fetch(&app, encryption).await {
+            tracing::warn!("what the homeserver keeps for the bot's device could not be fetched: {problem}");
         }
         tokio::join!(tend(&app, encryption), prove(&app, encryption));
     };

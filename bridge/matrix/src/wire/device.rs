@@ -51,17 +51,56 @@ pub fn for_device(body: &[u8], user: &UserId, device: &DeviceId) -> ForDevice {
             })
     };
     let to_device = list(stable.or(unstable)).unwrap_or_default();
-    let changed = lists
-        .or(lists_unstable)
-        .and_then(|lists| members(lists.get(), ["changed"]).ok())
-        .and_then(|[changed]| list(changed))
-        .unwrap_or_default();
     ForDevice {
         to_device: to_device.into_iter().filter(ours).map(ToOwned::to_owned).collect(),
-        changed: changed.into_iter().filter_map(|user| UserId::parse(&*text(Some(user))?).ok()).collect(),
+        changed: changed(lists.or(lists_unstable)),
         one_time_keys: of_device(counts.or(counts_unstable), user, device),
         fallback_keys: of_device(fallback.or(fallback_unstable), user, device),
     }
+}
+
+/// What the homeserver keeps for a device until it is told that it was taken (`/sync`, client-server API).
+#[derive(Debug)]
+pub struct Kept {
+    /// What to ask with the next time: all of this was taken then.
+    pub next: String,
+    /// What was kept.
+    pub what: ForDevice,
+}
+
+/// Takes what is for the device out of its own answer to `/sync`; nothing when that is none. What is malformed in it is
+/// left out.
+pub fn kept(body: &[u8]) -> Option<Kept> {
+    const MEMBERS: [&str; 5] = [
+        "next_batch",
+        "to_device",
+        "device_lists",
+        "device_one_time_keys_count",
+        "device_unused_fallback_key_types",
+    ];
+    let body = std::str::from_utf8(body).ok()?;
+    let [next, to_device, lists, counts, fallback] = members(body, MEMBERS).ok()?;
+    let small = |raw: &&RawValue| raw.get().len() <= MAX_MESSAGE_BYTES;
+    let to_device = to_device
+        .and_then(|to_device| members(to_device.get(), ["events"]).ok())
+        .and_then(|[events]| list(events))
+        .unwrap_or_default();
+    let what = ForDevice {
+        to_device: to_device.into_iter().filter(small).map(ToOwned::to_owned).collect(),
+        changed: changed(lists),
+        one_time_keys: counts.and_then(|counts| serde_json::from_str(counts.get()).ok()),
+        fallback_keys: fallback.and_then(|kinds| serde_json::from_str(kinds.get()).ok()),
+    };
+    Some(Kept { next: text(next)?.into_owned(), what })
+}
+
+/// The people whose devices changed.
+fn changed(lists: Option<&RawValue>) -> Vec<OwnedUserId> {
+    let changed = lists
+        .and_then(|lists| members(lists.get(), ["changed"]).ok())
+        .and_then(|[changed]| list(changed))
+        .unwrap_or_default();
+    changed.into_iter().filter_map(|user| UserId::parse(&*text(Some(user))?).ok()).collect()
 }
 
 /// `{user: {device: value}}`.
@@ -137,6 +176,22 @@ pub fn key_of(raw: &str) -> Option<(OwnedUserId, String)> {
 #[cfg(test)]
 mod tests {
     use ruma::{device_id, room_id, user_id};
+
+    #[test]
+    fn what_is_kept_for_a_device_is_read_from_its_sync() {
+        let body = br#"{"next_batch": "s1_2", "account_data": {"events": []},
+            "to_device": {"events": [{"type": "t", "sender": "@a:b.c", "content": {}}]},
+            "device_lists": {"changed": ["@a:b.c", "nobody"], "left": []},
+            "device_one_time_keys_count": {"signed_curve25519": 49},
+            "device_unused_fallback_key_types": ["signed_curve25519"], "rooms": {}}"#;
+        let Kept { next, what } = kept(body).unwrap();
+        assert_eq!((next.as_str(), what.to_device.len()), ("s1_2", 1));
+        assert_eq!(what.changed, [user_id!("@a:b.c")]);
+        assert_eq!(what.one_time_keys.unwrap()["signed_curve25519"], 49);
+        assert_eq!(what.fallback_keys.unwrap(), ["signed_curve25519"]);
+        assert!(kept(br#"{"to_device": {}}"#).is_none());
+        assert!(kept(br#"{"next_batch": "x"}"#).unwrap().what.to_device.is_empty());
+    }
 
     use super::*;
 

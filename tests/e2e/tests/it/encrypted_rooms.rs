@@ -80,16 +80,17 @@ impl Stage {
 
     /// How many events of a type the homeserver has of a room.
     async fn stored(&self, room: &str, kind: &str) -> i64 {
+        let count = "SELECT count(*) FROM events WHERE room_id = ? AND type = ?";
+        self.count(count, &[room, kind]).await
+    }
+
+    /// Asks the homeserver's database for a number.
+    async fn count(&self, question: &'static str, values: &[&str]) -> i64 {
         let path = self.world.dir().join("synapse/homeserver.db");
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
         let mut database = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
-        let count = sqlx::query("SELECT count(*) FROM events WHERE room_id = ? AND type = ?")
-            .bind(room)
-            .bind(kind)
-            .fetch_one(&mut database)
-            .await
-            .unwrap();
-        count.get(0)
+        let question = values.iter().fold(sqlx::query(question), |question, value| question.bind(*value));
+        question.fetch_one(&mut database).await.unwrap().get(0)
     }
 }
 
@@ -175,6 +176,23 @@ async fn changes_cross(stage: &Stage, chat: &str, room: &str) {
     gone.await.unwrap();
 }
 
+/// A key that was sent while the bridge was away, and which Synapse leaves out of what it delivers later, is fetched.
+async fn a_key_of_meanwhile_is_fetched(stage: &Stage, room: &str) {
+    let Stage { world, admin } = stage;
+    world.bridge().stop().await.unwrap();
+    admin.call(json!({"do": "renew", "room": room})).await.unwrap();
+    let text = unique("said meanwhile");
+    admin.say(room, &text).await.unwrap();
+    let given_up = test_support::wait_until(LIMIT, "Synapse to have tried in vain", async || {
+        let question = "SELECT count(*) FROM application_services_state WHERE state = 'down'";
+        (stage.count(question, &[]).await == 1).then_some(())
+    });
+    given_up.await.unwrap();
+    world.bridge().resume().await.unwrap();
+    let sent = world.sandbox().wait_sent(&text, 0, LIMIT, |sent| sent.says(&text)).await.unwrap();
+    assert_eq!(sent.msg_key, "sampleText");
+}
+
 /// A file of the homeserver's; its path has the id in pieces.
 fn stored_file(folder: &Path, id: &str) -> Option<Vec<u8>> {
     let path = folder.join("local_content").join(&id[..2]).join(&id[2..4]).join(&id[4..]);
@@ -217,6 +235,7 @@ async fn an_admin_works_in_encrypted_rooms(version: &str) {
 
     files_cross(&stage, &chat, &room).await;
     changes_cross(&stage, &chat, &room).await;
+    a_key_of_meanwhile_is_fetched(&stage, &room).await;
 
     // What nobody has the key of is said, after a time, and does not stop what follows.
     let mut ciphertext = vec![3, 8, 0, 0x12, 16];

@@ -31,7 +31,7 @@ pub(crate) struct Test {
     /// Leave out the long end-to-end tests
     #[arg(long)]
     quick: bool,
-    /// How many test programs run at a time; default: one for every core
+    /// How many test programs run at a time; default: one for every two cores
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZero<usize>>,
 }

@@ -32,10 +32,10 @@ struct Program {
     starts_servers: bool,
 }
 
-/// How many run at a time unless it is said. Each keeps about one core busy, its servers included: it waits for them
-/// the rest of the time.
+/// How many run at a time unless it is said: each keeps two cores busy, its servers included.
 pub(super) fn places() -> NonZero<usize> {
-    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// What has become of one.
