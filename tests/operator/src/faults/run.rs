@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use cluster::Cluster;
+use dingtalk_crds::names;
 use serde_json::{Value, json};
 use test_support::{Process, wait_until};
 
@@ -218,14 +219,23 @@ impl Actions<'_> {
         }
     }
 
-    /// Whether every object has a status about its spec and a Deployment.
+    /// Whether every object has a status about its spec and all children that each has. A child that went right after it was
+    /// written, with the object before, is missed only after a while.
     fn is_complete(&self, picture: &Picture) -> bool {
         (0..self.field.objects).all(|number| {
-            picture.of("Deployment", &format!("dingtalk-o{number}")).is_some()
-                && picture.of("Service", &format!("dingtalk-o{number}")).is_some()
-                && picture
-                    .of("DingTalkBridge", &format!("o{number}"))
-                    .is_some_and(|text| text.contains("current=true"))
+            let name = format!("o{number}");
+            let children = [
+                ("ConfigMap", names::child(&name)),
+                ("Deployment", names::child(&name)),
+                ("Service", names::child(&name)),
+                ("ServiceAccount", names::child(&name)),
+                ("PersistentVolumeClaim", names::data_claim(&name)),
+                ("Secret", names::registration_secret(&name)),
+                ("Secret", names::tokens_secret(&name)),
+                ("Secret", names::sealing_secret(&name)),
+            ];
+            children.iter().all(|(kind, child)| picture.of(kind, child).is_some())
+                && picture.of("DingTalkBridge", &name).is_some_and(|text| text.contains("current=true"))
         })
     }
 }
