@@ -177,6 +177,12 @@ pub fn key_of(raw: &str) -> Option<(OwnedUserId, String)> {
 mod tests {
     use ruma::{device_id, room_id, user_id};
 
+    use super::*;
+
+    fn take(body: &str) -> ForDevice {
+        for_device(body.as_bytes(), user_id!("@bot:a"), device_id!("DEV"))
+    }
+
     #[test]
     fn what_is_kept_for_a_device_is_read_from_its_sync() {
         let body = br#"{"next_batch": "s1_2", "account_data": {"events": []},
@@ -191,12 +197,6 @@ mod tests {
         assert_eq!(what.fallback_keys.unwrap(), ["signed_curve25519"]);
         assert!(kept(br#"{"to_device": {}}"#).is_none());
         assert!(kept(br#"{"next_batch": "x"}"#).unwrap().what.to_device.is_empty());
-    }
-
-    use super::*;
-
-    fn take(body: &str) -> ForDevice {
-        for_device(body.as_bytes(), user_id!("@bot:a"), device_id!("DEV"))
     }
 
     #[test]
