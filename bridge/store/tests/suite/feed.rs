@@ -14,7 +14,8 @@ pub async fn rows_come_after_the_commit_and_in_order(database: impl Database) {
     assert!(store.take_feed().is_none());
     store.commit(accept([envelope("a", "k1"), envelope("b", "k2")])).await.unwrap();
     store.commit(accept([envelope("a", "k3")])).await.unwrap();
-    let crashed = open(&database.after_crash().await).await;
+    let crash = database.after_crash().await;
+    let crashed = open(&crash).await;
     for key in ["k1", "k2", "k3"] {
         let Some(Feed::Item(item)) = feed.recv().await else { panic!("an item") };
         assert_eq!(item.envelope.key, key);

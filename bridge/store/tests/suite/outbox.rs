@@ -56,7 +56,8 @@ pub async fn a_row_marked_as_sending_is_found_after_a_crash(database: impl Datab
     let later = outbox_item(&*store, "a", "k2");
     enqueue(&*store, vec![marked.clone(), later]).await;
     store.commit(Commit { sending: vec![marked.seq], ..Commit::default() }).await.unwrap();
-    let reopened = open(&database.after_crash().await).await;
+    let crash = database.after_crash().await;
+    let reopened = open(&crash).await;
     let rows = reopened.unfinished_outbox(&Lane::from_chat("a"), 10).await.unwrap();
     assert_eq!(
         rows.iter().map(|row| row.state).collect::<Vec<_>>(),
@@ -81,7 +82,8 @@ pub async fn an_operation_that_got_further_is_found_after_a_crash(database: impl
     let forged = OutboxRewrite { key: "k1".to_owned(), ..rewrite(&other, b"forged") };
     store.commit(Commit { rewrite: vec![forged], ..Commit::default() }).await.unwrap();
 
-    let reopened = open(&database.after_crash().await).await;
+    let crash = database.after_crash().await;
+    let reopened = open(&crash).await;
     let rows = reopened.unfinished_outbox(&Lane::from_chat("a"), 10).await.unwrap();
     let items: Vec<_> = rows.into_iter().map(|row| row.item).collect();
     assert_eq!(items, [OutboxItem { op: b"further".to_vec(), ..changed }, other]);
