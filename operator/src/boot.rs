@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     config::Config,
-    definition, http,
+    definition, homeserver, http,
     lanes::Queue,
     observe::metrics::Metrics,
     reconcile::Reconciler,
@@ -94,6 +94,7 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         clock: Clock::default(),
         definition: watch::Sender::default(),
         resync: settings.resync(),
+        homeservers: homeserver::Clients::default(),
         questions: Semaphore::new(QUESTIONS),
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?namespaces, "starting");

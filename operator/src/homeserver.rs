@@ -1,12 +1,18 @@
 //! The homeserver's two questions: whether it knows a token, and what its admin API says of a registration.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use operator_plan::{AdminFact, AdminOrder, Secret, WhoamiFact};
+use operator_plan::{AdminFact, AdminOrder, Digest, Secret, WhoamiFact};
 use reqwest::{Method, StatusCode, redirect::Policy};
 use serde_json::Value;
 use url::Url;
+
+use crate::state::digest_of;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -17,11 +23,39 @@ const MOST_BYTES: usize = 256 << 10;
 /// Longest words of a homeserver that are repeated, in characters.
 const MOST_WORDS: usize = 200;
 
-/// An HTTP client for addresses that specs name: bounded, without redirects.
-pub(crate) fn client(ca: Option<&Secret>) -> anyhow::Result<reqwest::Client> {
+/// How many sets of certificates are remembered.
+const MOST_CLIENTS: usize = 64;
+
+/// HTTP clients for addresses that specs name, by the certificates they trust: to make one means to read those of the
+/// system, which takes longer than a question.
+#[derive(Default)]
+pub(crate) struct Clients(Mutex<HashMap<Option<Digest>, reqwest::Client>>);
+
+impl Clients {
+    /// The client that trusts these certificates beside the system's.
+    pub(crate) fn trusting(&self, ca: Option<&Secret>) -> anyhow::Result<reqwest::Client> {
+        let key = ca.map(|ca| digest_of(&[ca.expose()]));
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = known().get(&key) {
+            return Ok(client.clone());
+        }
+        let client = client(ca)?;
+        let mut clients = known();
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+}
+
+/// A client that is bounded and follows no redirects.
+fn client(ca: Option<&Secret>) -> anyhow::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .timeout(LIMIT)
         .connect_timeout(Duration::from_secs(3))
+        // A connection per homeserver would be kept for nothing most of the time.
+        .pool_max_idle_per_host(0)
         .redirect(Policy::none());
     if let Some(ca) = ca {
         for certificate in reqwest::Certificate::from_pem_bundle(ca.expose().as_bytes())

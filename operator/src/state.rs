@@ -247,10 +247,6 @@ impl State {
     pub(crate) fn standing(&self) -> Vec<(Key, bool)> {
         let inner = self.lock();
         let objects = inner.records.iter().filter_map(|(key, record)| Some((key, record.object.as_ref()?)));
-        let is_told = |object: &DingTalkBridge| {
-            let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-            observed == object.metadata.generation && object.metadata.deletion_timestamp.is_none()
-        };
         objects.map(|(key, object)| (key.clone(), is_told(object))).collect()
     }
 
@@ -301,6 +297,12 @@ impl State {
         }
         counts
     }
+}
+
+/// Whether the status is about the spec as it is, with nothing to be taken apart.
+pub(crate) fn is_told(object: &DingTalkBridge) -> bool {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    observed == object.metadata.generation && object.metadata.deletion_timestamp.is_none()
 }
 
 /// The annotation by which somebody asks for a look at everything.

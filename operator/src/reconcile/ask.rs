@@ -94,7 +94,7 @@ impl Reconciler {
         let Ok(_place) = self.questions.acquire().await else { return };
         let changed = match ask {
             Ask::Whoami { url, as_token, user_id, ca } => {
-                let fact = match homeserver::client(ca.as_ref()) {
+                let fact = match self.homeservers.trusting(ca.as_ref()) {
                     Ok(http) => homeserver::whoami(&http, &url, &as_token, &user_id).await,
                     Err(error) => WhoamiFact::Unreachable(error.to_string()),
                 };
@@ -164,7 +164,7 @@ impl Reconciler {
         if !self.fence.is_open() {
             return AdminFact::Unknown;
         }
-        match homeserver::client(ca) {
+        match self.homeservers.trusting(ca) {
             Ok(http) => order(&http).await,
             Err(error) => AdminFact::Unreachable(error.to_string()),
         }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use dingtalk_crds::Difference;
+use dingtalk_crds::{Difference, DingTalkBridge};
 use jiff::Timestamp;
 use operator_cluster::{Failure, Fence, Reader, Writer, events::Recorder};
 use operator_plan::{Facts, FinalizerChange, Fresh, OperatorInfo, Plan, Platform, RouteType, Secret, Turn};
@@ -24,12 +24,13 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
+    homeserver,
     key::Key,
     lanes::{self, Lane, Queue},
     observe::metrics::{Metrics, PassResult},
     report::Reporter,
     rollout::Fleet,
-    state::{Snapshot, State},
+    state::{Snapshot, State, is_told},
 };
 
 /// How long a pass may take.
@@ -42,6 +43,10 @@ const MOST_ROUNDS: usize = 8;
 /// How long the status waits for answers that are on their way and for children that follow at once, so that it is
 /// written once instead of twice.
 const QUIET: Duration = Duration::from_millis(400);
+
+/// The same for a status that this process looks at for the first time and that is about the spec as it is: after a
+/// restart all questions are asked anew, many at a time, and nobody waits for an answer that is most likely the same.
+const FIRST_QUIET: Duration = Duration::from_secs(10);
 
 /// Pause after a write that failed for a reason that passes. It doubles with each further one, up to 32 s, so that many
 /// objects that wait for the same do not hold it up themselves.
@@ -103,6 +108,7 @@ pub(crate) struct Reconciler {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) resync: Duration,
+    pub(crate) homeservers: homeserver::Clients,
     /// Questions to homeservers and bridges at the same time.
     pub(crate) questions: tokio::sync::Semaphore,
 }
@@ -232,30 +238,35 @@ impl Reconciler {
             return Ok(Step::Done { again: None });
         }
         if let Some(status) = plan.status {
-            if asked.under_way && !self.waited_enough(key) {
-                // The answers will change the status at once; one write instead of two.
-                again = earliest(again, Some(QUIET));
-            } else {
+            let patience =
+                if asked.under_way { self.patience(key, &snapshot.object) } else { Duration::ZERO };
+            if patience.is_zero() {
                 self.write_status(key, snapshot, &status).await?;
                 *wrote = true;
                 self.publish(snapshot, news);
+            } else {
+                // The answers will change the status at once; one write instead of two.
+                again = earliest(again, Some(patience));
             }
         } else {
             // The answers came, and they changed nothing.
-            self.state.with_record(key, |record| record.status_held = None);
+            self.state.with_record(key, |record| {
+                record.status_held = None;
+                record.told |= !asked.under_way;
+            });
         }
         Ok(Step::Done { again })
     }
 
-    /// Whether the status has waited for answers as long as it may.
-    fn waited_enough(&self, key: &Key) -> bool {
+    /// How much longer a status may wait for answers.
+    fn patience(&self, key: &Key, object: &DingTalkBridge) -> Duration {
         let now = Instant::now();
-        self.state
-            .with_record(key, |record| {
-                let since = *record.status_held.get_or_insert(now);
-                now - since >= QUIET
-            })
-            .unwrap_or(true)
+        let left = self.state.with_record(key, |record| {
+            let quiet = if !record.told && is_told(object) { FIRST_QUIET } else { QUIET };
+            let since = *record.status_held.get_or_insert(now);
+            quiet.saturating_sub(now - since)
+        });
+        left.unwrap_or_default()
     }
 
     /// Begins to work: all objects get in line, those first that changed while nobody or another process worked.

@@ -272,7 +272,10 @@ impl Reconciler {
         });
         let live = self.writer.apply_status(&kinds::bridges(), &object, &of, "status").await?;
         self.put_object(key, live);
-        self.state.with_record(key, |record| record.status_held = None);
+        self.state.with_record(key, |record| {
+            record.status_held = None;
+            record.told = true;
+        });
         Ok(())
     }
 

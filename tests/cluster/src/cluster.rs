@@ -39,6 +39,10 @@ pub enum Extent {
     /// All of it: pods run, names are answered, an ingress controller serves.
     #[default]
     Node,
+    /// All but the ingress controller, which looks at every route several times a second.
+    Pods,
+    /// Database, API server and all controllers: Deployments are observed, and their pods wait for ever.
+    Controllers,
     /// Database, API server and controllers only, for what needs many objects and no pod. Nobody makes pods of
     /// Deployments or volumes of claims; a test that needs their statuses writes them.
     ControlPlane,
@@ -59,6 +63,13 @@ pub struct ClusterOptions {
     pub keep_logs: Option<PathBuf>,
     /// How its first process is started; [`Init::find`] otherwise.
     pub init: Option<Init>,
+}
+
+impl Extent {
+    /// Whether pods run.
+    pub(crate) fn has_node(self) -> bool {
+        matches!(self, Self::Node | Self::Pods)
+    }
 }
 
 impl ClusterOptions {

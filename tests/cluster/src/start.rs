@@ -95,7 +95,7 @@ impl Parts<'_> {
         &self,
         progress: &(dyn Fn(&str) + Sync),
     ) -> anyhow::Result<(Components, Api, Description)> {
-        let has_node = self.options.extent == Extent::Node;
+        let has_node = self.options.extent.has_node();
         progress(if has_node {
             "starting the control plane and the node"
         } else {
@@ -121,10 +121,17 @@ impl Parts<'_> {
                 self.start_node(&components, &api),
                 self.start_control_plane(&components, &api)
             )?;
-            progress("waiting for the node, DNS, the ingress controller and storage");
+            let serves_routes = self.options.extent == Extent::Node;
+            progress(if serves_routes {
+                "waiting for the node, DNS, the ingress controller and storage"
+            } else {
+                "waiting for the node, DNS and storage"
+            });
             wait(&api, &format!("/api/v1/nodes/{NODE_NAME}"), "Ready").await?;
             components.ready(self.namespace, &api, Component::Dns).await?;
-            wait(&api, &deployment(ingress::NAMESPACE, "skipper"), "Available").await?;
+            if serves_routes {
+                wait(&api, &deployment(ingress::NAMESPACE, "skipper"), "Available").await?;
+            }
             wait(&api, &deployment(storage::NAMESPACE, "provisioner"), "Available").await
         };
         tokio::select! {
@@ -185,7 +192,11 @@ impl Parts<'_> {
         {
             components.launch(self.namespace, component).await?;
         }
-        let manifests = [dns::manifests(), ingress::manifests(), storage::manifests()].join("\n---\n");
+        let mut manifests = vec![dns::manifests(), storage::manifests()];
+        if self.options.extent == Extent::Node {
+            manifests.push(ingress::manifests());
+        }
+        let manifests = manifests.join("\n---\n");
         let words = ["apply", "--server-side", "--validate=false", "-f", "-"];
         cluster::kubectl(self.programs.kubectl(), self.state, &words, &manifests).await?;
         Ok(())

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader},
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context as _;
@@ -64,18 +65,12 @@ impl Request {
     }
 }
 
-/// All requests of a user that are in an audit log, in the order of the answers.
-pub fn requests(log: &Path, user: &str) -> anyhow::Result<Vec<Request>> {
-    let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
-    let mine = format!("\"{user}\"");
-    let lines = text.lines().filter(|line| line.contains(&mine)).filter_map(Request::read);
-    Ok(lines.filter(|request| request.user == user).collect())
-}
-
 /// An audit log that is read as it grows.
 #[derive(Debug)]
 pub struct Tail {
     file: BufReader<File>,
+    /// Whose requests are told of; everybody's without.
+    user: Option<String>,
     /// A line that was not complete yet.
     rest: String,
 }
@@ -84,16 +79,50 @@ impl Tail {
     /// Begins at the beginning.
     pub fn open(log: &Path) -> anyhow::Result<Self> {
         let file = File::open(log).with_context(|| format!("reading {}", log.display()))?;
-        Ok(Self { file: BufReader::with_capacity(1 << 20, file), rest: String::new() })
+        Ok(Self { file: BufReader::with_capacity(1 << 20, file), user: None, rest: String::new() })
+    }
+
+    /// Leaves out all but one user's requests.
+    #[must_use]
+    pub fn of(self, user: &str) -> Self {
+        Self { user: Some(user.to_owned()), ..self }
     }
 
     /// The requests that were answered since it was read last.
     pub fn read(&mut self) -> anyhow::Result<Vec<Request>> {
         let mut requests = Vec::new();
         while self.file.read_line(&mut self.rest)? > 0 && self.rest.ends_with('\n') {
-            requests.extend(Request::read(&self.rest));
+            // To look for the name first spares most lines of others being read.
+            let is_told = |user: &String| self.rest.contains(user);
+            if self.user.as_ref().is_none_or(is_told) {
+                let request = Request::read(&self.rest);
+                let is_theirs =
+                    |request: &Request| self.user.as_ref().is_none_or(|user| *user == request.user);
+                requests.extend(request.filter(is_theirs));
+            }
             self.rest.clear();
         }
         Ok(requests)
+    }
+}
+
+/// All requests of a user so far, however often they are asked for.
+#[derive(Debug)]
+pub struct History {
+    read: Mutex<(Tail, Vec<Request>)>,
+}
+
+impl History {
+    /// Of a user in an audit log.
+    pub fn of(user: &str, log: &Path) -> anyhow::Result<Self> {
+        Ok(Self { read: Mutex::new((Tail::open(log)?.of(user), Vec::new())) })
+    }
+
+    /// Those that are answered, in the order of the answers.
+    pub fn requests(&self) -> anyhow::Result<Vec<Request>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tail, requests) = &mut *read;
+        requests.extend(tail.read()?);
+        Ok(requests.clone())
     }
 }

@@ -12,7 +12,7 @@ mod program;
 
 pub use account::Account;
 pub use admin::{Admin, KINDS, path, resource};
-pub use audit::{Request, Tail, requests};
+pub use audit::{History, Request, Tail};
 pub use each::each;
 pub use homeserver::homeserver;
 pub use program::{Program, settings};

@@ -34,6 +34,8 @@ pub struct WorldOptions {
     pub users: Vec<String>,
     /// DingTalk's waiting times are divided by this.
     pub time_scale: f64,
+    /// Versions of the chats' rooms, in turn; the homeserver's own choice where there are none.
+    pub room_versions: Vec<String>,
     /// More flags of the sandbox's program.
     pub sandbox_flags: Vec<String>,
     /// The sandbox's port; any that is free otherwise.
@@ -66,6 +68,7 @@ impl WorldOptions {
             admin: "admin".to_owned(),
             users: vec!["alice".to_owned(), "bob".to_owned()],
             time_scale: 60.0,
+            room_versions: Vec::new(),
             sandbox_flags: Vec::new(),
             sandbox_port: None,
             webhook_from_files: false,

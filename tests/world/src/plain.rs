@@ -20,7 +20,7 @@ use crate::{
     place::Place,
     programs::Programs,
     sandbox::Sandbox,
-    sides::{Cast, Sides},
+    sides::{Cast, Goal, Sides},
 };
 
 /// How long the bridge may take until it is ready.
@@ -118,7 +118,8 @@ impl World {
         let cast = Cast { server_name: &server_name, admin: &options.admin, users: &options.users };
         let hint = format!("log of the bridge: {}", bridge.log().display());
         let mut sides = Sides::gather(homeserver, sandbox, &cast, hint).await?;
-        sides.set_up(options.bare, options.stream, progress).await?;
+        let goal = Goal { bare: options.bare, stream: options.stream, room_versions: &options.room_versions };
+        sides.set_up(goal, progress).await?;
         Ok(Self { bridge, sides, postgres, dir, files })
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) sides: &'a Sides,
     /// Messages come over Stream.
     pub(crate) stream: bool,
+    /// Versions of the chats' rooms, in turn.
+    pub(crate) room_versions: &'a [String],
     pub(crate) progress: Progress<'a>,
 }
 
@@ -71,9 +73,15 @@ impl Setup<'_> {
             shown
         };
         let mut chats = Vec::new();
+        let mut versions = self.room_versions.iter().cycle();
         for chat in info.chats.iter().filter(|chat| chat.kind == ChatKind::Group) {
             (self.progress)(&format!("Bridging {}.", chat.title));
-            let bridged = self.bridge_chat(&direct, &chat.chat_id, &chat.title).await;
+            let room = RoomOptions {
+                name: Some(chat.title.clone()),
+                room_version: versions.next().cloned(),
+                ..RoomOptions::default()
+            };
+            let bridged = self.bridge_chat(&direct, &chat.chat_id, room).await;
             chats.push(bridged.with_context(|| format!("bridging {} failed", chat.title))?);
         }
         Ok(Linked { direct, chats, shown })
@@ -144,14 +152,16 @@ impl Setup<'_> {
         good.await.map_err(|_| anyhow::anyhow!("the bot answered `{word}` with: {}", said.join(" / ")))
     }
 
-    async fn bridge_chat(&self, direct: &str, chat_id: &str, title: &str) -> anyhow::Result<BridgedChat> {
+    async fn bridge_chat(
+        &self,
+        direct: &str,
+        chat_id: &str,
+        room: RoomOptions,
+    ) -> anyhow::Result<BridgedChat> {
         let (admin, sandbox, bot) = (self.sides.admin(), self.sides.sandbox(), self.sides.bot_user_id());
         let people = self.sides.users().iter().map(|user| user.user_id()).chain([bot.as_str()]);
-        let room = RoomOptions {
-            name: Some(title.to_owned()),
-            invite: people.map(str::to_owned).collect(),
-            ..RoomOptions::default()
-        };
+        let title = room.name.clone().unwrap_or_default();
+        let room = RoomOptions { invite: people.map(str::to_owned).collect(), ..room };
         let room = admin.create_room(room).await?;
         for user in self.sides.users() {
             user.join(&room).await?;
@@ -169,7 +179,7 @@ impl Setup<'_> {
         self.command(direct, &bridge, |said| said.starts_with("Bridged: ").then_some(())).await?;
         // What was held comes after the answer; whoever looks at the room from now on has it behind them.
         admin.wait_for_event(&room, LIMIT, |event| body(event) == FIRST).await?;
-        Ok(BridgedChat { chat_id: chat_id.to_owned(), room_id: room, title: title.to_owned() })
+        Ok(BridgedChat { chat_id: chat_id.to_owned(), room_id: room, title })
     }
 }
 

@@ -42,6 +42,16 @@ pub(crate) struct Cast<'a> {
     pub(crate) users: &'a [String],
 }
 
+/// How far the setup goes, and which way.
+pub(crate) struct Goal<'a> {
+    /// Nothing is linked.
+    pub(crate) bare: bool,
+    /// Messages come over Stream.
+    pub(crate) stream: bool,
+    /// Versions of the chats' rooms, in turn.
+    pub(crate) room_versions: &'a [String],
+}
+
 impl Sides {
     /// Gives the people their accounts; the bridge must be ready.
     pub(crate) async fn gather(
@@ -76,13 +86,9 @@ impl Sides {
 
     /// The admin does what the documentation says, as far as a bare world goes or to the end. Over Stream there is no
     /// webhook to be saved.
-    pub(crate) async fn set_up(
-        &mut self,
-        bare: bool,
-        stream: bool,
-        progress: Progress<'_>,
-    ) -> anyhow::Result<()> {
-        let setup = Setup { sides: self, stream, progress };
+    pub(crate) async fn set_up(&mut self, goal: Goal<'_>, progress: Progress<'_>) -> anyhow::Result<()> {
+        let Goal { bare, stream, room_versions } = goal;
+        let setup = Setup { sides: self, stream, room_versions, progress };
         if bare && stream {
             return Ok(());
         }

@@ -3,15 +3,28 @@
 use serde_json::{Value, json};
 use test_support::wait_until;
 
+use world::World;
+
 use crate::{
     direct::Direct,
-    stage::{self, LIMIT, messages, metric, run, unique, wait_message},
+    stage::{self, LIMIT, Turns, messages, metric, unique, wait_message},
 };
+
+/// Runs a test in a world whose bridge soon thinks that it was away, or that nothing comes any more.
+fn away_on_synapse(test: impl AsyncFnOnce(&World)) {
+    static TURNS: Turns = Turns::new();
+    let start = async || {
+        stage::own_synapse("away", |options| {
+            options.bridge_settings.push_str("\n[dingtalk]\ngap_after = \"10s\"\nsilence_after = \"3s\"");
+        })
+        .await
+    };
+    TURNS.run(start, test);
+}
 
 #[test]
 fn pushes_that_dingtalk_gave_up_are_fetched_after_a_downtime() {
-    run(async {
-        let world = stage::stub("away-failed", |_| ()).await;
+    away_on_synapse(async |world| {
         world.bridge().stop().await.unwrap();
         let person = &world.info().people[1].staff_id;
         let mut ids = Vec::new();
@@ -29,74 +42,80 @@ fn pushes_that_dingtalk_gave_up_are_fetched_after_a_downtime() {
         });
         given_up.await.unwrap();
         world.bridge().resume().await.unwrap();
+        // A process that was started anew has counted nothing yet.
         let fetched = wait_until(LIMIT, "the pushes to be fetched", async || {
-            (metric(&world, "failed_pushes_total", &[]).await == 2).then_some(())
+            (metric(world, "failed_pushes_total", &[]).await == 2).then_some(())
         });
         fetched.await.unwrap();
         assert!(events().await.unwrap().iter().all(|event| event.fetched));
-        assert_eq!(metric(&world, "received_total", &[("source", "event")]).await, 2);
-        assert_eq!(metric(&world, "duplicates_total", &[]).await, 0);
-        world.stop().await.unwrap();
+        assert_eq!(metric(world, "received_total", &[("source", "event")]).await, 2);
+        assert_eq!(metric(world, "duplicates_total", &[]).await, 0);
     });
 }
 
 #[test]
 fn a_long_outage_is_told_once_in_the_rooms_that_may_have_missed_something() {
-    run(async {
-        let world = stage::stub("away-gap", |options| {
-            options.bridge_settings.push_str("\n[dingtalk]\ngap_after = \"10s\"");
-        })
-        .await;
-        let chat = &world.chats()[0];
-        let notices = async || messages(&world, &chat.room_id, "may be lost").await.len();
+    away_on_synapse(async |world| {
+        let staff_id = &world.info().people[0].staff_id;
+        let notices = async |room: &str| messages(world, room, "may be lost").await.len();
         world.bridge().stop().await.unwrap();
+        let mut missed = Vec::new();
+        for chat in world.chats() {
+            let before = notices(&chat.room_id).await;
+            let text = unique("into the outage");
+            let id = world.sandbox().write(&chat.chat_id, staff_id, &text).await.unwrap();
+            missed.push((chat, before, text, id));
+        }
         // Longer than the setting, by DingTalk's clock: a message that was written then is older than that.
-        let text = unique("into the outage");
-        let id = world.sandbox().write(&chat.chat_id, &world.info().people[0].staff_id, &text).await.unwrap();
-        wait_until(LIMIT, "attempts over some time", async || {
-            let tried = world.sandbox().delivery(&id).await.ok()?;
-            (tried["attempts"].as_u64()? >= 5).then_some(())
-        })
-        .await
-        .unwrap();
+        for (_, _, _, id) in &missed {
+            wait_until(LIMIT, "attempts over some time", async || {
+                let tried = world.sandbox().delivery(id).await.ok()?;
+                (tried["attempts"].as_u64()? >= 5).then_some(())
+            })
+            .await
+            .unwrap();
+        }
         world.bridge().resume().await.unwrap();
-        wait_message(&world, &chat.room_id, "may be lost").await;
-        wait_message(&world, &chat.room_id, &text).await;
+        for (chat, before, text, _) in &missed {
+            let told = async || (notices(&chat.room_id).await > *before).then_some(());
+            wait_until(LIMIT, "the notice", told).await.unwrap();
+            wait_message(world, &chat.room_id, text).await;
+        }
 
         // A restart that is shorter says nothing more.
         world.bridge().kill().await.unwrap();
-        let again = unique("after the kill");
-        world.sandbox().write(&chat.chat_id, &world.info().people[0].staff_id, &again).await.unwrap();
-        wait_message(&world, &chat.room_id, &again).await;
-        stage::wait_quiet(&world).await;
-        assert_eq!(notices().await, 1);
-        world.stop().await.unwrap();
+        for (chat, _, _, _) in &missed {
+            let again = unique("after the kill");
+            world.sandbox().write(&chat.chat_id, staff_id, &again).await.unwrap();
+            wait_message(world, &chat.room_id, &again).await;
+        }
+        stage::wait_quiet(world).await;
+        for (chat, before, _, _) in &missed {
+            assert_eq!(notices(&chat.room_id).await, before + 1);
+        }
     });
 }
 
 #[test]
 fn a_subscription_that_went_silent_is_shown_and_told_once() {
-    run(async {
-        let world = stage::stub("away-silent", |options| {
-            options.bridge_settings.push_str("\n[dingtalk]\nsilence_after = \"3s\"");
-        })
-        .await;
+    away_on_synapse(async |world| {
         let room = world.direct_room().unwrap();
-        let told = async || messages(&world, room, "Nothing has come from DingTalk for").await.len();
-        wait_message(&world, room, "Nothing has come from DingTalk for").await;
-        assert_eq!(metric(&world, "silent", &[]).await, 1);
-        let direct = Direct::open(&world, world.admin()).await;
+        let told = async || messages(world, room, "Nothing has come from DingTalk for").await.len();
+        wait_message(world, room, "Nothing has come from DingTalk for").await;
+        let silent = async || (metric(world, "silent", &[]).await == 1).then_some(());
+        wait_until(LIMIT, "the silence", silent).await.unwrap();
+        let direct = Direct::open(world, world.admin()).await;
         direct.expect("status", &["Nothing has come from DingTalk for", "event subscription"]).await;
         let before = told().await;
 
         // Something comes, and it is over.
-        let chat = &world.chats()[0];
-        let text = unique("here we are");
-        world.sandbox().write(&chat.chat_id, &world.info().people[0].staff_id, &text).await.unwrap();
-        wait_message(&world, &chat.room_id, &text).await;
+        for chat in world.chats() {
+            let text = unique("here we are");
+            world.sandbox().write(&chat.chat_id, &world.info().people[0].staff_id, &text).await.unwrap();
+            wait_message(world, &chat.room_id, &text).await;
+        }
         // It falls silent again, and that is told again: once for each silence.
         wait_until(LIMIT, "the second notice", async || (told().await > before).then_some(())).await.unwrap();
         assert_eq!(told().await, before + 1);
-        world.stop().await.unwrap();
     });
 }

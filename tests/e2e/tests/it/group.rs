@@ -26,9 +26,18 @@ pub(crate) async fn bridged(world: &World, name: &str) -> BridgedChat {
 
 /// A room of the admin's with the bot as a moderator.
 pub(crate) async fn room(world: &World, name: Option<&str>) -> String {
+    room_of(world, name, None).await
+}
+
+/// The same with a version.
+pub(crate) async fn room_of(world: &World, name: Option<&str>, version: Option<&str>) -> String {
     let (admin, bot) = (world.admin(), world.bot_user_id());
-    let options =
-        RoomOptions { name: name.map(str::to_owned), invite: vec![bot.clone()], ..RoomOptions::default() };
+    let options = RoomOptions {
+        name: name.map(str::to_owned),
+        room_version: version.map(str::to_owned),
+        invite: vec![bot.clone()],
+        ..RoomOptions::default()
+    };
     let room = admin.create_room(options).await.unwrap();
     wait_until(LIMIT, "the bot to join", async || {
         admin.joined_members(&room).await.ok()?.contains_key(&bot).then_some(())

@@ -352,46 +352,53 @@ fn what_dingtalk_does_not_take_goes_as_a_link_that_expires() {
             options.bridge_settings.push_str("\n[media]\nlink_lifetime = \"6s\"");
         })
         .await;
-        let (chat, alice) = (&world.chats()[0], &world.users()[0]);
-        let bytes = b"MZ not for everybody".to_vec();
-        let uri = alice.upload("text/html", "x", bytes.clone()).await.unwrap();
-        let content = json!({"msgtype": "m.file", "body": "安装 \"x\".exe", "url": uri});
-        alice.send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
-        let link = wait_link(&world, chat, ".exe").await;
-        let answer = reqwest::get(&link).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        let header = |name: &str| {
-            answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-        };
-        assert_eq!(header("content-type"), "application/octet-stream");
-        assert_eq!(header("x-content-type-options"), "nosniff");
-        assert!(header("content-security-policy").starts_with("sandbox"));
-        let disposition = header("content-disposition");
-        assert!(
-            disposition.starts_with("attachment; filename*=UTF-8''") && disposition.contains("%22x%22.exe"),
-            "{disposition}"
-        );
-        assert_eq!(answer.bytes().await.unwrap(), bytes);
-
-        let plain = link.split_once('?').unwrap().0;
-        assert_eq!(reqwest::get(plain).await.unwrap().status(), StatusCode::OK);
-        let at = link.find("?file=").unwrap() + 20;
-        let other = if &link[at..=at] == "A" { "B" } else { "A" };
-        let forged = format!("{}{other}{}", &link[..at], &link[at + 1..]);
-        assert_eq!(reqwest::get(forged).await.unwrap().status(), StatusCode::NOT_FOUND);
-        let expired = wait_until(LIMIT, "the link to expire", async || {
-            (reqwest::get(&link).await.ok()?.status() == StatusCode::GONE).then_some(())
-        });
-        expired.await.unwrap();
-
-        // A file that is not there is said on both sides.
-        let content = json!({"msgtype": "m.file", "body": "lost.pdf", "url": format!("mxc://{}/lost", world.server_name())});
-        let event = alice.send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
-        stage::wait_told(&world, &chat.room_id, &event, "lost.pdf does not reach DingTalk").await;
-        let said = |sent: &world::Sent| sent.says("lost.pdf") && sent.says("does not come here");
-        world.sandbox().wait_sent("the words in its place", 0, LIMIT, said).await.unwrap();
+        let [old, new] = world.chats() else { panic!("two chats are bridged") };
+        tokio::join!(goes_as_a_link(&world, old), goes_as_a_link(&world, new));
         world.stop().await.unwrap();
     });
+}
+
+async fn goes_as_a_link(world: &World, chat: &BridgedChat) {
+    let alice = &world.users()[0];
+    let bytes = b"MZ not for everybody".to_vec();
+    let uri = alice.upload("text/html", "x", bytes.clone()).await.unwrap();
+    let content = json!({"msgtype": "m.file", "body": "安装 \"x\".exe", "url": uri});
+    alice.send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
+    let link = wait_link(world, chat, ".exe").await;
+    let answer = reqwest::get(&link).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let header = |name: &str| {
+        answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    assert_eq!(header("content-type"), "application/octet-stream");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert!(header("content-security-policy").starts_with("sandbox"));
+    let disposition = header("content-disposition");
+    assert!(
+        disposition.starts_with("attachment; filename*=UTF-8''") && disposition.contains("%22x%22.exe"),
+        "{disposition}"
+    );
+    assert_eq!(answer.bytes().await.unwrap(), bytes);
+
+    let plain = link.split_once('?').unwrap().0;
+    assert_eq!(reqwest::get(plain).await.unwrap().status(), StatusCode::OK);
+    let at = link.find("?file=").unwrap() + 20;
+    let other = if &link[at..=at] == "A" { "B" } else { "A" };
+    let forged = format!("{}{other}{}", &link[..at], &link[at + 1..]);
+    assert_eq!(reqwest::get(forged).await.unwrap().status(), StatusCode::NOT_FOUND);
+    let expired = wait_until(LIMIT, "the link to expire", async || {
+        (reqwest::get(&link).await.ok()?.status() == StatusCode::GONE).then_some(())
+    });
+    expired.await.unwrap();
+
+    // A file that is not there is said on both sides.
+    let content = json!({"msgtype": "m.file", "body": "lost.pdf", "url": format!("mxc://{}/lost", world.server_name())});
+    let event = alice.send_content(&chat.room_id, "m.room.message", &content).await.unwrap();
+    stage::wait_told(world, &chat.room_id, &event, "lost.pdf does not reach DingTalk").await;
+    let said = |sent: &world::Sent| {
+        sent.chat_id == chat.chat_id && sent.says("lost.pdf") && sent.says("does not come here")
+    };
+    world.sandbox().wait_sent("the words in its place", 0, LIMIT, said).await.unwrap();
 }
 
 #[test]

@@ -9,7 +9,10 @@ use std::{
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use test_support::wait_until;
-use tokio::{runtime::Runtime, sync::OnceCell};
+use tokio::{
+    runtime::Runtime,
+    sync::{Mutex, OnceCell},
+};
 use world::{
     BridgedChat, HomeserverKind, Profile, Programs, ROOM_VERSIONS, Sent, StubMode, World, WorldOptions,
 };
@@ -77,10 +80,35 @@ pub(crate) async fn stub(name: &str, change: impl FnOnce(&mut WorldOptions)) -> 
     own(name, HomeserverKind::Stub { mode: StubMode::Synapse, flags }, change).await
 }
 
-/// A world of one test, with Synapse and rooms of the newest version.
+/// A world of one test, with Synapse: its chats' rooms are of each version in turn, and a test looks at one of each.
 pub(crate) async fn own_synapse(name: &str, change: impl FnOnce(&mut WorldOptions)) -> World {
     let version = ROOM_VERSIONS.last().map(|&version| version.to_owned());
-    own(name, HomeserverKind::Synapse { room_version: version }, change).await
+    own(name, HomeserverKind::Synapse { room_version: version }, |options| {
+        options.room_versions = ROOM_VERSIONS.map(str::to_owned).to_vec();
+        change(options);
+    })
+    .await
+}
+
+/// A world that tests have one after the other, since each changes it for all.
+pub(crate) struct Turns {
+    world: OnceCell<World>,
+    turn: Mutex<()>,
+}
+
+impl Turns {
+    /// Nothing is started yet.
+    pub(crate) const fn new() -> Self {
+        Self { world: OnceCell::const_new(), turn: Mutex::const_new(()) }
+    }
+
+    /// Runs a test when it is its turn, in the world that the first one starts.
+    pub(crate) fn run(&self, start: impl AsyncFnOnce() -> World, test: impl AsyncFnOnce(&World)) {
+        run(async {
+            let _turn = self.turn.lock().await;
+            test(self.world.get_or_init(async || start().await).await).await;
+        });
+    }
 }
 
 async fn own(name: &str, kind: HomeserverKind, change: impl FnOnce(&mut WorldOptions)) -> World {

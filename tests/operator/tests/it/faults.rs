@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::OnceLock};
 
 use cluster::{Cluster, ClusterOptions, Component, Extent, Programs};
 use operator_e2e::{
-    Account, Admin, Program, Request,
+    Account, Admin, History, Program, Request,
     faults::{Field, calm, storm},
-    path, requests, settings,
+    path, settings,
 };
 use serde_json::{Value, json};
 use test_support::{Process, wait_until};
@@ -90,7 +90,8 @@ impl Place {
         let settings = settings(namespaces, self.homeservers, "info,dingtalk_operator=debug");
         let program = Program::prepare(&program(), &self.folder, name, &account, settings).unwrap();
         let process = program.spawn.start().await.unwrap();
-        let running = Running { program, process, user: account.user(), log: self.cluster.audit_log() };
+        let history = History::of(&account.user(), &self.cluster.audit_log()).unwrap();
+        let running = Running { program, process, history };
         let leads = async || running.program.leads().await.then_some(());
         wait_until(LIMIT, "the operator to lead", leads)
             .await
@@ -102,8 +103,7 @@ impl Place {
 struct Running {
     program: Program,
     process: Process,
-    user: String,
-    log: PathBuf,
+    history: History,
 }
 
 impl Running {
@@ -112,7 +112,7 @@ impl Running {
     }
 
     fn requests(&self) -> Vec<Request> {
-        requests(&self.log, &self.user).unwrap()
+        self.history.requests().unwrap()
     }
 
     async fn lives(&self) -> bool {

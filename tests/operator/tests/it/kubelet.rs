@@ -23,8 +23,9 @@ impl Kubelet {
             let mut pace = tokio::time::interval(PACE);
             loop {
                 pace.tick().await;
-                let (_, list) =
-                    api.send(Method::GET, &path("Pod", namespace, ""), None).await.unwrap_or_default();
+                // What was said of a pod that runs is not said again.
+                let waiting = format!("{}?fieldSelector=status.phase=Pending", path("Pod", namespace, ""));
+                let (_, list) = api.send(Method::GET, &waiting, None).await.unwrap_or_default();
                 for pod in list["items"].as_array().into_iter().flatten() {
                     if pod["status"]["containerStatuses"].is_null() {
                         say(&api, namespace, pod).await;

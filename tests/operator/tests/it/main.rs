@@ -2,7 +2,7 @@
 //! Each test needs Linux and root and says so where it cannot run.
 //!
 //! Most tests share one cluster and one operator, each with a namespace of its own. `outage` takes the API server away
-//! and `upgrade` changes the definition, so they have clusters of their own, and so has `faults`; `rest`, `rights`, `leader`
+//! and `upgrade` changes the definition, so they have clusters of their own, and so has `faults`; `at_rest`, `rights`, `leader`
 //! and `fencing` count what one process does and have operators of their own.
 
 #![expect(
@@ -21,6 +21,7 @@ mod stage;
 
 mod admission;
 mod apart;
+mod at_rest;
 mod deletion;
 mod drift;
 mod faults;
@@ -33,7 +34,7 @@ mod leader;
 mod outage;
 mod plugin;
 mod references;
-mod rest;
+
 mod rights;
 mod rivals;
 mod upgrade;

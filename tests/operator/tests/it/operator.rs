@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cluster::Cluster;
-use operator_e2e::{Account, Program, Request, settings};
+use operator_e2e::{Account, History, Program, Request, settings};
 use serde_json::Value;
 use test_support::{Process, wait_until};
 
@@ -28,7 +28,7 @@ pub(crate) struct Operator {
     program: Program,
     process: Option<Process>,
     user: String,
-    audit_log: PathBuf,
+    history: History,
 }
 
 impl Operator {
@@ -48,7 +48,9 @@ impl Operator {
         change(&mut settings);
         let prepared = Program::prepare(&program(), folder, name, &account, settings).unwrap();
         let process = Some(prepared.spawn.start().await.unwrap());
-        Self { program: prepared, process, user: account.user(), audit_log: cluster.audit_log() }
+        let user = account.user();
+        let history = History::of(&user, &cluster.audit_log()).unwrap();
+        Self { program: prepared, process, user, history }
     }
 
     /// What a page answers, if anybody does.
@@ -120,7 +122,7 @@ impl Operator {
 
     /// All its requests that are answered, in the order of the answers.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        operator_e2e::requests(&self.audit_log, &self.user).unwrap()
+        self.history.requests().unwrap()
     }
 
     /// What it wrote in a namespace of objects with these names, children and statuses.

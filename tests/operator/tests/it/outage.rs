@@ -1,6 +1,6 @@
 //! An API server that goes away, and a kind that does; on a cluster of its own, since that is everybody's trouble.
 
-use cluster::Component;
+use cluster::{Component, Extent};
 use serde_json::json;
 use test_support::wait_until;
 
@@ -15,7 +15,7 @@ const KIND: &str = "dingtalkbridges.bridges.meldry.com";
 #[test]
 fn the_operator_outlives_the_kind_and_the_api_server() {
     alone(async || {
-        let stage = Stage::start("outage").await;
+        let stage = Stage::start("outage", Extent::Controllers).await;
         let api = &stage.api;
 
         // The kind is not there yet.

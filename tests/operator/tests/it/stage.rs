@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cluster::{Cluster, ClusterOptions, Programs, Unfit};
+use cluster::{Cluster, ClusterOptions, Extent, Programs, Unfit};
 use tokio::{runtime::Runtime, sync::OnceCell};
 
 use crate::{
@@ -48,11 +48,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts a cluster of this name, without an operator.
-    pub(crate) async fn start(name: &str) -> Self {
+    pub(crate) async fn start(name: &str, extent: Extent) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let programs = Programs::ensure(&say).await.unwrap();
-        let mut options = ClusterOptions::new(name, folder.path());
-        options.audit = true;
+        let options = ClusterOptions { extent, audit: true, ..ClusterOptions::new(name, folder.path()) };
         let cluster = Cluster::start(options, &programs, &say).await.unwrap();
         let api = Api::start(&cluster).await;
         let homeservers = Homeservers::default();
@@ -118,7 +117,7 @@ pub(crate) fn shared(test: impl AsyncFnOnce(&'static Shared)) {
     static SHARED: OnceCell<Shared> = OnceCell::const_new();
     alone(async || {
         let start = async || {
-            let stage = Stage::start("operator").await;
+            let stage = Stage::start("operator", Extent::Pods).await;
             stage.install_kind().await;
             let operator = stage.operator("shared", "o-shared", NAMESPACES).await;
             operator.ready().await;

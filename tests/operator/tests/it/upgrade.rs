@@ -1,6 +1,7 @@
 //! Definition and operator of different versions, and what an upgrade writes. A cluster of its own, since the definition is
 //! everybody's.
 
+use cluster::Extent;
 use operator_e2e::Request;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -61,7 +62,7 @@ fn writes(operator: &Operator) -> Vec<Request> {
 fn an_older_or_newer_definition_is_told_and_an_upgrade_writes_no_more_than_what_differs() {
     alone(async || {
         let objects = if quick() { 20 } else { 100 };
-        let stage = Stage::start("upgrade").await;
+        let stage = Stage::start("upgrade", Extent::Controllers).await;
         let mut older = dingtalk_crds::definition().unwrap();
         fields(&mut older, "status").remove("image");
         fields(&mut older, "status").remove("webhookURL");

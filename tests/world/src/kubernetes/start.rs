@@ -17,7 +17,7 @@ use crate::{
     DatabaseChoice, Progress, files,
     homeserver::HomeserverKind,
     programs::Outside,
-    sides::{Cast, Sides},
+    sides::{Cast, Goal, Sides},
     steps::Steps,
 };
 
@@ -236,7 +236,8 @@ impl<'a> Start<'a> {
         };
         let people = async {
             let mut sides = Sides::gather(homeserver, sandbox, &cast, hint).await?;
-            sides.set_up(self.options.bare, self.options.stream, steps.progress()).await?;
+            let goal = Goal { bare: self.options.bare, stream: self.options.stream, room_versions: &[] };
+            sides.set_up(goal, steps.progress()).await?;
             if !self.options.stream {
                 let (shown, webhook) = (sides.webhook_url(), status.text("/webhookURL")?);
                 anyhow::ensure!(shown == webhook, "the bot shows {shown}, the object's status {webhook}");

@@ -26,10 +26,8 @@ fn tried_on(folder: &Path, proof: &str) -> anyhow::Result<String> {
     let path = folder.join(file).with_extension("rs");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let body = body(&text, name).with_context(|| format!("there is no test {proof}"))?;
-    Ok(if body.contains("on_synapse(") {
+    Ok(if body.contains("on_synapse(") || body.contains("own_synapse(") {
         format!("Synapse, room versions {}", world::ROOM_VERSIONS.join(" and "))
-    } else if body.contains("own_synapse(") {
-        format!("Synapse, room version {}", world::ROOM_VERSIONS.last().context("no room version")?)
     } else {
         "stub".to_owned()
     })
