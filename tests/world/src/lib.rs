@@ -42,7 +42,7 @@ pub use crate::{
     options::{DatabaseChoice, WorldOptions},
     page::{Page, PageSettings, PageUser},
     plain::World,
-    programs::{PACKAGES, Profile, Programs, build_cluster_init, own_package_variables},
+    programs::{PACKAGES, PROGRAMS_VARIABLE, Profile, Programs, build_cluster_init, own_package_variables},
     sandbox::{Sandbox, Sent},
     sides::Sides,
     steps::{Step, span},

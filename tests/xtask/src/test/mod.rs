@@ -113,10 +113,6 @@ fn steps() -> Vec<Step> {
         cargo("generated files", "xtask generate --check"),
         cargo("rules of the repository", "xtask tidy"),
         Step { title: "what the tests need", work: Work::Install },
-        cargo(
-            "programs that the tests start",
-            &format!("build --bins -p cluster -p dingtalk-operator -p {}", world::PACKAGES.join(" -p ")),
-        ),
         Step { title: "tests", work: Work::Tests },
         cargo("examples in the documentation", "test --workspace --doc"),
     ];

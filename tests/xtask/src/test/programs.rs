@@ -38,6 +38,15 @@ pub(super) fn places() -> NonZero<usize> {
     NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)
 }
 
+/// Names how many tests of a program run at a time, unless somebody has.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// How many tests of a program that starts servers run at a time: some of them wait while others compute.
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    cores + cores.div_ceil(2)
+}
+
 /// What has become of one.
 struct Ended {
     program: Program,
@@ -46,12 +55,15 @@ struct Ended {
     took: Duration,
 }
 
-/// Builds all test programs of the workspace and runs them, those that take longest first.
+/// Builds all test programs of the workspace, and those that they start, and runs them, the longest first.
 ///
 /// Nothing new is started after a failure; what runs is waited for.
 pub(super) async fn run(places: NonZero<usize>, variables: &[(String, String)]) -> anyhow::Result<Tally> {
-    let mut times = Times::read(&repo::target_dir()?);
+    let target = repo::target_dir()?;
+    let mut times = Times::read(&target);
     let mut waiting = build().await?;
+    let mut variables = variables.to_vec();
+    variables.push((world::PROGRAMS_VARIABLE.to_owned(), target.join("debug").display().to_string()));
     waiting.sort_by_key(|program| Reverse(times.expected(&program.name, program.starts_servers)));
     let mut waiting = VecDeque::from(waiting);
     let mut running = JoinSet::new();
@@ -61,7 +73,7 @@ pub(super) async fn run(places: NonZero<usize>, variables: &[(String, String)]) 
         while failed.is_none() && running.len() < places.get() {
             let Some(program) = waiting.pop_front() else { break };
             say(&format!("{:>9}  {}", "started", program.name));
-            running.spawn(one(program, variables.to_vec()));
+            running.spawn(one(program, variables.clone()));
         }
         let Some(ended) = running.join_next().await else { break };
         let ended = ended.context("a test program was not waited for")?;
@@ -106,6 +118,9 @@ fn count(ended: &Ended, tally: &mut Tally) -> Option<anyhow::Error> {
 async fn one(program: Program, mut variables: Vec<(String, String)>) -> anyhow::Result<Ended> {
     let began = Instant::now();
     variables.push(("CARGO_MANIFEST_DIR".to_owned(), program.folder.display().to_string()));
+    if program.starts_servers && std::env::var_os(THREADS).is_none() {
+        variables.push((THREADS.to_owned(), threads().to_string()));
+    }
     let words = [program.path.display().to_string()];
     let mut lines = Vec::new();
     let output = Output::Both(&mut |line: &str| lines.push(line.to_owned()));
@@ -115,7 +130,7 @@ async fn one(program: Program, mut variables: Vec<(String, String)>) -> anyhow::
 
 /// Has Cargo build them.
 async fn build() -> anyhow::Result<Vec<Program>> {
-    let words = ["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
+    let words = ["build", "--workspace", "--bins", "--tests", "--message-format=json-render-diagnostics"];
     let cargo = repo::cargo().to_string_lossy().into_owned();
     let words: Vec<String> = std::iter::once(cargo).chain(words.map(str::to_owned)).collect();
     let mut programs = Vec::new();
