@@ -29,6 +29,8 @@ const KILLS_OF_A_RUN: usize = 100;
   cargo xtask bench faults                                       10,000 messages and 1,000 kills, about 40 minutes
   cargo xtask bench faults --kills 100 --messages 1000 --seed 7  one run, of seed 7
   cargo xtask bench faults --database postgresql --json
+  cargo xtask bench faults --encryption --kills 100 --messages 600
+                                                                 in encrypted rooms of a real homeserver
 
 Runs have up to 100 kills each; their seeds follow on each other. A run that fails is named and is repeated by its seed.")]
 pub(crate) struct Options {
@@ -44,6 +46,10 @@ pub(crate) struct Options {
     /// The bridge's database
     #[arg(long, value_enum, default_value_t = Database::Sqlite)]
     database: Database,
+    /// Every room is encrypted: Synapse as the homeserver, people with clients that encrypt (matrix-nio). Fewer messages
+    /// per kill are enough, since both are slow
+    #[arg(long)]
+    encryption: bool,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -149,7 +155,7 @@ async fn all(options: &Options, folders: &Folders, progress: Progress<'_>) -> an
     for number in 0..count {
         let seed = first + u64::try_from(number)?;
         let kills = (kills - number * KILLS_OF_A_RUN).min(KILLS_OF_A_RUN);
-        let kind = Kind::ALL[usize::try_from(seed % 3)?];
+        let kind = if options.encryption { Kind::Encrypted } else { Kind::ALL[usize::try_from(seed % 3)?] };
         progress(&format!("run {} of {count}: seed {seed}, {}", number + 1, kind.word()));
         let folder = tempfile::Builder::new().prefix("bench-faults-").tempdir_in(&folders.own);
         let folder = folder.context("no folder for the run")?;

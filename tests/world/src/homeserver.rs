@@ -61,6 +61,7 @@ pub(crate) struct Names<'a> {
 #[derive(Debug)]
 pub struct Homeserver {
     url: String,
+    control: Option<String>,
     log: PathBuf,
     program: Mutex<Program>,
 }
@@ -97,7 +98,8 @@ impl Homeserver {
         };
         let log = options.dir.join("synapse.log");
         let synapse = Synapse::start_at(python, options, place.listen.ip(), place.url).await?;
-        Ok(Self { url: synapse.base_url().to_owned(), log, program: Mutex::new(Program::Synapse(synapse)) })
+        let (url, control) = (synapse.base_url().to_owned(), None);
+        Ok(Self { url, control, log, program: Mutex::new(Program::Synapse(synapse)) })
     }
 
     pub(crate) async fn stub(
@@ -122,12 +124,13 @@ impl Homeserver {
             .args(flags)
             .log(&log);
         let process = start_stub(&spawn, &url).await?;
-        Ok(Self { url, log, program: Mutex::new(Program::Stub { spawn, process }) })
+        let control = Some(format!("{url}/_stub"));
+        Ok(Self { url, control, log, program: Mutex::new(Program::Stub { spawn, process }) })
     }
 
     /// One that runs elsewhere and lets everybody register; the log is a sentence that says where.
     pub(crate) fn elsewhere(url: String, log: String) -> Self {
-        Self { url, log: log.into(), program: Mutex::new(Program::Elsewhere) }
+        Self { url, control: None, log: log.into(), program: Mutex::new(Program::Elsewhere) }
     }
 
     /// Starts it again after [`Homeserver::stop`] or [`Homeserver::kill`], with all it knew.
@@ -171,6 +174,11 @@ impl Homeserver {
     /// Address of its client-server API.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Base address of the stub's control API; a real homeserver has none.
+    pub fn control(&self) -> Option<&str> {
+        self.control.as_deref()
     }
 
     /// What it logs.

@@ -6,6 +6,7 @@
 mod chance;
 mod count;
 mod disk;
+mod humans;
 mod links;
 mod rooms;
 mod run;

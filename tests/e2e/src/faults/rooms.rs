@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use world::World;
 
-use super::{count::Arrived, traffic};
+use super::{count::Arrived, humans::Humans, traffic};
 
 /// What a bot's notice is about, by the event it answers.
 #[derive(Default)]
@@ -21,23 +21,28 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    pub(crate) async fn read(world: &World) -> anyhow::Result<Self> {
+    pub(crate) async fn read(world: &World, humans: &Humans) -> anyhow::Result<Self> {
         let mut rooms = Self::default();
-        let (bot, people) = (world.bot_user_id(), world.users());
+        let bot = world.bot_user_id();
+        let people: Vec<&str> = world.users().iter().map(|user| user.user_id()).collect();
         for (chat, bridged) in world.chats().iter().enumerate() {
-            for event in world.admin().messages(&bridged.room_id, 100_000).await? {
+            for event in humans.read(world, &bridged.room_id).await? {
                 let sender = event["sender"].as_str().unwrap_or_default();
-                if event["type"] != "m.room.message" || people.iter().any(|user| user.user_id() == sender) {
+                let is_encrypted = event["type"] == "m.room.encrypted";
+                if people.contains(&sender) || !(is_encrypted || event["type"] == "m.room.message") {
                     continue;
                 }
-                if sender == bot {
+                if is_encrypted {
+                    rooms.strange.push(format!("nobody can read {}", event["event_id"]));
+                } else if sender == bot {
                     rooms.notice(&event);
                 } else if event["content"]["msgtype"] == "m.image" {
-                    rooms.picture(world, chat, sender, &event).await?;
+                    rooms.picture(world, humans, chat, sender, &event).await?;
                 } else {
                     rooms.text(chat, sender, event["content"]["body"].as_str().unwrap_or_default());
                 }
             }
+            rooms.strange.extend(humans.misused(world, &bridged.room_id, &people).await?);
         }
         Ok(rooms)
     }
@@ -60,12 +65,12 @@ impl Rooms {
     async fn picture(
         &mut self,
         world: &World,
+        humans: &Humans,
         chat: usize,
         sender: &str,
         event: &Value,
     ) -> anyhow::Result<()> {
-        let url = event["content"]["url"].as_str().unwrap_or_default();
-        match traffic::picture_token(&world.admin().download(url).await?) {
+        match traffic::picture_token(&humans.look_at(world, &event["content"]).await?) {
             Some(token) => self.arrived.push(Arrived {
                 text: token.clone(),
                 token,

@@ -14,6 +14,7 @@ use super::{
     chance::Chance,
     count::Count,
     disk::Disk,
+    humans::Humans,
     links::{DingTalkLink, Links},
     traffic::{self, Stage, Way},
     trouble,
@@ -35,10 +36,12 @@ pub enum Kind {
     Once,
     /// As [`Kind::Again`]; DingTalk sends over Stream.
     Stream,
+    /// A real homeserver, on which all rooms are encrypted and people have clients that encrypt.
+    Encrypted,
 }
 
 impl Kind {
-    /// All of them.
+    /// All of them that need no Python.
     pub const ALL: [Self; 3] = [Self::Again, Self::Once, Self::Stream];
 
     /// Its name.
@@ -47,11 +50,19 @@ impl Kind {
             Self::Again => "delivered again",
             Self::Once => "delivered once",
             Self::Stream => "over Stream",
+            Self::Encrypted => "encrypted rooms",
         }
     }
 
     fn mode(self) -> StubMode {
         if self == Self::Once { StubMode::Palpo } else { StubMode::Synapse }
+    }
+
+    fn homeserver(self) -> HomeserverKind {
+        match self {
+            Self::Encrypted => HomeserverKind::synapse(),
+            _ => HomeserverKind::Stub { mode: self.mode(), flags: self.flags() },
+        }
     }
 
     fn flags(self) -> Vec<String> {
@@ -148,6 +159,10 @@ impl Run {
             }
             DatabaseChoice::Sqlite | DatabaseChoice::PostgreSql => None,
         };
+        let humans = match self.kind {
+            Kind::Encrypted => Humans::encrypt(&world).await?,
+            Kind::Again | Kind::Once | Kind::Stream => Humans::Plain,
+        };
         world.bridge().stop().await?;
         let links = Links::start(&world, dingtalk).await?;
         let [first, second] = links.configure(&world, disk.as_ref())?;
@@ -166,12 +181,13 @@ impl Run {
         let (dingtalk, always) = (RwLock::default(), RwLock::default());
         let weather =
             Weather { world: &world, links: &links, disk: disk.as_ref(), dingtalk: &dingtalk, progress };
+        let everybody = (&world, &humans);
         let (mut one, mut two, mut three) = (chance.fork(), chance.fork(), chance.fork());
         let first_message = Instant::now();
         let (happened, _, event_ids) = tokio::try_join!(
             weather.run(&mut victim, round, self.kills, &mut one),
-            traffic::write(&world, &to_matrix, Way::ToMatrix, &rounds, &dingtalk, &mut two),
-            traffic::write(&world, &to_dingtalk, Way::ToDingTalk, &rounds, &always, &mut three),
+            traffic::write(everybody, &to_matrix, Way::ToMatrix, &rounds, &dingtalk, &mut two),
+            traffic::write(everybody, &to_dingtalk, Way::ToDingTalk, &rounds, &always, &mut three),
         )?;
         let traffic = first_message.elapsed();
         // A last start reads back what the homeserver has dropped; nothing is broken from here on.
@@ -182,6 +198,11 @@ impl Run {
             victim.stand_by().await?;
         }
         victim.kill().await?;
+        if self.kind == Kind::Encrypted {
+            // A real homeserver would pause for minutes after so many refusals; one that starts anew does not.
+            world.homeserver().stop().await?;
+            world.homeserver().resume().await?;
+        }
 
         progress("waiting until everything has arrived");
         let sent = Sent { to_matrix, to_dingtalk, event_ids };
@@ -189,12 +210,12 @@ impl Run {
             if !quiet(&world).await.unwrap_or(false) {
                 return None;
             }
-            let verdict = sent.verdict(&world, &gate, self.kind.mode()).await.ok()?;
+            let verdict = sent.verdict(&world, &humans, &gate, self.kind.mode()).await.ok()?;
             (verdict.nothing_missing() && quiet(&world).await.unwrap_or(false)).then_some(())
         });
         let late = settled.await.err().map(|error| format!("{error:#}"));
         let Verdict { to_matrix, to_dingtalk, strange } =
-            sent.verdict(&world, &gate, self.kind.mode()).await?;
+            sent.verdict(&world, &humans, &gate, self.kind.mode()).await?;
         Ok(Outcome {
             kills: victim.kills(),
             happened,
@@ -209,8 +230,7 @@ impl Run {
     }
 
     async fn world(&self) -> anyhow::Result<(World, Gate, DingTalkLink)> {
-        let homeserver = HomeserverKind::Stub { mode: self.kind.mode(), flags: self.kind.flags() };
-        let mut options = WorldOptions::new(&self.dir, homeserver);
+        let mut options = WorldOptions::new(&self.dir, self.kind.homeserver());
         let gate = Gate::open(options.dir.join("bridge.toml"), |_| Fate::Pass).await?;
         options.bridge_settings = format!(
             "[appservice]\nurl = \"{}\"\n[queue]\nfirst_pause = \"50ms\"\nlongest_pause = \"1s\"",
@@ -220,6 +240,7 @@ impl Run {
             ["--session-seconds", "5400", "--groups", "10", "--people", "5"].map(str::to_owned).to_vec();
         options.time_scale = 600.0;
         options.stream = self.kind == Kind::Stream;
+        options.encryption = self.kind == Kind::Encrypted;
         options.database = self.database;
         options.programs = Some(self.programs.clone());
         let dingtalk = DingTalkLink::start().await?;

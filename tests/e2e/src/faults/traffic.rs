@@ -11,7 +11,11 @@ use test_support::wait_until;
 use tokio::sync::{RwLock, watch};
 use world::World;
 
-use super::{PATIENCE, chance::Chance};
+use super::{
+    PATIENCE,
+    chance::Chance,
+    humans::{Humans, Picture},
+};
 
 /// Every message has one, and nothing else does.
 const MARK: &str = "tok-";
@@ -152,7 +156,7 @@ pub(crate) fn picture_token(bytes: &[u8]) -> Option<String> {
 
 /// Writes everything, each chat and way on its own, as the rounds go by and while it is `open`. Answers with the events' ids by token.
 pub(crate) async fn write(
-    world: &World,
+    (world, humans): (&World, &Humans),
     plan: &[Message],
     way: Way,
     rounds: &watch::Receiver<usize>,
@@ -183,7 +187,9 @@ pub(crate) async fn write(
                     let _open = open.read().await;
                     match way {
                         Way::ToMatrix => write_in_dingtalk(world, message).await.ok(),
-                        Way::ToDingTalk => write_in_matrix(world, message, about.as_deref()).await.ok(),
+                        Way::ToDingTalk => {
+                            write_in_matrix(world, humans, message, about.as_deref()).await.ok()
+                        }
                     }
                 });
                 ids.insert(message.token.clone(), id.await?);
@@ -215,7 +221,12 @@ async fn write_in_dingtalk(world: &World, message: &Message) -> anyhow::Result<S
 }
 
 /// The homeserver recognises a repetition by the transaction id.
-async fn write_in_matrix(world: &World, message: &Message, about: Option<&str>) -> anyhow::Result<String> {
+async fn write_in_matrix(
+    world: &World,
+    humans: &Humans,
+    message: &Message,
+    about: Option<&str>,
+) -> anyhow::Result<String> {
     let room = &world.chats()[message.chat].room_id;
     let user = &world.users()[message.writer];
     let text = &message.text;
@@ -226,8 +237,8 @@ async fn write_in_matrix(world: &World, message: &Message, about: Option<&str>) 
             return Ok(answer["event_id"].as_str().unwrap_or_default().to_owned());
         }
         (What::Picture, _) => {
-            let uri = user.upload("image/png", "a.png", message.picture_bytes()).await?;
-            json!({"msgtype": "m.image", "body": text, "filename": "a.png", "url": uri})
+            let picture = Picture { bytes: message.picture_bytes(), caption: text.clone() };
+            return humans.show(world, message.writer, room, &message.token, picture).await;
         }
         (What::Reply(_), Some(target)) => {
             json!({"msgtype": "m.text", "body": text, "m.relates_to": {"m.in_reply_to": {"event_id": target}}})
@@ -240,9 +251,7 @@ async fn write_in_matrix(world: &World, message: &Message, about: Option<&str>) 
         }),
         _ => json!({"msgtype": "m.text", "body": text}),
     };
-    let path = ["v3", "rooms", room, "send", "m.room.message", &message.token];
-    let answer = user.request(Method::PUT, &path, &[], Some(&content)).await?;
-    Ok(answer["event_id"].as_str().unwrap_or_default().to_owned())
+    humans.say(world, message.writer, room, &message.token, &content).await
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(crate) fn fates(mut chance: Chance) -> impl FnMut(Moment) -> Fate + Send + '
 }
 
 /// Makes both servers slow, so that kills meet calls that are under way, and unreliable. One that was started again
-/// has forgotten it.
+/// has forgotten it. A real homeserver is left as it is.
 pub(crate) async fn begin(world: &World, chance: &mut Chance) -> anyhow::Result<()> {
     for mut fault in [
         json!({"target": "/v1.0/robot", "kind": "lose_answer", "probability": 0.01}),
@@ -34,7 +34,8 @@ pub(crate) async fn begin(world: &World, chance: &mut Chance) -> anyhow::Result<
         fault["seed"] = json!(chance.next());
         let _: Value = world.sandbox().post("faults", &fault).await?;
     }
-    let (client, url) = (reqwest::Client::new(), format!("{}/_stub/faults", world.homeserver().url()));
+    let Some(control) = world.homeserver().control() else { return Ok(()) };
+    let (client, url) = (reqwest::Client::new(), format!("{control}/faults"));
     for fault in [
         json!({"path_contains": "/send/", "kind": "lose_answer", "probability": 0.02}),
         json!({"path_contains": "/send/", "kind": "status", "value": 502, "probability": 0.01}),
@@ -49,10 +50,8 @@ pub(crate) async fn begin(world: &World, chance: &mut Chance) -> anyhow::Result<
 /// Ends it.
 pub(crate) async fn end(world: &World) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
-    for url in [
-        format!("{}/_sandbox/faults", world.sandbox().url()),
-        format!("{}/_stub/faults", world.homeserver().url()),
-    ] {
+    let of_homeserver = world.homeserver().control().map(|control| format!("{control}/faults"));
+    for url in [format!("{}/_sandbox/faults", world.sandbox().url())].into_iter().chain(of_homeserver) {
         client.delete(url).send().await?.error_for_status()?;
     }
     Ok(())

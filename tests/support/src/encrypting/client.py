@@ -54,14 +54,19 @@ class Person:
         self.client.invalidate_outbound_session(room)
         return {}
 
-    async def say(self, room, content):
-        # Whoever wants to be read waits until the others are in the room and their devices are known.
+    async def say(self, room, content, txn=None):
+        # Whoever wants to be read waits until the others are in the room and their devices are known. What is said
+        # again under the same transaction id is one event.
         answer = await self.client.room_send(
-            room, "m.room.message", content, ignore_unverified_devices=True
+            room, "m.room.message", content, txn, ignore_unverified_devices=True
         )
         return {"event": answer.event_id}
 
-    async def send_file(self, room, path, name, mime, kind):
+    async def encrypted(self, room):
+        known = self.client.rooms.get(room)
+        return {"encrypted": bool(known and known.encrypted)}
+
+    async def send_file(self, room, path, name, mime, kind, caption=None, txn=None):
         with open(path, "rb") as file:
             data = file.read()
         answer, keys = await self.client.upload(
@@ -73,11 +78,12 @@ class Person:
         )
         content = {
             "msgtype": kind,
-            "body": name,
+            "body": caption or name,
+            "filename": name,
             "info": {"size": len(data), "mimetype": mime},
             "file": {**keys, "url": answer.content_uri, "mimetype": mime},
         }
-        return await self.say(room, content)
+        return await self.say(room, content, txn)
 
     async def fetch(self, content):
         """The plaintext of an encrypted file, as text of hexadecimal digits."""
@@ -99,6 +105,9 @@ class Person:
         self.seen.append(
             {
                 "room": room.room_id,
+                "type": "m.room.encrypted"
+                if isinstance(event, MegolmEvent)
+                else "m.room.message",
                 "event_id": event.event_id,
                 "sender": event.sender,
                 "decrypted": bool(getattr(event, "decrypted", False)),
@@ -109,7 +118,13 @@ class Person:
 
 
 async def main(homeserver, user, password, folder):
-    config = AsyncClientConfig(encryption_enabled=True, store_sync_tokens=True)
+    # A homeserver that is away is asked again soon.
+    config = AsyncClientConfig(
+        encryption_enabled=True,
+        store_sync_tokens=True,
+        backoff_factor=0.05,
+        max_timeout_retry_wait_time=1,
+    )
     client = AsyncClient(homeserver, user, store_path=folder, config=config)
     login = await client.login(password)
     if not client.access_token:
@@ -134,7 +149,11 @@ async def main(homeserver, user, password, folder):
     await site.start()
     port = runner.addresses[0][1]
     print(json.dumps({"port": port, "device": client.device_id}), flush=True)
-    await client.sync_forever(timeout=10000, full_state=True, loop_sleep_time=20)
+    # Of what came while the client was away nothing is left out.
+    everything = {"room": {"timeline": {"limit": 1000}}}
+    await client.sync_forever(
+        timeout=10000, sync_filter=everything, full_state=True, loop_sleep_time=20
+    )
 
 
 asyncio.run(main(*sys.argv[1:]))

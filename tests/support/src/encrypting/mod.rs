@@ -75,7 +75,31 @@ impl EncryptingClient {
         answer["event"].as_str().map(str::to_owned).context("no event")
     }
 
-    /// What it has seen in a room, the oldest first: `{event_id, sender, decrypted, unreadable, content}`.
+    /// Sends a message; sent again under the same transaction id it is one event, whose id is answered.
+    pub async fn send(&self, room: &str, content: &Value, txn: &str) -> anyhow::Result<String> {
+        let command = json!({"do": "say", "room": room, "content": content, "txn": txn});
+        let answer = self.call(command).await?;
+        answer["event"].as_str().map(str::to_owned).context("no event")
+    }
+
+    /// Waits until it knows that a room is encrypted.
+    pub async fn wait_encrypted(&self, room: &str, limit: Duration) -> anyhow::Result<()> {
+        let encrypted = async || {
+            let answer = self.call(json!({"do": "encrypted", "room": room})).await.ok()?;
+            (answer["encrypted"] == true).then_some(())
+        };
+        wait_until(limit, "the room to be known as encrypted", encrypted).await
+    }
+
+    /// The plaintext of an encrypted file, by the content of its message.
+    pub async fn fetch(&self, content: &Value) -> anyhow::Result<Vec<u8>> {
+        let answer = self.call(json!({"do": "fetch", "content": content})).await?;
+        let digits = answer["hex"].as_str().context("no bytes")?;
+        let pairs = digits.as_bytes().chunks(2).map(std::str::from_utf8);
+        pairs.map(|pair| Ok(u8::from_str_radix(pair?, 16)?)).collect()
+    }
+
+    /// What it has seen in a room, the oldest first: `{type, event_id, sender, decrypted, unreadable, content}`.
     pub async fn events(&self, room: &str) -> anyhow::Result<Vec<Value>> {
         let answer = self.call(json!({"do": "events", "room": room})).await?;
         Ok(answer["events"].as_array().cloned().unwrap_or_default())
