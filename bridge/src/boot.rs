@@ -310,7 +310,8 @@ async fn open_device(config: &Config, store: &Arc<dyn Store>) -> anyhow::Result<
         SystemEntropy.fill(&mut bytes);
         ruma::OwnedDeviceId::from(format!("DINGTALK{}", hex(&bytes).to_uppercase()))
     };
-    let machine = bridge_crypto::Machine::open(Arc::clone(store), &bot, new_id).await?;
+    let machine =
+        bridge_crypto::Machine::open(Arc::clone(store), Arc::new(SystemClock), &bot, new_id).await?;
     Ok(Some(Encryption::new(machine, kept > 0)))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bridge_core::clock::Clock;
 use bridge_store::{Commit, CryptoRecord, Store};
 use matrix_sdk_common::deserialized_responses::ProcessedToDeviceEvent as Processed;
 use matrix_sdk_crypto::store::types::RoomSettings;
@@ -89,6 +90,7 @@ impl Machine {
     /// for another, since people's clients remember which keys a name has.
     pub async fn open(
         store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
         bot: &UserId,
         new_id: impl FnOnce() -> OwnedDeviceId,
     ) -> Result<Self, CryptoError> {
@@ -102,7 +104,8 @@ impl Machine {
                 id
             }
         };
-        let olm = OlmMachine::with_store(bot, &device, Records::new(Arc::clone(&store)), None).await?;
+        let records = Records::new(Arc::clone(&store), clock);
+        let olm = OlmMachine::with_store(bot, &device, records, None).await?;
         Ok(Self { olm, store, sharing: Mutex::default() })
     }
 

@@ -4,12 +4,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bridge_core::clock::{Clock, Timestamp};
 use bridge_crypto::{Arrived, Decrypted, Kind, Machine, RoomSettings};
 use bridge_store::{Keyring, Store, sqlite};
 use matrix_sdk_crypto::vodozemac::megolm::MegolmMessage;
 use ruma::{OwnedDeviceId, RoomId, room_id, user_id};
 use serde_json::{Value, json, value::RawValue};
 use tempfile::TempDir;
+
+/// A clock that stands.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
+    }
+}
 
 struct Folder(TempDir);
 
@@ -40,7 +50,7 @@ impl Folder {
 
 async fn machine(store: &Arc<dyn Store>, new_id: &str) -> Machine {
     let id = OwnedDeviceId::from(new_id);
-    Machine::open(Arc::clone(store), user_id!("@bot:acme.example"), || id).await.unwrap()
+    Machine::open(Arc::clone(store), Arc::new(Still), user_id!("@bot:acme.example"), || id).await.unwrap()
 }
 
 fn room() -> &'static RoomId {

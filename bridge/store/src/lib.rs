@@ -40,7 +40,7 @@ mod sql;
 pub use backup::Restored;
 pub use commit::{Commit, Committed};
 pub use copy::{Copied, CopyProgress, Place, copy};
-pub use crypto::{CryptoRecord, CryptoRecords};
+pub use crypto::{CryptoRecord, CryptoRecords, SEEN, day};
 pub use error::StoreError;
 pub use feed::{Feed, FeedShare};
 pub use figures::{ChatFigures, Depth, HeldExpired, InboxDepth, OutboxDepth, Purged, Retention};

@@ -95,6 +95,9 @@ pub(crate) fn controller_manager(extent: Extent) -> Spec {
             format!("--service-account-private-key-file={}", pki("accounts.key")),
             format!("--root-ca-file={}", pki("ca.crt")),
             "--use-service-account-credentials=true".to_owned(),
+            // With what it allows itself for a large cluster, some hundred objects at once wait for minutes.
+            "--kube-api-qps=500".to_owned(),
+            "--kube-api-burst=1000".to_owned(),
             "--allocate-node-cidrs=true".to_owned(),
             format!("--cluster-cidr={PODS}"),
             format!("--cluster-signing-cert-file={}", pki("ca.crt")),

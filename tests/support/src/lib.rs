@@ -12,13 +12,16 @@ pub mod process;
 pub mod proxy;
 pub mod synapse;
 
+mod node;
 mod pipes;
 mod venv;
 mod waiting;
 
 pub use encrypting::EncryptingClient;
+
 pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSession};
 pub use metrics::Metrics;
+pub use node::JsSdk;
 pub use postgres::{Elsewhere, Postgres, PostgresOptions};
 pub use process::{Process, Spawn, Usage, usage};
 pub use proxy::{FaultProxy, Mode};

@@ -128,7 +128,7 @@ impl Installation {
 }
 
 /// Holds the file until it is dropped, or the process dies.
-async fn lock(path: &Path, title: &str, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<File> {
+pub(crate) async fn lock(path: &Path, title: &str, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<File> {
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
     let mut patience = Patience::new(OTHERS);
     let mut told = false;
@@ -171,7 +171,7 @@ async fn build(package: Package, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Runs a program to its end; its complaints are the error.
-async fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) async fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = format!("{:?}", command.as_std());
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
     let output = output.with_context(|| format!("running {name}"))?;

@@ -81,6 +81,11 @@ pub async fn install_python(package: Package, progress: Progress<'_>) -> anyhow:
     Installation::of(package, &target_dir()?, progress).await
 }
 
+/// Finds the client of the npm registry beside this program's build, or installs it there.
+pub async fn install_js_sdk(progress: Progress<'_>) -> anyhow::Result<test_support::JsSdk> {
+    test_support::JsSdk::ensure(&target_dir()?, progress).await
+}
+
 /// Installs PostgreSQL by the distribution's package, unless it is there.
 pub async fn install_postgresql(progress: Progress<'_>) -> anyhow::Result<()> {
     test_support::Postgres::install(progress).await

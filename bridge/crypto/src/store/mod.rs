@@ -12,7 +12,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use bridge_store::{Commit, CryptoRecord, CryptoRecords, Store};
+use bridge_core::clock::Clock;
+use bridge_store::{Commit, CryptoRecord, CryptoRecords, SEEN, Store};
 use matrix_sdk_common::cross_process_lock::CrossProcessLockGeneration;
 use matrix_sdk_common::cross_process_lock::memory_store_helper::{Lease, try_take_leased_lock};
 use matrix_sdk_crypto::olm::{
@@ -42,6 +43,7 @@ type Result<T, E = CryptoStoreError> = std::result::Result<T, E>;
 /// The crypto crate's store.
 pub struct Records {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     account: RwLock<Option<StaticAccountData>>,
     /// Held from taking the state of anything but an outbound session until it is durable.
     order: Mutex<()>,
@@ -59,9 +61,10 @@ impl fmt::Debug for Records {
 
 impl Records {
     /// The records in a database.
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
+            clock,
             account: RwLock::default(),
             order: Mutex::default(),
             rooms: RoomLocks::default(),
@@ -183,7 +186,7 @@ impl CryptoStore for Records {
         for (name, secrets) in &secrets {
             records.push(write(kind::SECRET, name, "", secrets)?);
         }
-        record::rest(changes, &mut records)?;
+        record::rest(changes, &bridge_store::day(self.clock.now()), &mut records)?;
         self.commit(records).await
     }
 
@@ -371,7 +374,7 @@ impl CryptoStore for Records {
 
     async fn is_message_known(&self, message_hash: &OlmMessageHash) -> Result<bool> {
         let name = pair(&message_hash.sender_key, &message_hash.hash);
-        Ok(self.get::<()>(kind::HASH, &name).await?.is_some())
+        Ok(self.get::<()>(SEEN, &name).await?.is_some())
     }
 
     async fn get_outgoing_secret_requests(

@@ -1,6 +1,6 @@
 //! From what the crypto crate wants to keep to records.
 
-use bridge_store::CryptoRecord;
+use bridge_store::{CryptoRecord, SEEN};
 use matrix_sdk_crypto::store::CryptoStoreError;
 use matrix_sdk_crypto::store::types::Changes;
 use ruma::RoomId;
@@ -19,7 +19,6 @@ pub(super) mod kind {
     pub(crate) const DEVICE: &str = "device";
     pub(crate) const IDENTITY: &str = "identity";
     pub(crate) const TRACKED: &str = "tracked";
-    pub(crate) const HASH: &str = "hash";
     pub(crate) const REQUEST: &str = "request";
     pub(crate) const SECRET: &str = "secret";
     pub(crate) const WITHHELD: &str = "withheld";
@@ -75,7 +74,13 @@ pub(super) fn in_backup(
 }
 
 /// Everything of `changes` that is no session, no secret and no private key of ours.
-pub(super) fn rest(changes: Changes, into: &mut Vec<CryptoRecord>) -> Result<(), CryptoStoreError> {
+///
+/// `today` is what the hashes of messages belong to that are recognised when they come again.
+pub(super) fn rest(
+    changes: Changes,
+    today: &str,
+    into: &mut Vec<CryptoRecord>,
+) -> Result<(), CryptoStoreError> {
     // No `..`: a field that is not written does not compile.
     let Changes {
         private_identity: _,
@@ -107,7 +112,7 @@ pub(super) fn rest(changes: Changes, into: &mut Vec<CryptoRecord>) -> Result<(),
         into.push(write(kind::OWN, keys::DEHYDRATED, "", &key)?);
     }
     for hash in message_hashes {
-        into.push(write(kind::HASH, &pair(&hash.sender_key, &hash.hash), "", &())?);
+        into.push(write(SEEN, &pair(&hash.sender_key, &hash.hash), today, &())?);
     }
     for request in key_requests {
         let tag = if request.sent_out { "" } else { keys::UNSENT };

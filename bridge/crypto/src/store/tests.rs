@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bridge_core::clock::{Clock, Timestamp};
 use bridge_core::secret::Secret;
 use bridge_store::postgres::Server;
 use bridge_store::{Keyring, Store};
@@ -14,6 +15,15 @@ use test_support::{Postgres, PostgresOptions};
 use tokio::sync::Mutex;
 
 use super::Records;
+
+/// A clock that stands.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
+    }
+}
 
 /// A database, with what must live as long.
 struct Database {
@@ -33,12 +43,12 @@ async fn records(name: &str, clear: bool, make: impl Future<Output = Database>) 
         databases.get(name).filter(|_| !clear).map(|database| Arc::clone(&database.store))
     };
     if let Some(store) = DATABASES.with_borrow(known) {
-        return Records::new(store);
+        return Records::new(store, Arc::new(Still));
     }
     let database = make.await;
     let store = Arc::clone(&database.store);
     DATABASES.with_borrow_mut(|databases| databases.insert(name.to_owned(), database));
-    Records::new(store)
+    Records::new(store, Arc::new(Still))
 }
 
 fn keyring() -> Keyring {

@@ -10,6 +10,7 @@ use bridge_core::id::ChatId;
 use super::store::Sql;
 use super::writer::Removal;
 use super::{Arg, Columns, Reads};
+use crate::crypto;
 use crate::error::StoreError;
 use crate::figures::{HeldExpired, Purged, Retention};
 use crate::store::Store;
@@ -65,6 +66,12 @@ const EDITS: Rule = Rule {
     find: "SELECT event AS key FROM edit WHERE at < $1 LIMIT $2",
     delete: "DELETE FROM edit WHERE event IN {$1}",
 };
+/// Narrowed to a day.
+const CRYPTO_SEEN: Rule = Rule {
+    // Those without a day were written before there were days.
+    find: "SELECT name AS key FROM crypto WHERE kind = 'hash' AND belongs < $3 AND $1 > 0 LIMIT $2",
+    delete: "DELETE FROM crypto WHERE name IN {$1}",
+};
 const SESSIONS: Rule = Rule {
     find: "SELECT chat AS key FROM session WHERE expires_at < $1 LIMIT $2",
     delete: "DELETE FROM session WHERE chat IN {$1}",
@@ -90,7 +97,8 @@ pub(super) async fn purge(
         // Rows before their keys, so that the keys can go too.
         held: expire_held(store, now.minus(held)).await?,
         parked_inbox: remove(store, &PARKED_INBOX, done, Narrow::None).await?,
-        keys: remove(store, &KEYS, done, Narrow::Without(&waiting_keys(store, done).await?)).await?,
+        keys: remove(store, &KEYS, done, Narrow::Without(&waiting_keys(store, done).await?)).await?
+            + remove(store, &CRYPTO_SEEN, done, Narrow::To(&crypto::day(done))).await?,
         failed: remove(store, &FAILED, now.minus(failed), Narrow::None).await?,
         mappings: match mappings {
             Some(kept) => {

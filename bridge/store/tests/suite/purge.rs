@@ -6,7 +6,8 @@ use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Lane;
 use bridge_core::event::Session;
 use bridge_store::{
-    Commit, Direction, Edit, HeldExpired, MessageMapping, OutboxItem, Purged, Remote, Retention, Settlement,
+    Commit, Direction, Edit, HeldExpired, MessageMapping, OutboxItem, Purged, Remote, Retention, SEEN,
+    Settlement, day,
 };
 use ruma::{OwnedEventId, event_id, owned_event_id, owned_room_id};
 
@@ -68,6 +69,10 @@ pub async fn old_things_go_and_young_ones_stay(database: impl Database) {
         enqueue: outbox.into(),
         map: vec![mapped("$old", old), mapped("$young", YOUNG)],
         edits: vec![edit("$e1", old), edit("$e2", YOUNG)],
+        // One from before there were days.
+        crypto: [("a", String::new()), ("b", day(YOUNG))]
+            .map(|(name, day)| super::state::crypto(SEEN, name, &day, ""))
+            .into(),
         session: vec![
             (chat_id("cid1"), Session { expires_at: YOUNG, ..super::state::session_value() }),
             (chat_id("cid2"), Session { expires_at: NOW, ..super::state::session_value() }),
@@ -78,7 +83,7 @@ pub async fn old_things_go_and_young_ones_stay(database: impl Database) {
 
     let purged = store.purge(NOW, retention()).await.unwrap();
     let held = vec![HeldExpired { lane: Lane::from_chat("held"), chat: None, count: 2 }];
-    assert_eq!(purged, Purged { keys: 4, parked_inbox: 1, failed: 1, mappings: 2, sessions: 1, held });
+    assert_eq!(purged, Purged { keys: 5, parked_inbox: 1, failed: 1, mappings: 2, sessions: 1, held });
     let asked = ["d1", "d2", "h1", "h3", "p1"].map(str::to_owned);
     assert_eq!(store.seen(&asked).await.unwrap(), [false, true, false, true, false]);
     assert_eq!(keys(&store.held(&Lane::from_chat("held"), InboxSeq(0), 10).await.unwrap()), ["h3"]);
@@ -89,6 +94,8 @@ pub async fn old_things_go_and_young_ones_stay(database: impl Database) {
     assert_eq!(store.edits_of(event_id!("$original")).await.unwrap(), [event_id!("$e2")]);
     assert_eq!(store.session(&chat_id("cid1")).await.unwrap(), None);
     assert!(store.session(&chat_id("cid2")).await.unwrap().is_some());
+    assert_eq!(store.crypto_record(SEEN, "a").await.unwrap(), None);
+    assert!(store.crypto_record(SEEN, "b").await.unwrap().is_some());
     assert_eq!(store.purge(NOW, retention()).await.unwrap(), Purged::default());
 }
 

@@ -200,12 +200,36 @@ fn stored_file(folder: &Path, id: &str) -> Option<Vec<u8>> {
 }
 
 async fn an_admin_works_in_encrypted_rooms(version: &str) {
-    let stage = Stage::new(version).await;
-    let Stage { world, .. } = &stage;
-    let bot = world.bot_user_id();
+    let mut stage = Stage::new(version).await;
+    everything_works(&stage).await;
 
+    // The same admin with the client that Element Web is built on, which begins from nothing as well.
+    let js = world::install_js_sdk(&|_| {}).await.unwrap();
+    let (user, url) = (stage.world.admin(), stage.world.homeserver().url());
+    let folder = stage.world.dir().join("client");
+    let client = EncryptingClient::start_js(&js, &folder, url, user.user_id(), user.password());
+    stage.admin = client.await.unwrap();
+    let [direct, chat, room] = links_and_bridges(&stage).await;
+    files_cross(&stage, &chat, &room).await;
+    changes_cross(&stage, &chat, &room).await;
+    stage.world.bridge().kill().await.unwrap();
+    stage.talk(&chat, &room).await;
+    nothing_is_in_the_clear(&stage, [&direct, &room]).await;
+    stage::wait_quiet(&stage.world).await;
+}
+
+async fn nothing_is_in_the_clear(stage: &Stage, rooms: [&str; 2]) {
+    for room in rooms {
+        assert_eq!(stage.stored(room, "m.room.message").await, 0, "the homeserver has read something");
+        assert!(stage.stored(room, "m.room.encrypted").await >= 2);
+    }
+}
+
+/// An admin logs in, bridges a chat and talks in it, in rooms that are encrypted from their beginning.
+async fn links_and_bridges(stage: &Stage) -> [String; 3] {
+    let Stage { world, .. } = stage;
     let direct = stage.room(true, true).await;
-    stage.hears(&direct, &bot, "login <AppKey>").await;
+    stage.hears(&direct, &world.bot_user_id(), "DingTalk").await;
     let app = world.info();
     let login = format!("login {} {} {}", app.app_key, app.app_secret, app.agent_id);
     stage.command(&direct, &login, "Logged in: ").await;
@@ -218,6 +242,13 @@ async fn an_admin_works_in_encrypted_rooms(version: &str) {
     stage.command(&direct, &format!("bridge {room} {chat}"), "Bridged: ").await;
     stage.hears(&room, &ghost(world, 0), &first).await;
     stage.talk(&chat, &room).await;
+    [direct, chat, room]
+}
+
+async fn everything_works(stage: &Stage) {
+    let Stage { world, .. } = stage;
+    let bot = world.bot_user_id();
+    let [direct, chat, room] = links_and_bridges(stage).await;
 
     // Keys, sessions and the step of each outlive the process.
     world.bridge().kill().await.unwrap();
@@ -233,9 +264,9 @@ async fn an_admin_works_in_encrypted_rooms(version: &str) {
     stage.talk(&open.chat_id, &open.room_id).await;
     assert_eq!(stage.stored(&open.room_id, "m.room.message").await, plain);
 
-    files_cross(&stage, &chat, &room).await;
-    changes_cross(&stage, &chat, &room).await;
-    a_key_of_meanwhile_is_fetched(&stage, &room).await;
+    files_cross(stage, &chat, &room).await;
+    changes_cross(stage, &chat, &room).await;
+    a_key_of_meanwhile_is_fetched(stage, &room).await;
 
     // What nobody has the key of is said, after a time, and does not stop what follows.
     let mut ciphertext = vec![3, 8, 0, 0x12, 16];
@@ -266,10 +297,7 @@ async fn an_admin_works_in_encrypted_rooms(version: &str) {
     assert!(stage::metric(world, "encrypted_total", &[]).await > 0);
     assert!(stage::metric(world, "decrypted_total", &[("result", "read")]).await > 0);
 
-    for room in [&direct, &room] {
-        assert_eq!(stage.stored(room, "m.room.message").await, 0, "the homeserver has read something");
-        assert!(stage.stored(room, "m.room.encrypted").await >= 2);
-    }
+    nothing_is_in_the_clear(stage, [&direct, &room]).await;
     stage::wait_quiet(world).await;
 }
 

@@ -1,11 +1,12 @@
-//! A person whose Matrix client encrypts: matrix-nio, a client that shares no code with the bridge.
+//! A person whose Matrix client encrypts: matrix-nio, which shares no code with the bridge, or matrix-js-sdk, which Element
+//! Web is built on.
 
 use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{Installation, Process, Spawn, waiting::wait_until};
+use crate::{Installation, JsSdk, Process, Spawn, waiting::wait_until};
 
 /// What logging in and synchronising once may take, on a busy machine.
 const START: Duration = Duration::from_mins(2);
@@ -19,7 +20,7 @@ pub struct EncryptingClient {
 }
 
 impl EncryptingClient {
-    /// Logs in with a device of its own. `folder` keeps its keys.
+    /// Logs in with matrix-nio and a device of its own. `folder` keeps its keys.
     pub async fn start(
         installation: &Installation,
         folder: &Path,
@@ -35,6 +36,26 @@ impl EncryptingClient {
             .args([homeserver, user, password])
             .arg(folder)
             .log(folder.join("client.log"));
+        Self::ready(spawn).await
+    }
+
+    /// Logs in with matrix-js-sdk and a device of its own, whose keys end with it. `folder` gets its log.
+    pub async fn start_js(
+        modules: &JsSdk,
+        folder: &Path,
+        homeserver: &str,
+        user: &str,
+        password: &str,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let spawn = Spawn::new("node")
+            .arg(modules.script())
+            .args([homeserver, user, password])
+            .log(folder.join("client-js.log"));
+        Self::ready(spawn).await
+    }
+
+    async fn ready(spawn: Spawn) -> anyhow::Result<Self> {
         let (process, ready) = spawn.start_ready(START).await?;
         let port = ready["port"].as_u64().context("the client told no port")?;
         Ok(Self {

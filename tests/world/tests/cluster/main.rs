@@ -21,7 +21,6 @@ use dingtalk_crds::names;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use test_support::{Package, wait_until};
-use tokio::sync::Mutex;
 use world::{
     Access, BridgedChat, ClusterWorld, ClusterWorldOptions, ContextOptions, HomeserverKind, ImagesFrom,
     IngressAt, Sides,
@@ -52,9 +51,6 @@ fn left_out() -> Option<String> {
     cluster::check().err().map(|unfit| unfit.to_string())
 }
 
-/// Two clusters at the same time would only take longer.
-static MACHINE: Mutex<()> = Mutex::const_new(());
-
 fn folder(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     // What a former run has left would be taken for this world's past.
@@ -68,7 +64,6 @@ async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_messag
         tell(&format!("skipped: {reason}"));
         return;
     }
-    let _one_at_a_time = MACHINE.lock().await;
     let dir = folder("cluster-world");
     let options = ClusterWorldOptions::new(&dir, HomeserverKind::synapse());
     let world = ClusterWorld::start(options, &tell).await.unwrap();
@@ -117,7 +112,6 @@ async fn a_cluster_of_the_users_is_used_as_the_advice_says_and_left_as_it_was() 
         tell(&format!("skipped: {reason}"));
         return;
     }
-    let _one_at_a_time = MACHINE.lock().await;
     let dir = folder("context-world");
     let programs = cluster::Programs::ensure(&tell).await.unwrap();
     let init = world::build_cluster_init().await.unwrap();
