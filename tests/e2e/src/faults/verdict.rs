@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Context as _;
 use serde_json::Value;
 use test_support::Metrics;
-use world::{Sent as Posted, StubMode, World};
+use world::{Sent as Posted, World};
 
 use super::{
     count::{Arrived, Count, End, Expected, count},
@@ -66,7 +66,7 @@ impl Sent {
         world: &World,
         humans: &Humans,
         gate: &Gate,
-        mode: StubMode,
+        repeats_in_order: bool,
     ) -> anyhow::Result<Verdict> {
         let mut rooms = Rooms::read(world, humans).await?;
         let ids: HashMap<&str, &Message> = self
@@ -87,7 +87,7 @@ impl Sent {
         let arrived = std::mem::take(&mut rooms.arrived);
         Ok(Verdict {
             to_matrix: count(&self.for_matrix(world), &arrived),
-            to_dingtalk: count(&self.for_dingtalk(&rooms, gate, mode), &posted),
+            to_dingtalk: count(&self.for_dingtalk(&rooms, gate, repeats_in_order), &posted),
             strange: rooms.strange,
         })
     }
@@ -111,12 +111,11 @@ impl Sent {
         all
     }
 
-    fn for_dingtalk(&self, rooms: &Rooms, gate: &Gate, mode: StubMode) -> Vec<Expected> {
+    fn for_dingtalk(&self, rooms: &Rooms, gate: &Gate, repeats_in_order: bool) -> Vec<Expected> {
         let event = |message: &Message| self.event_ids.get(&message.token).cloned().unwrap_or_default();
         // What was not taken at the first delivery comes when the homeserver or the reading back brings it.
-        let timely = |message: &Message| {
-            mode == StubMode::Synapse || gate.first_delivery(&event(message)) == Some(true)
-        };
+        let timely =
+            |message: &Message| repeats_in_order || gate.first_delivery(&event(message)) == Some(true);
         let redactions: HashMap<usize, &Message> = self
             .to_dingtalk
             .iter()

@@ -33,17 +33,6 @@ async fn nothing_is_lost_or_doubled_over_stream() {
     run("kill-stream", Kind::Stream, DatabaseChoice::Sqlite, small()).await.unwrap();
 }
 
-/// What a run with encrypted rooms has to get through. A real homeserver takes part, and is killed as well.
-fn encrypted() -> Size {
-    if world::quick() { (6, 60) } else { (20, 120) }
-}
-
-/// No session is lost, and no step of a key is used twice.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_doubled_in_encrypted_rooms() {
-    run("kill-encrypted", Kind::Encrypted, DatabaseChoice::Sqlite, encrypted()).await.unwrap();
-}
-
 /// The database's server is among those that are killed, and other processes take over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_on_postgresql() {
