@@ -229,6 +229,7 @@ impl Reconciler {
         let deleted = self.delete(key, plan.deletions).await?;
         *wrote |= written.some || deleted;
         if written.some || deleted {
+            self.state.with_record(key, |record| record.wrote_at = Some(Instant::now()));
             return Ok(Step::Again);
         }
         if plan.finalizer == Some(FinalizerChange::Remove) {
@@ -238,14 +239,18 @@ impl Reconciler {
             return Ok(Step::Done { again: None });
         }
         if let Some(status) = plan.status {
-            let patience =
-                if asked.under_way { self.patience(key, &snapshot.object) } else { Duration::ZERO };
+            let patience = if asked.under_way || self.has_just_written(key) {
+                self.patience(key, &snapshot.object)
+            } else {
+                Duration::ZERO
+            };
             if patience.is_zero() {
                 self.write_status(key, snapshot, &status).await?;
                 *wrote = true;
                 self.publish(snapshot, news);
             } else {
-                // The answers will change the status at once; one write instead of two.
+                // The answers, or what controllers make of the children, will change the status at once; one write
+                // instead of two.
                 again = earliest(again, Some(patience));
             }
         } else {
@@ -256,6 +261,12 @@ impl Reconciler {
             });
         }
         Ok(Step::Done { again })
+    }
+
+    /// Whether children were written so short a while ago that their controllers have hardly looked at them.
+    fn has_just_written(&self, key: &Key) -> bool {
+        let wrote_at = self.state.with_record(key, |record| record.wrote_at).flatten();
+        wrote_at.is_some_and(|at| at.elapsed() < QUIET)
     }
 
     /// How much longer a status may wait for answers.

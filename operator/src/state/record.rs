@@ -63,6 +63,8 @@ pub(crate) struct Record {
     pub(crate) read_all: bool,
     /// Since when a status waits for answers that are on their way.
     pub(crate) status_held: Option<Instant>,
+    /// When children were written last.
+    pub(crate) wrote_at: Option<Instant>,
     /// Whether this process has written the status or found it right, with all questions answered.
     pub(crate) told: bool,
     /// How many passes in a row could not be finished.
@@ -87,6 +89,7 @@ impl Default for Record {
             report: Asked::new(ReportFact::Unknown),
             read_all: false,
             status_held: None,
+            wrote_at: None,
             told: false,
             failures: 0,
             applied: Children::default(),

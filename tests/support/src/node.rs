@@ -20,6 +20,12 @@ pub struct JsSdk {
 }
 
 impl JsSdk {
+    /// Why it cannot run on this machine, if it cannot.
+    pub async fn unfit() -> Option<String> {
+        let check = "if (parseInt(process.versions.node) < 20) throw process.versions.node";
+        run(Command::new("node").args(["-e", check])).await.err().map(|error| format!("{NODE}: {error:#}"))
+    }
+
     /// Finds it below `cache`, or installs it there: 30 MB, ten seconds on a fast network, with the versions and checksums
     /// of `package-lock.json`.
     ///
@@ -42,8 +48,9 @@ impl JsSdk {
                 partial.join("package-lock.json"),
                 include_str!("encrypting/node/package-lock.json"),
             )?;
-            let check = "if (parseInt(process.versions.node) < 20) throw process.versions.node";
-            run(Command::new("node").args(["-e", check])).await.context(NODE)?;
+            if let Some(unfit) = Self::unfit().await {
+                anyhow::bail!("matrix-js-sdk does not run here: {unfit}");
+            }
             let mut npm = Command::new("npm");
             npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&partial);
             run(&mut npm).await.context(
