@@ -163,6 +163,8 @@ impl Record {
         self.applied = Children::default();
         self.spellings.clear();
         self.status_held = None;
+        self.wrote_at = None;
+        self.told = false;
         self.ask_anew();
         self.report.reset(ReportFact::Unknown);
     }

@@ -17,8 +17,7 @@ mod pipes;
 mod venv;
 mod waiting;
 
-pub use encrypting::EncryptingClient;
-
+pub use encrypting::{EncryptingClient, Software};
 pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSession};
 pub use metrics::Metrics;
 pub use node::JsSdk;

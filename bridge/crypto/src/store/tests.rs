@@ -10,19 +10,41 @@ use std::time::Duration;
 use bridge_core::clock::{Clock, Timestamp};
 use bridge_core::secret::Secret;
 use bridge_store::postgres::Server;
-use bridge_store::{Keyring, Store};
+use bridge_store::{CryptoRecords, Keyring, Store};
+use matrix_sdk_crypto::olm::OlmMessageHash;
+use matrix_sdk_crypto::store::CryptoStore;
+use matrix_sdk_crypto::store::types::Changes;
 use test_support::{Postgres, PostgresOptions};
 use tokio::sync::Mutex;
 
 use super::Records;
+
+/// The present of all these tests.
+const NOW: Timestamp = Timestamp(1_764_000_000_000);
 
 /// A clock that stands.
 struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
-        Timestamp(0)
+        NOW
     }
+}
+
+/// Without its day a hash would be forgotten by the next purge.
+#[tokio::test]
+async fn hashes_of_messages_belong_to_the_day_they_came_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = bridge_store::sqlite::Options::new(folder.path().join("bridge.db"), "acme");
+    let store = bridge_store::sqlite::open(options, keyring()).await.unwrap();
+    let records = Records::new(Arc::clone(&store), Arc::new(Still));
+    let hash = OlmMessageHash { sender_key: "key".to_owned(), hash: "hash".to_owned() };
+    let changes = Changes { message_hashes: vec![hash.clone()], ..Changes::default() };
+    records.save_changes(changes).await.unwrap();
+    assert!(records.is_message_known(&hash).await.unwrap());
+    let today = bridge_store::day(NOW);
+    let count = store.crypto_count(bridge_store::SEEN, CryptoRecords::Of(&today)).await.unwrap();
+    assert_eq!((today.as_str(), count), ("20416", 1));
 }
 
 /// A database, with what must live as long.

@@ -68,7 +68,7 @@ const EDITS: Rule = Rule {
 };
 /// Narrowed to a day.
 const CRYPTO_SEEN: Rule = Rule {
-    // Those without a day were written before there were days.
+    // Those without a day were written before there were days. PostgreSQL wants each parameter to be used.
     find: "SELECT name AS key FROM crypto WHERE kind = 'hash' AND belongs < $3 AND $1 > 0 LIMIT $2",
     delete: "DELETE FROM crypto WHERE name IN {$1}",
 };

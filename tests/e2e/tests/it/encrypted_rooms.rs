@@ -9,7 +9,7 @@ use base64::{
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Row as _};
-use test_support::{EncryptingClient, JsSdk, Package};
+use test_support::{EncryptingClient, JsSdk, Package, Software};
 use world::{HomeserverKind, ROOM_VERSIONS, World};
 
 use crate::media::PNG;
@@ -34,7 +34,9 @@ impl Stage {
         let (user, url) = (world.admin(), world.homeserver().url());
         let folder = world.dir().join("client");
         let admin =
-            EncryptingClient::start(&nio, &folder, url, user.user_id(), user.password()).await.unwrap();
+            EncryptingClient::start(Software::Nio(&nio), &folder, url, user.user_id(), user.password())
+                .await
+                .unwrap();
         Self { world, admin }
     }
 
@@ -116,8 +118,7 @@ async fn files_cross(stage: &Stage, chat: &str, room: &str) {
     let shown = |event: &Value| event["sender"] == of_ghost && event["content"]["msgtype"] == "m.image";
     let shown = admin.wait_event(room, LIMIT, shown).await.unwrap();
     assert!(shown["content"]["url"].is_null(), "a place without a key");
-    let fetched = admin.call(json!({"do": "fetch", "content": shown["content"]})).await.unwrap();
-    assert_eq!(fetched["hex"], test_support::hex(PNG));
+    assert_eq!(admin.fetch(&shown["content"]).await.unwrap(), PNG);
     let place = shown["content"]["file"]["url"].as_str().unwrap();
     let (_, id) = place.rsplit_once('/').unwrap();
     let stored = stored_file(&world.dir().join("synapse/media"), id).unwrap();
@@ -210,8 +211,8 @@ async fn an_admin_works_in_encrypted_rooms(version: &str) {
     // The same admin with the client that Element Web is built on, which begins from nothing as well.
     let js = world::install_js_sdk(&|_| {}).await.unwrap();
     let (user, url) = (stage.world.admin(), stage.world.homeserver().url());
-    let folder = stage.world.dir().join("client");
-    let client = EncryptingClient::start_js(&js, &folder, url, user.user_id(), user.password());
+    let folder = stage.world.dir().join("client-js");
+    let client = EncryptingClient::start(Software::Js(&js), &folder, url, user.user_id(), user.password());
     stage.admin = client.await.unwrap();
     let [direct, chat, room] = links_and_bridges(&stage).await;
     files_cross(&stage, &chat, &room).await;
@@ -238,7 +239,7 @@ async fn nothing_is_in_the_clear(stage: &Stage, rooms: [&str; 2]) {
 async fn links_and_bridges(stage: &Stage) -> [String; 3] {
     let Stage { world, .. } = stage;
     let direct = stage.room(true, true).await;
-    stage.hears(&direct, &world.bot_user_id(), "DingTalk").await;
+    stage.hears(&direct, &world.bot_user_id(), "login <AppKey>").await;
     let app = world.info();
     let login = format!("login {} {} {}", app.app_key, app.app_secret, app.agent_id);
     stage.command(&direct, &login, "Logged in: ").await;

@@ -34,7 +34,6 @@ mod leader;
 mod outage;
 mod plugin;
 mod references;
-
 mod rights;
 mod rivals;
 mod upgrade;

@@ -11,6 +11,15 @@ use crate::{Installation, JsSdk, Process, Spawn, waiting::wait_until};
 /// What logging in and synchronising once may take, on a busy machine.
 const START: Duration = Duration::from_mins(2);
 
+/// What a client is made of.
+#[derive(Debug, Clone, Copy)]
+pub enum Software<'a> {
+    /// matrix-nio. Its folder keeps its keys.
+    Nio(&'a Installation),
+    /// matrix-js-sdk. Its keys end with it.
+    Js(&'a JsSdk),
+}
+
 /// A logged-in client. Dropping it ends it; its device stays with the homeserver.
 #[derive(Debug)]
 pub struct EncryptingClient {
@@ -20,42 +29,24 @@ pub struct EncryptingClient {
 }
 
 impl EncryptingClient {
-    /// Logs in with matrix-nio and a device of its own. `folder` keeps its keys.
+    /// Logs in with a device of its own. `folder` gets its log and what it keeps.
     pub async fn start(
-        installation: &Installation,
+        software: Software<'_>,
         folder: &Path,
         homeserver: &str,
         user: &str,
         password: &str,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let script = folder.join("client.py");
-        std::fs::write(&script, include_str!("client.py"))?;
-        let spawn = Spawn::new(installation.python())
-            .arg(&script)
-            .args([homeserver, user, password])
-            .arg(folder)
-            .log(folder.join("client.log"));
-        Self::ready(spawn).await
-    }
-
-    /// Logs in with matrix-js-sdk and a device of its own, whose keys end with it. `folder` gets its log.
-    pub async fn start_js(
-        modules: &JsSdk,
-        folder: &Path,
-        homeserver: &str,
-        user: &str,
-        password: &str,
-    ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let spawn = Spawn::new("node")
-            .arg(modules.script())
-            .args([homeserver, user, password])
-            .log(folder.join("client-js.log"));
-        Self::ready(spawn).await
-    }
-
-    async fn ready(spawn: Spawn) -> anyhow::Result<Self> {
+        let spawn = match software {
+            Software::Nio(installation) => {
+                let script = folder.join("client.py");
+                std::fs::write(&script, include_str!("client.py"))?;
+                Spawn::new(installation.python()).arg(script)
+            }
+            Software::Js(modules) => Spawn::new("node").arg(modules.script()),
+        };
+        let spawn = spawn.args([homeserver, user, password]).arg(folder).log(folder.join("client.log"));
         let (process, ready) = spawn.start_ready(START).await?;
         let port = ready["port"].as_u64().context("the client told no port")?;
         Ok(Self {
@@ -89,18 +80,21 @@ impl EncryptingClient {
         wait_until(limit, "somebody to be in the room", inside).await
     }
 
+    /// Has it write something; the event's id.
+    pub async fn write(&self, command: Value) -> anyhow::Result<String> {
+        let answer = self.call(command).await?;
+        answer["event"].as_str().map(str::to_owned).context("no event")
+    }
+
     /// Says a text; the event's id.
     pub async fn say(&self, room: &str, text: &str) -> anyhow::Result<String> {
         let content = json!({"msgtype": "m.text", "body": text});
-        let answer = self.call(json!({"do": "say", "room": room, "content": content})).await?;
-        answer["event"].as_str().map(str::to_owned).context("no event")
+        self.write(json!({"do": "say", "room": room, "content": content})).await
     }
 
     /// Sends a message; sent again under the same transaction id it is one event, whose id is answered.
     pub async fn send(&self, room: &str, content: &Value, txn: &str) -> anyhow::Result<String> {
-        let command = json!({"do": "say", "room": room, "content": content, "txn": txn});
-        let answer = self.call(command).await?;
-        answer["event"].as_str().map(str::to_owned).context("no event")
+        self.write(json!({"do": "say", "room": room, "content": content, "txn": txn})).await
     }
 
     /// Waits until it knows that a room is encrypted.

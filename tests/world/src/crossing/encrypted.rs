@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use dingtalk_sandbox::PersonInfo;
 use serde_json::{Value, json};
-use test_support::{EncryptingClient, Package};
+use test_support::{EncryptingClient, Package, Software};
 
 use super::{Crossing, Way, marked};
 use crate::{Progress, sides::Sides};
@@ -25,7 +25,9 @@ impl Sides {
     ) -> anyhow::Result<Vec<Crossing>> {
         let nio = crate::install_python(Package::NIO, progress).await?;
         let (user, url) = (self.admin(), self.homeserver().url());
-        let client = EncryptingClient::start(&nio, folder, url, user.user_id(), user.password()).await?;
+        let client =
+            EncryptingClient::start(Software::Nio(&nio), folder, url, user.user_id(), user.password())
+                .await?;
         let person = self.info().people.first().context("the sandbox has no people")?;
         let bridged = Encrypted::bridge(self, &client, limit).await;
         let encrypted = bridged.context("bridging a group to an encrypted room failed")?;

@@ -25,7 +25,7 @@ use crate::{
 Test programs run beside each other; what each prints is shown when it has ended, with how long it took.
 
 What the tests need and the machine lacks is installed, and it is said what: Synapse into a virtual environment
-under the target folder; as root, by apt-get, PostgreSQL, chromium and its driver for the test that uses the pages as
+and, where there is Node.js 20 or later, matrix-js-sdk under the target folder; as root, by apt-get, PostgreSQL, chromium and its driver for the test that uses the pages as
 a person does, and what the local cluster needs, which with Go is built once in about 15 minutes.")]
 pub(crate) struct Test {
     /// Leave out the long end-to-end tests

@@ -1,6 +1,6 @@
 // A Matrix client that encrypts (matrix-js-sdk, which Element Web is built on), told what to do over HTTP by a test.
 //
-// Usage: client.mjs HOMESERVER USER PASSWORD
+// Usage: client.mjs HOMESERVER USER PASSWORD FOLDER, which it needs nothing of: its keys live as long as it does.
 // Prints {"port": N, "device": ID} when it has logged in and synchronised once. Each request is POST / with a JSON object
 // whose "do" is one of the functions below; the answer is what it returns, or {"error": text} with status 500.
 
@@ -36,7 +36,6 @@ const client = sdk.createClient({
     deviceId: account.device_id,
     accessToken: account.access_token,
 });
-// Keys live as long as this process.
 await client.initRustCrypto({ useIndexedDB: false });
 const seen = [];
 client.on(sdk.RoomEvent.Timeline, (event, room, toStart) => {
