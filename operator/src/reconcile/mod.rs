@@ -239,11 +239,7 @@ impl Reconciler {
             return Ok(Step::Done { again: None });
         }
         if let Some(status) = plan.status {
-            let patience = if asked.under_way || self.has_just_written(key) {
-                self.patience(key, &snapshot.object)
-            } else {
-                Duration::ZERO
-            };
+            let patience = self.patience(key, &snapshot.object, asked.under_way);
             if patience.is_zero() {
                 self.write_status(key, snapshot, &status).await?;
                 *wrote = true;
@@ -263,17 +259,17 @@ impl Reconciler {
         Ok(Step::Done { again })
     }
 
-    /// Whether children were written so short a while ago that their controllers have hardly looked at them.
-    fn has_just_written(&self, key: &Key) -> bool {
-        let wrote_at = self.state.with_record(key, |record| record.wrote_at).flatten();
-        wrote_at.is_some_and(|at| at.elapsed() < QUIET)
-    }
-
-    /// How much longer a status may wait for answers.
-    fn patience(&self, key: &Key, object: &DingTalkBridge) -> Duration {
+    /// How much longer a status may wait: for answers that are under way, or for the controllers of children that were just
+    /// written.
+    fn patience(&self, key: &Key, object: &DingTalkBridge, under_way: bool) -> Duration {
         let now = Instant::now();
         let left = self.state.with_record(key, |record| {
-            let quiet = if !record.told && is_told(object) { FIRST_QUIET } else { QUIET };
+            let just_written = record.wrote_at.is_some_and(|at| now - at < QUIET);
+            let quiet = match under_way {
+                true if !record.told && is_told(object) => FIRST_QUIET,
+                false if !just_written => return Duration::ZERO,
+                _ => QUIET,
+            };
             let since = *record.status_held.get_or_insert(now);
             quiet.saturating_sub(now - since)
         });
