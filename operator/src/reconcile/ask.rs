@@ -14,7 +14,7 @@ use crate::{
     kinds,
     lanes::Lane,
     projection,
-    state::{Turn, digest_of},
+    state::{Snapshot, Turn, digest_of},
 };
 
 /// How soon an accepted token may be asked about again when a plan wants to.
@@ -35,7 +35,12 @@ pub(super) struct Asked {
 }
 
 impl Reconciler {
-    pub(super) async fn ask(self: &Arc<Self>, key: &Key, asks: &[Ask]) -> Result<Asked, Failure> {
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        key: &Key,
+        snapshot: &Snapshot,
+        asks: &[Ask],
+    ) -> Result<Asked, Failure> {
         let mut asked = Asked::default();
         for ask in asks {
             match ask {
@@ -57,7 +62,9 @@ impl Reconciler {
                         AdminOrder::Disable => ("disable", ""),
                     };
                     let about = digest_of(&[url, token.expose(), id, what, body]);
-                    let turn = self.state.with_record(key, |record| record.order(about, Instant::now()));
+                    let turn = self
+                        .state
+                        .with_record(key, |record| record.order(about, &snapshot.admin, Instant::now()));
                     self.go(key, turn, ask, &mut asked);
                 }
                 Ask::TakeBack { place, token, .. } => {

@@ -214,7 +214,7 @@ impl Reconciler {
             *wrote = true;
             return Ok(Step::Again);
         }
-        let asked = self.ask(key, &plan.asks).await?;
+        let asked = self.ask(key, snapshot, &plan.asks).await?;
         if asked.read {
             return Ok(Step::Again);
         }

@@ -116,9 +116,12 @@ impl Record {
         });
     }
 
-    /// Asks to order something at the homeserver's admin API.
-    pub(crate) fn order(&mut self, about: Digest, now: Instant) -> Turn {
-        if self.is_ordering() { Turn::UnderWay } else { self.admin.turn(about, now) }
+    /// Asks to order something at the homeserver's admin API, decided by what was `seen` there. When an answer has come
+    /// since, that brings the object back in line, and what follows from it is decided anew: an order that was carried out
+    /// would go a second time.
+    pub(crate) fn order(&mut self, about: Digest, seen: &AdminFact, now: Instant) -> Turn {
+        let known = self.admin.current(AdminFact::lasts, &AdminFact::Unknown, now);
+        if self.is_ordering() || known != *seen { Turn::UnderWay } else { self.admin.turn(about, now) }
     }
 
     /// Asks to have a registration taken back.

@@ -168,3 +168,18 @@ fn after_a_restart_an_object_that_is_not_told_of_is_known_from_those_that_are() 
     let standing: Vec<_> = standing.iter().map(|(key, is_told)| (key.name(), *is_told)).collect();
     assert_eq!(standing, [("changed", false), ("leaving", false), ("new", false), ("told", true)]);
 }
+
+/// A pass that looked before the answer came must not give the order again that was carried out meanwhile.
+#[test]
+fn an_order_that_was_decided_before_the_last_answer_is_not_given() {
+    let (mut record, now) = (Record::default(), Instant::now());
+    let (look, register) = (Digest([1; 32]), Digest([2; 32]));
+    let different = AdminFact::Present { same: false, enabled: true };
+    let registered = AdminFact::Present { same: true, enabled: true };
+    assert_eq!(record.order(look, &AdminFact::Unknown, now), Turn::Go);
+    record.admin.answered(different.clone(), true, Duration::ZERO, now);
+    assert_eq!(record.order(register, &different, now), Turn::Go);
+    record.admin.answered(registered.clone(), true, Duration::ZERO, now);
+    assert_eq!(record.order(register, &different, now), Turn::UnderWay);
+    assert_eq!(record.order(look, &registered, now), Turn::Go);
+}
