@@ -33,6 +33,9 @@ const GO_TEXT: &str = "1.26";
 const ENVIRONMENT: [(&str, &str); 4] =
     [("CGO_ENABLED", "0"), ("GOWORK", "off"), ("GOFLAGS", "-mod=readonly"), ("GO111MODULE", "on")];
 
+/// What Go keeps of fetching and compiling, below the cache: gigabytes that nobody needs once all is built.
+const SCRATCH: &str = "go.partial";
+
 const FLAGS: [&str; 4] = ["-trimpath", "-buildvcs=false", "-p", "2"];
 
 /// How often a long build speaks.
@@ -111,13 +114,17 @@ pub(crate) async fn ensure(
         span(Duration::from_secs(total)),
     ));
     let started = Instant::now();
+    // It stays when a build is interrupted, so that the next one goes on from there.
+    let scratch = cache.join(SCRATCH);
     while !to_build.is_empty() {
         let (recipe, folder) = to_build.remove(0);
         let later = to_build.iter().map(|(recipe, _)| recipe.usual_seconds).sum();
-        build(recipe, &sources.join(recipe.name), folder, Duration::from_secs(later), progress)
+        let go = Go { module: &sources.join(recipe.name), scratch: &scratch };
+        build(recipe, go, folder, Duration::from_secs(later), progress)
             .await
             .with_context(|| format!("building {}", recipe.name))?;
     }
+    fs::remove_dir_all(&scratch).with_context(|| format!("removing {}", scratch.display()))?;
     progress(&format!("built the cluster's programs in {}", span(started.elapsed())));
     Ok(folders)
 }
@@ -180,7 +187,7 @@ impl Drop for Partial {
 /// Builds beside the final place and renames, so that what an interrupted build leaves is never used.
 async fn build(
     recipe: &Recipe,
-    module: &Path,
+    go: Go<'_>,
     folder: &Path,
     later: Duration,
     progress: &(dyn Fn(&str) + Sync),
@@ -188,10 +195,10 @@ async fn build(
     let partial = Partial::make(folder.with_added_extension("partial"))?;
     let started = Instant::now();
     progress(&format!("{}: fetching its modules", recipe.name));
-    run(go(module, &["mod", "download"]), |_| {}, async {}).await.context(
+    run(go.command(&["mod", "download"]), |_| {}, async {}).await.context(
         "fetching the modules failed; is the module proxy reachable? GOPROXY and HTTPS_PROXY name another one",
     )?;
-    let packages = go(module, &["list", "-deps", recipe.package]).output().await?;
+    let packages = go.command(&["list", "-deps", recipe.package]).output().await?;
     anyhow::ensure!(
         packages.status.success(),
         "go list: {}",
@@ -199,7 +206,7 @@ async fn build(
     );
     let packages = packages.stdout.split(|byte| *byte == b'\n').count() as u64;
     let done = Arc::new(AtomicU64::new(0));
-    let mut command = go(module, &["build", "-v"]);
+    let mut command = go.command(&["build", "-v"]);
     // A build that is killed leaves its files where the next one removes them.
     let scratch = partial.0.join("scratch");
     fs::create_dir(&scratch)?;
@@ -255,12 +262,25 @@ fn left(elapsed: Duration, done: u64, packages: u64, usual_seconds: u64) -> Dura
     Duration::from_secs(whole.saturating_sub(elapsed.as_secs()))
 }
 
-fn go(module: &Path, words: &[&str]) -> Command {
-    // Hours of other work on the same machine go first.
-    let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(packages::find("go").unwrap_or_else(|| "go".into())).args(words);
-    command.current_dir(module).envs(ENVIRONMENT).stdin(Stdio::null()).kill_on_drop(true);
-    command
+/// Go in a module.
+#[derive(Clone, Copy)]
+struct Go<'a> {
+    module: &'a Path,
+    /// For what it fetches and compiles.
+    scratch: &'a Path,
+}
+
+impl Go<'_> {
+    fn command(self, words: &[&str]) -> Command {
+        // Hours of other work on the same machine go first.
+        let mut command = Command::new("nice");
+        command.args(["-n", "10"]).arg(packages::find("go").unwrap_or_else(|| "go".into())).args(words);
+        command.current_dir(self.module).envs(ENVIRONMENT).stdin(Stdio::null()).kill_on_drop(true);
+        // Modules that can be written to can be removed.
+        command.env("GOFLAGS", "-mod=readonly -modcacherw");
+        command.env("GOCACHE", self.scratch.join("compiled")).env("GOMODCACHE", self.scratch.join("modules"));
+        command
+    }
 }
 
 /// Go and the compilers that it has started.

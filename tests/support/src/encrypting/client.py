@@ -8,6 +8,7 @@ one of the functions below; the answer is what it returns, or {"error": text} wi
 import asyncio
 import io
 import json
+import logging
 import sys
 
 from aiohttp import web
@@ -118,6 +119,8 @@ class Person:
 
 
 async def main(homeserver, user, password, folder):
+    # What it could not decrypt, and why, stands in its log.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     # A homeserver that is away is asked again soon.
     config = AsyncClientConfig(
         encryption_enabled=True,
@@ -133,6 +136,9 @@ async def main(homeserver, user, password, folder):
     for kind in (RoomMessage, MegolmEvent):
         client.add_event_callback(person.on_event, kind)
     await client.sync(timeout=0, full_state=True)
+    # Whoever looks for the device from here on finds it with its keys.
+    if client.should_upload_keys:
+        await client.keys_upload()
 
     async def handle(request):
         command = await request.json()
