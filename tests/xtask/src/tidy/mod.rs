@@ -5,10 +5,7 @@ mod edges;
 mod manifests;
 mod texts;
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -23,7 +20,6 @@ use crate::{output::say, repo};
   - nothing outside tests/ uses tests/; the sandbox uses nothing of bridge/
   - no file has more than 600 lines, generated files and test data excepted
   - every crate inherits the workspace's lints
-  - a crate is searched for examples in its documentation where it has some, and only there
   - no file points outside the checkout
   - every path that docs/ARCHITECTURE.md names exists")]
 pub(crate) struct Tidy {}
@@ -34,8 +30,6 @@ impl Tidy {
         let root = repo::root();
         let mut faults = edges::check(&edges::Graph::read(&repo::metadata()?)?);
         let files = repo::files()?;
-        let mut libraries = Vec::new();
-        let mut with_examples: HashSet<PathBuf> = HashSet::new();
         for file in &files {
             let name = file.to_string_lossy();
             let bytes = std::fs::read(root.join(file)).with_context(|| name.to_string())?;
@@ -45,24 +39,10 @@ impl Tidy {
             faults.extend(texts::points_outside(&name, &text));
             if file.file_name() == Some("Cargo.toml".as_ref()) && file != Path::new("Cargo.toml") {
                 faults.extend(manifests::lints(&name, &text));
-                let folder = file.parent().unwrap_or(Path::new(""));
-                if root.join(folder).join("src/lib.rs").exists() {
-                    libraries.push((folder.to_owned(), text));
-                    continue;
-                }
-            }
-            if file.extension() == Some("rs".as_ref()) && texts::has_example(&text) {
-                let folders = file.ancestors().skip(1);
-                let package = folders.filter(|folder| root.join(folder).join("Cargo.toml").exists());
-                with_examples.extend(package.take(1).map(Path::to_owned));
             }
             if name == "docs/ARCHITECTURE.md" {
                 faults.extend(texts::missing_paths(&name, &text, |path| root.join(path).exists()));
             }
-        }
-        for (folder, text) in &libraries {
-            let name = folder.join("Cargo.toml");
-            faults.extend(manifests::examples(&name.to_string_lossy(), text, with_examples.contains(folder)));
         }
         for fault in &faults {
             say(fault);

@@ -44,31 +44,9 @@ pub(super) fn missing_paths(name: &str, text: &str, exists: impl Fn(&str) -> boo
     faults
 }
 
-/// Whether documentation has an example that `cargo test --doc` compiles.
-pub(super) fn has_example(text: &str) -> bool {
-    let mut is_within = false;
-    let mut has_code = false;
-    for line in text.lines() {
-        let line = line.trim_start();
-        let Some(words) = ["//! ```", "/// ```"].iter().find_map(|fence| line.strip_prefix(fence)) else {
-            continue;
-        };
-        has_code |= !is_within && words.trim() != "text";
-        is_within = !is_within;
-    }
-    has_code
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_example_is_told_from_a_drawing() {
-        assert!(has_example("/// ```\n/// let a = 1;\n/// ```\n"));
-        assert!(has_example("    //! ```no_run\n    //! ```\n"));
-        assert!(!has_example("//! ```text\n//! a -> b\n//! ```\nlet it = \"```\";\n"));
-    }
 
     #[test]
     fn a_long_file_is_refused_unless_it_is_generated_or_data() {
