@@ -1,17 +1,8 @@
 //! A real Kubernetes of one node for the demo and the tests: the control plane, the node, DNS, an ingress controller
 //! with TLS and volumes, in namespaces of their own, without a container engine, a virtual machine or the internet.
 //!
-//! ```no_run
-//! # async fn example() -> anyhow::Result<()> {
-//! use cluster::{Cluster, ClusterOptions, Programs};
-//!
-//! let programs = Programs::ensure(&|line| println!("{line}")).await?;
-//! let options = ClusterOptions::new("mine", "/run/my-clusters");
-//! let cluster = Cluster::start(options, &programs, &|line| println!("{line}")).await?;
-//! println!("{}", cluster.kubectl(&["get", "pods", "-A"]).await?);
-//! cluster.stop().await
-//! # }
-//! ```
+//! [`Programs::ensure`] finds or builds what a cluster consists of, [`Cluster::start`] brings one up, [`Cluster::kubectl`]
+//! speaks with it, and [`Cluster::stop`] takes it down; dropping it does, too.
 
 mod addresses;
 mod api;

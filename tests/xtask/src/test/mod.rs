@@ -114,7 +114,6 @@ fn steps() -> Vec<Step> {
         cargo("rules of the repository", "xtask tidy"),
         Step { title: "what the tests need", work: Work::Install },
         Step { title: "tests", work: Work::Tests },
-        cargo("examples in the documentation", "test --workspace --doc"),
     ];
     if without_deny().is_none() {
         steps.push(cargo("licences and advisories", "deny check"));

@@ -21,6 +21,7 @@ use crate::{output::say, repo};
   - no file has more than 600 lines, generated files and test data excepted
   - every crate inherits the workspace's lints
   - no file points outside the checkout
+  - no documentation has code that nothing compiles
   - every path that docs/ARCHITECTURE.md names exists")]
 pub(crate) struct Tidy {}
 
@@ -37,6 +38,9 @@ impl Tidy {
             let Ok(text) = String::from_utf8(bytes) else { continue };
             faults.extend(texts::too_long(&name, &text));
             faults.extend(texts::points_outside(&name, &text));
+            if file.extension() == Some("rs".as_ref()) {
+                faults.extend(texts::example(&name, &text));
+            }
             if file.file_name() == Some("Cargo.toml".as_ref()) && file != Path::new("Cargo.toml") {
                 faults.extend(manifests::lints(&name, &text));
             }

@@ -44,9 +44,36 @@ pub(super) fn missing_paths(name: &str, text: &str, exists: impl Fn(&str) -> boo
     faults
 }
 
+/// Code in documentation. Nothing compiles it: rustdoc would compile the workspace once more for it.
+pub(super) fn example(name: &str, text: &str) -> Option<String> {
+    let mut is_within = false;
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let Some(words) = ["//! ```", "/// ```"].iter().find_map(|fence| line.strip_prefix(fence)) else {
+            continue;
+        };
+        if !is_within && words.trim() != "text" {
+            return Some(format!(
+                "{name}:{}: an example that nothing compiles; show it in a test, or mark a drawing with `text`",
+                at + 1
+            ));
+        }
+        is_within = !is_within;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_example_is_told_from_a_drawing() {
+        let code = "/// Adds.\n/// ```\n/// let a = 1;\n/// ```\n";
+        assert!(example("a.rs", code).unwrap().starts_with("a.rs:2:"));
+        assert!(example("a.rs", "    //! ```no_run\n    //! ```\n").is_some());
+        assert_eq!(example("a.rs", "//! ```text\n//! a -> b\n//! ```\nlet it = \"```\";\n"), None);
+    }
 
     #[test]
     fn a_long_file_is_refused_unless_it_is_generated_or_data() {
