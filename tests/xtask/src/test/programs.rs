@@ -32,7 +32,7 @@ struct Program {
     starts_servers: bool,
 }
 
-/// How many run at a time unless it is said: each keeps two cores busy, its servers included.
+/// How many of those that start servers run at a time unless it is said: each keeps two cores busy, its servers included.
 pub(super) fn places() -> NonZero<usize> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)
@@ -45,6 +45,32 @@ const THREADS: &str = "RUST_TEST_THREADS";
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     cores + cores.div_ceil(2)
+}
+
+/// Programs of one kind, which wait for each other.
+struct Lane {
+    waiting: VecDeque<Program>,
+    running: usize,
+    places: usize,
+}
+
+impl Lane {
+    fn next(&mut self) -> Option<Program> {
+        if self.running >= self.places {
+            return None;
+        }
+        let program = self.waiting.pop_front()?;
+        self.running += 1;
+        Some(program)
+    }
+}
+
+/// The programs that start servers, so many at a time, and beside them, one at a time, those that only compute: these take
+/// what the others leave while they wait.
+fn lanes(programs: Vec<Program>, places: usize) -> [Lane; 2] {
+    let (heavy, light): (VecDeque<_>, VecDeque<_>) =
+        programs.into_iter().partition(|program| program.starts_servers);
+    [(heavy, places), (light, 1)].map(|(waiting, places)| Lane { waiting, running: 0, places })
 }
 
 /// What has become of one.
@@ -65,20 +91,24 @@ pub(super) async fn run(places: NonZero<usize>, variables: &[(String, String)]) 
     let mut variables = variables.to_vec();
     variables.push((world::PROGRAMS_VARIABLE.to_owned(), target.join("debug").display().to_string()));
     waiting.sort_by_key(|program| Reverse(times.expected(&program.name, program.starts_servers)));
-    let mut waiting = VecDeque::from(waiting);
+    let mut lanes = lanes(waiting, places.get());
     let mut running = JoinSet::new();
     let mut tally = Tally::default();
     let mut failed: Option<anyhow::Error> = None;
     loop {
-        while failed.is_none() && running.len() < places.get() {
-            let Some(program) = waiting.pop_front() else { break };
-            say(&format!("{:>9}  {}", "started", program.name));
-            running.spawn(one(program, variables.clone()));
+        if failed.is_none() {
+            for lane in &mut lanes {
+                while let Some(program) = lane.next() {
+                    say(&format!("{:>9}  {}", "started", program.name));
+                    running.spawn(one(program, variables.clone()));
+                }
+            }
         }
         let Some(ended) = running.join_next().await else { break };
         let ended = ended.context("a test program was not waited for")?;
         match ended {
             Ok(ended) => {
+                lanes[usize::from(!ended.program.starts_servers)].running -= 1;
                 show(&ended);
                 times.note(&ended.program.name, ended.took);
                 failed = failed.or(count(&ended, &mut tally));
@@ -187,6 +217,23 @@ mod tests {
         assert!(!unit.starts_servers);
         assert_eq!(program(&artifact("/r/bridge/Cargo.toml", "dingtalk-bridge", "bin", false)), None);
         assert_eq!(program("warning: not JSON"), None);
+    }
+
+    #[test]
+    fn programs_that_only_compute_run_beside_those_that_start_servers() {
+        let named = |name: &str, starts_servers| Program {
+            name: name.to_owned(),
+            path: PathBuf::new(),
+            folder: PathBuf::new(),
+            starts_servers,
+        };
+        let programs = vec![named("a", true), named("b", false), named("c", true), named("d", false)];
+        let [mut heavy, mut light] = lanes(programs, 1);
+        let name = |program: Option<Program>| program.map(|program| program.name);
+        assert_eq!([name(heavy.next()), name(light.next())], [Some("a".to_owned()), Some("b".to_owned())]);
+        assert_eq!([heavy.next(), light.next()], [None, None]);
+        heavy.running -= 1;
+        assert_eq!(name(heavy.next()), Some("c".to_owned()));
     }
 
     #[test]
