@@ -20,7 +20,7 @@ mod waiting;
 pub use encrypting::{EncryptingClient, Software};
 pub use matrix_client::{MatrixClient, MatrixError, Member, RoomOptions, UserSession};
 pub use metrics::Metrics;
-pub use node::JsSdk;
+pub use node::{JsSdk, NodeModules};
 pub use postgres::{Elsewhere, Postgres, PostgresOptions};
 pub use process::{Process, Spawn, Usage, usage};
 pub use proxy::{FaultProxy, Mode};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use sha1::{Digest as _, Sha1};
 use tokio::{process::Command, time::Instant};
 
 use crate::waiting::Patience;
@@ -25,12 +26,20 @@ pub struct Package {
     pub version: &'static str,
     /// What it has to be able to import.
     pub imports: &'static str,
+    /// Versions of what comes with it, as a requirements file; nothing leaves them to the index.
+    pub pins: &'static str,
 }
 
 impl Package {
     /// The homeserver.
-    pub const SYNAPSE: Self =
-        Self { title: "Synapse", name: "matrix-synapse", extras: "", version: "1.163.2", imports: "nacl" };
+    pub const SYNAPSE: Self = Self {
+        title: "Synapse",
+        name: "matrix-synapse",
+        extras: "",
+        version: "1.163.2",
+        imports: "nacl",
+        pins: "",
+    };
     /// A client that encrypts.
     pub const NIO: Self = Self {
         title: "matrix-nio",
@@ -38,6 +47,7 @@ impl Package {
         extras: "[e2e]",
         version: "0.26.0",
         imports: "nio.crypto",
+        pins: "",
     };
     /// The Kubernetes client that is neither kubectl nor the operator's.
     pub const KUBERNETES: Self = Self {
@@ -46,10 +56,12 @@ impl Package {
         extras: "",
         version: "35.0.0",
         imports: "kubernetes",
+        pins: "",
     };
 
     fn folder(self) -> String {
-        format!("{}-venv-{}", self.name.trim_start_matches("matrix-"), self.version)
+        let folder = format!("{}-venv-{}", self.name.trim_start_matches("matrix-"), self.version);
+        if self.pins.is_empty() { folder } else { format!("{folder}-{}", digest(self.pins)) }
     }
 }
 
@@ -161,13 +173,23 @@ async fn build(package: Package, folder: &Path) -> anyhow::Result<()> {
         "--disable-pip-version-check",
         "--only-binary=:all:",
     ]);
-    let Package { title, name, extras, version, .. } = package;
+    let Package { title, name, extras, version, pins, .. } = package;
+    if !pins.is_empty() {
+        let file = folder.join("pins.txt");
+        std::fs::write(&file, pins)?;
+        pip.arg("--constraint").arg(file);
+    }
     run(pip.arg(format!("{name}{extras}=={version}"))).await.with_context(|| {
         format!(
             "pip could not install {title}: is the package index reachable? A mirror or proxy can be set with \
              PIP_INDEX_URL, HTTPS_PROXY and PIP_CERT"
         )
     })
+}
+
+/// Tells texts apart in the names of folders.
+pub(crate) fn digest(text: &str) -> String {
+    crate::hex(&Sha1::digest(text)[..4])
 }
 
 /// Runs a program to its end; its complaints are the error.
@@ -180,4 +202,17 @@ pub(crate) async fn run(command: &mut Command) -> anyhow::Result<()> {
     }
     let said = [output.stdout, output.stderr].concat();
     anyhow::bail!("{name} ended with {}:\n{}", output.status, String::from_utf8_lossy(&said).trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_pins_go_to_another_folder() {
+        let folder = |pins| Package { pins, ..Package::NIO }.folder();
+        assert_eq!(folder(""), "nio-venv-0.26.0");
+        assert_ne!(folder("attrs==1"), folder("attrs==2"));
+        assert!(folder("attrs==1").starts_with("nio-venv-0.26.0-"));
+    }
 }

@@ -92,7 +92,7 @@ pub async fn install_postgresql(progress: Progress<'_>) -> anyhow::Result<()> {
 }
 
 /// The folder that builds go to: what this program lies in.
-fn target_dir() -> anyhow::Result<PathBuf> {
+pub fn target_dir() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("this program has no path")?;
     let target = own.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
     target.map(Path::to_path_buf).with_context(|| format!("{} lies in no build folder", own.display()))
