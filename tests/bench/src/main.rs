@@ -1,9 +1,10 @@
 //! Measures what the product promises about speed and size.
 //!
 //! `bench relay` starts the bridge between a homeserver stub and a small DingTalk, each a process of its own, and
-//! drives both ways. `bench media` sends a large file through it. `bench operator` has many objects on a real control
-//! plane. `bench faults` kills the bridge a thousand times. All print figures; they never fail because something was slow, only because a message was lost, doubled or out
-//! of order, a file was not whole, or the operator wrote what it should not.
+//! drives both ways. `bench media` sends a large file through it. `bench peers` puts bridges made with
+//! other frameworks in its place. `bench operator` has many objects on a real control plane. `bench faults` kills the
+//! bridge a thousand times. All print figures; they never fail because something was slow, only because our own bridge
+//! lost, doubled or reordered a message, a file was not whole, or the operator wrote what it should not.
 
 mod app;
 mod faults;
@@ -15,6 +16,7 @@ mod marks;
 mod media;
 mod numbers;
 mod operator;
+mod peers;
 mod push;
 mod relay;
 mod sink;
@@ -44,14 +46,16 @@ enum What {
     Relay(relay::Options),
     /// Memory of the bridge while a large file goes through it, each way
     Media(media::Options),
+    /// Speed, latency, memory and losses of the bridge beside small ones with other frameworks; not among those without a name
+    Peers(peers::Options),
     /// Requests, speed, memory and failover of the operator with many objects
     Operator(operator::Options),
     /// Messages lost, doubled, reordered or altered under kills and faults; not among those without a name
     Faults(faults::Options),
-    /// DingTalk's sending calls; started by `relay`
+    /// DingTalk's sending calls; started by `relay` and `peers`
     #[command(hide = true)]
     Sink,
-    /// People who write in DingTalk; started by `relay`
+    /// People who write in DingTalk; started by `relay` and `peers`
     #[command(hide = true)]
     Push { job: PathBuf },
     /// The bare forwarder; started by `relay`
@@ -64,6 +68,9 @@ fn main() -> ExitCode {
         None => threads().and_then(|threads| threads.block_on(all())),
         Some(What::Relay(options)) => threads().and_then(|threads| threads.block_on(relay::run(options))),
         Some(What::Media(options)) => threads().and_then(|threads| threads.block_on(media::run(options))),
+        Some(What::Peers(options)) => {
+            threads().and_then(|threads| threads.block_on(Box::pin(peers::run(options))))
+        }
         Some(What::Operator(options)) => {
             threads().and_then(|threads| threads.block_on(Box::pin(operator::run(options))))
         }

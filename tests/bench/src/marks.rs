@@ -57,9 +57,14 @@ pub(crate) struct Faults {
 impl Faults {
     /// Looks at the arrivals of one run, in the order they came.
     pub(crate) fn of(arrivals: &[Arrival], chats: u32, each: u32) -> Self {
+        Self::of_sent(arrivals, &vec![each; chats as usize])
+    }
+
+    /// As [`Self::of`], where each chat had as many messages as this says.
+    pub(crate) fn of_sent(arrivals: &[Arrival], sent: &[u32]) -> Self {
         let mut faults = Self::default();
-        let mut seen = vec![vec![false; each as usize]; chats as usize];
-        let mut newest = vec![None; chats as usize];
+        let mut seen: Vec<_> = sent.iter().map(|each| vec![false; *each as usize]).collect();
+        let mut newest = vec![None; sent.len()];
         for Arrival { mark, .. } in arrivals {
             let (chat, number) = (mark.chat as usize, mark.number as usize);
             match seen.get_mut(chat).and_then(|numbers| numbers.get_mut(number)) {
@@ -103,5 +108,6 @@ mod tests {
         let faults = Faults::of(&arrivals, 2, 3);
         assert_eq!(faults, Faults { lost: 2, doubled: 1, out_of_order: 1 });
         assert!(!faults.none() && Faults::of(&[], 0, 0).none());
+        assert_eq!(Faults::of_sent(&arrivals, &[3, 1, 2]), Faults { lost: 2, doubled: 1, out_of_order: 1 });
     }
 }

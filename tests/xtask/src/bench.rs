@@ -13,10 +13,11 @@ use crate::{
 #[command(after_help = "Examples:
   cargo xtask bench relay          messages per second each way, beside a bare forwarder
   cargo xtask bench relay --json   the same for scripts
+  cargo xtask bench peers          the bridge beside small ones with other frameworks, kills included
   cargo xtask bench media          memory while a file of 500 MiB goes through, each way
   cargo xtask bench operator       requests, speed, memory and failover with 5,000 objects (root)
   cargo xtask bench faults         10,000 messages and 1,000 kills: what is lost or doubled (about 40 min)
-  cargo xtask bench                all figures but the last")]
+  cargo xtask bench                all figures but those of peers and faults")]
 pub(crate) struct Bench {
     /// Name of the measurement and its flags
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "NAME")]

@@ -1,8 +1,8 @@
 //! `bench relay`.
 
-mod measure;
+pub(crate) mod measure;
 mod report;
-mod rig;
+pub(crate) mod rig;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,19 +14,19 @@ use crate::{
     frame::{self, Folders, Progress},
     machine::Machine,
 };
-use measure::{Load, Way};
+use measure::{Load, Run, Way};
 use report::{Memory, Report};
 use rig::{Between, Rig};
 
 /// How long the bridge is left alone before its idle memory is read.
-const IDLE: Duration = Duration::from_secs(3);
+pub(crate) const IDLE: Duration = Duration::from_secs(3);
 
 /// Messages per second of the loads that are paced.
 const STEADY: u32 = 200;
 const ACKS: u32 = 500;
 
 /// Messages that warm up and tell how many go through in the time wanted.
-const WARM_UP: u32 = 2_000;
+pub(crate) const WARM_UP: u32 = 2_000;
 /// Most messages of one measurement; the stub keeps them all.
 const MOST: f64 = 100_000.0;
 
@@ -127,6 +127,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         rate: rate.map(f64::from),
     };
     let chats = options.chats;
+    let amount = Amount { messages: options.messages, seconds: options.seconds };
     let loads = [
         (Part::D2m, load("DingTalk → Matrix", d2m, chats, None)),
         (Part::M2d, load("Matrix → DingTalk", m2d, chats, None)),
@@ -137,7 +138,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         (Part::Ack, load("DingTalk → Matrix at 500/s", d2m, chats, Some(ACKS))),
     ];
     for (_, load) in loads.iter().filter(|(part, _)| wanted(*part)) {
-        carry(&mut rig, *load, options, &mut report, progress).await?;
+        report.runs.extend(carry(&mut rig, *load, amount, progress).await?);
     }
     let after = usage(bridge)?;
     if wanted(Part::Idle) {
@@ -149,7 +150,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         rig.start_bare().await?;
         for (_, load) in loads.iter().filter(|(part, _)| matches!(part, Part::D2m | Part::M2d)) {
             let load = Load { between: Between::Bare, ..*load };
-            carry(&mut rig, load, options, &mut report, progress).await?;
+            report.runs.extend(carry(&mut rig, load, amount, progress).await?);
         }
     }
     rig.stop_between().await?;
@@ -157,28 +158,36 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Carries a load, after a small one where it is not paced.
-async fn carry(
+/// How much is sent where nothing paces it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Amount {
+    /// Messages; none is as many as fit.
+    pub(crate) messages: Option<u32>,
+    pub(crate) seconds: u32,
+}
+
+/// Carries a load, after a small one where it is not paced; answers also with the small one if something went wrong.
+pub(crate) async fn carry(
     rig: &mut Rig,
     mut load: Load,
-    options: &Options,
-    report: &mut Report,
+    amount: Amount,
     progress: Progress<'_>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Run>> {
+    let mut runs = Vec::new();
     if load.rate.is_none() {
         let warm_up = measure::run(rig, load).await.with_context(|| rig.last_words())?;
         rig.settle().await?;
-        let fitting = (warm_up.per_second * f64::from(options.seconds)).clamp(f64::from(WARM_UP), MOST);
+        let fitting = (warm_up.per_second * f64::from(amount.seconds)).clamp(f64::from(WARM_UP), MOST);
         #[expect(clippy::cast_sign_loss, reason = "between two positive bounds")]
         let fitting = fitting as u32;
-        load.messages = options.messages.unwrap_or(fitting);
+        load.messages = amount.messages.unwrap_or(fitting);
         if !warm_up.faults.none() {
-            report.runs.push(warm_up);
+            runs.push(warm_up);
         }
     }
     let through = if load.between == Between::Bare { " through the bare forwarder" } else { "" };
     progress(&format!("{}{through}: {} messages.", load.name, load.messages));
-    let run = measure::run(rig, load).await.with_context(|| rig.last_words())?;
-    report.runs.push(run);
-    rig.settle().await
+    runs.push(measure::run(rig, load).await.with_context(|| rig.last_words())?);
+    rig.settle().await?;
+    Ok(runs)
 }

@@ -21,9 +21,9 @@ use crate::{
     push,
 };
 
-const SERVER: &str = "bench.localhost";
-const BOT: &str = "@dingtalkbot:bench.localhost";
-const ADMIN: &str = "@admin:bench.localhost";
+pub(crate) const SERVER: &str = "bench.localhost";
+pub(crate) const BOT: &str = "@dingtalkbot:bench.localhost";
+pub(crate) const ADMIN: &str = "@admin:bench.localhost";
 /// Who writes on the Matrix side.
 pub(crate) const PEOPLE: [&str; 2] = ["@alice:bench.localhost", "@bob:bench.localhost"];
 
@@ -45,20 +45,36 @@ pub(crate) struct Rig {
     stub: Process,
     sink: Process,
     dir: PathBuf,
-    bridge: PathBuf,
-    http: reqwest::Client,
-    address: SocketAddr,
-    health: SocketAddr,
-    pub(crate) homeserver: String,
-    pub(crate) dingtalk: String,
+    launch: Launch,
+    pub(crate) http: reqwest::Client,
+    pub(crate) places: Places,
     /// The room of each chat.
     pub(crate) rooms: Vec<String>,
     runs: u32,
 }
 
+/// Where everything is, known before the bridge is configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// DingTalk's callbacks go there; our own bridge takes the homeserver's transactions there, too.
+    pub(crate) address: SocketAddr,
+    /// Our own bridge's probes, another one's door for transactions.
+    pub(crate) second: SocketAddr,
+    pub(crate) homeserver: String,
+    pub(crate) dingtalk: String,
+}
+
+/// How a bridge is started, and where it says that it is ready.
+pub(crate) struct Launch {
+    pub(crate) spawn: Spawn,
+    pub(crate) ready: String,
+}
+
 /// One event of the stub.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Event {
+    #[serde(rename = "event_id")]
+    pub(crate) id: String,
     pub(crate) room_id: String,
     pub(crate) sender: String,
     pub(crate) content: Value,
@@ -68,6 +84,11 @@ pub(crate) struct Event {
 impl Event {
     pub(crate) fn text(&self) -> &str {
         self.content["body"].as_str().unwrap_or_default()
+    }
+
+    /// The event that it answers.
+    pub(crate) fn in_reply_to(&self) -> Option<&str> {
+        self.content["m.relates_to"]["m.in_reply_to"]["event_id"].as_str()
     }
 }
 
@@ -79,38 +100,14 @@ impl Rig {
         chats: u32,
         progress: Progress<'_>,
     ) -> anyhow::Result<Self> {
-        let own = std::env::current_exe().context("this program has no path")?;
-        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (address, health) = (local(free_port()?), local(free_port()?));
-        let stub_address = local(free_port()?);
-        let homeserver = format!("http://{stub_address}");
-
-        let (sink, ready) = Spawn::new(&own).arg("sink").log(dir.join("sink.log")).start_ready(STEP).await?;
-        let dingtalk = ready["url"].as_str().context("the small DingTalk names no address")?.to_owned();
-        let config = write_config(dir, &homeserver, &dingtalk, address, health)?;
         let bridge = programs.join("dingtalk-bridge");
-        run(&bridge, &["registration", "generate", "--config", &config]).await?;
-        let (stub, _) = Spawn::new(programs.join("homeserver-stub"))
-            .args(["--listen", &stub_address.to_string(), "--server-name", SERVER, "--registration"])
-            .arg(dir.join("registration.yaml"))
-            .log(dir.join("homeserver-stub.log"))
-            .start_ready(STEP)
-            .await?;
-        let http = reqwest::Client::builder().no_proxy().timeout(STEP).build()?;
-        let mut rig = Self {
-            between: None,
-            stub,
-            sink,
-            dir: dir.to_owned(),
-            bridge,
-            http,
-            address,
-            health,
-            homeserver,
-            dingtalk,
-            rooms: Vec::new(),
-            runs: 0,
-        };
+        let mut rig = Self::around(programs, dir, async |places| {
+            let config = write_config(dir, places)?;
+            run(&bridge, &["registration", "generate", "--config", &config]).await?;
+            let spawn = Spawn::new(&bridge).args(["run", "--config", &config]);
+            Ok(Launch { spawn, ready: format!("http://{}/readyz", places.second) })
+        })
+        .await?;
         rig.start_bridge().await?;
         progress(&format!("Bridging {chats} chats."));
         let rooms = rig.bridge_chats(chats).await;
@@ -118,15 +115,40 @@ impl Rig {
         Ok(rig)
     }
 
+    /// Starts what a bridge stands between; the bridge is only configured, which includes its `registration.yaml`.
+    pub(crate) async fn around(
+        programs: &Path,
+        dir: &Path,
+        configure: impl AsyncFnOnce(&Places) -> anyhow::Result<Launch>,
+    ) -> anyhow::Result<Self> {
+        let own = std::env::current_exe().context("this program has no path")?;
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (address, second) = (local(free_port()?), local(free_port()?));
+        let stub_address = local(free_port()?);
+        let homeserver = format!("http://{stub_address}");
+
+        let (sink, ready) = Spawn::new(&own).arg("sink").log(dir.join("sink.log")).start_ready(STEP).await?;
+        let dingtalk = ready["url"].as_str().context("the small DingTalk names no address")?.to_owned();
+        let places = Places { address, second, homeserver, dingtalk };
+        let launch = configure(&places).await?;
+        let (stub, _) = Spawn::new(programs.join("homeserver-stub"))
+            .args(["--listen", &stub_address.to_string(), "--server-name", SERVER, "--registration"])
+            .arg(dir.join("registration.yaml"))
+            .log(dir.join("homeserver-stub.log"))
+            .start_ready(STEP)
+            .await?;
+        let http = reqwest::Client::builder().no_proxy().timeout(STEP).build()?;
+        let (dir, rooms) = (dir.to_owned(), Vec::new());
+        Ok(Self { between: None, stub, sink, dir, launch, http, places, rooms, runs: 0 })
+    }
+
     /// Starts the bridge, with the database as it is; answers with how long it took until it was ready.
     pub(crate) async fn start_bridge(&mut self) -> anyhow::Result<Duration> {
         let start = Instant::now();
-        let spawn = Spawn::new(&self.bridge).args(["run", "--config"]).arg(self.dir.join("bridge.toml"));
-        let process = spawn.log(self.dir.join("bridge.log")).start().await?;
-        let url = format!("http://{}/readyz", self.health);
+        let process = self.launch.spawn.clone().log(self.dir.join("bridge.log")).start().await?;
         let process = self.between.insert(process);
         loop {
-            let answer = self.http.get(&url).send().await;
+            let answer = self.http.get(&self.launch.ready).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(start.elapsed());
             }
@@ -134,6 +156,13 @@ impl Rig {
             anyhow::ensure!(waits, "the bridge is not ready; {}", tail(&self.dir.join("bridge.log")));
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// `kill -9` of the bridge.
+    pub(crate) async fn kill_bridge(&mut self) -> anyhow::Result<()> {
+        let process = self.between.take().context("the bridge was not started")?;
+        anyhow::ensure!(process.is_running(), "the bridge ended by itself; {}", self.last_words());
+        process.kill().await.map(drop)
     }
 
     /// Ends the bridge as a service manager would.
@@ -160,10 +189,10 @@ impl Rig {
         }
         let rooms = self.rooms.iter().zip(0..).map(|(room, chat)| (chat_id(chat), room.clone())).collect();
         let job = forward::Job {
-            listen: self.address,
-            homeserver: self.homeserver.clone(),
+            listen: self.places.address,
+            homeserver: self.places.homeserver.clone(),
             as_token: as_token.to_owned(),
-            dingtalk: self.dingtalk.clone(),
+            dingtalk: self.places.dingtalk.clone(),
             rooms,
             ghosts,
             people: PEOPLE.map(str::to_owned).to_vec(),
@@ -185,8 +214,8 @@ impl Rig {
     pub(crate) async fn push(&self, job: PushJob) -> anyhow::Result<push::Outcome> {
         let PushJob { run, chats, each, rate, marked } = job;
         let job = push::Job {
-            address: self.address,
-            dingtalk: self.dingtalk.clone(),
+            address: self.places.address,
+            dingtalk: self.places.dingtalk.clone(),
             run,
             chats,
             each,
@@ -208,7 +237,7 @@ impl Rig {
 
     /// A control call of the stub.
     pub(crate) async fn stub(&self, call: &str, body: &Value) -> anyhow::Result<Value> {
-        let url = format!("{}/_stub/{call}", self.homeserver);
+        let url = format!("{}/_stub/{call}", self.places.homeserver);
         let request = if body.is_null() { self.http.get(&url) } else { self.http.post(&url).json(body) };
         let answer = request.send().await?;
         let status = answer.status();
@@ -227,20 +256,21 @@ impl Rig {
         struct Events {
             events: Vec<Event>,
         }
-        let answer = self.http.get(format!("{}/_stub/events?since={since}", self.homeserver)).send().await?;
+        let answer =
+            self.http.get(format!("{}/_stub/events?since={since}", self.places.homeserver)).send().await?;
         let events: Events = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
         Ok(events.events)
     }
 
     /// Messages that have come to the small DingTalk since the last [`Rig::take_arrivals`]: with a mark, without.
     pub(crate) async fn counts(&self) -> anyhow::Result<(u64, u64)> {
-        let answer = self.http.get(format!("{}/counts", self.dingtalk)).send().await?;
+        let answer = self.http.get(format!("{}/counts", self.places.dingtalk)).send().await?;
         let counts: Value = serde_json::from_slice(&answer.bytes().await?)?;
         Ok((counts["marked"].as_u64().unwrap_or_default(), counts["others"].as_u64().unwrap_or_default()))
     }
 
     pub(crate) async fn take_arrivals(&self) -> anyhow::Result<Vec<crate::marks::Arrival>> {
-        let answer = self.http.post(format!("{}/take", self.dingtalk)).send().await?;
+        let answer = self.http.post(format!("{}/take", self.places.dingtalk)).send().await?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 
@@ -282,21 +312,11 @@ impl Rig {
 
     /// An admin bridges each chat after its first message, and everybody writes once, so that all ghosts are there.
     async fn bridge_chats(&mut self, chats: u32) -> anyhow::Result<Vec<String>> {
-        for human in [ADMIN, PEOPLE[0], PEOPLE[1]] {
-            let localpart = human.trim_start_matches('@').split(':').next();
-            self.stub("humans", &json!({"localpart": localpart})).await?;
-        }
+        self.make_people().await?;
         let direct = self.room(json!({"creator": ADMIN, "is_direct": true, "invite": [BOT]})).await?;
         let mut rooms = Vec::new();
         for chat in 0..chats {
-            let wish = json!({
-                "creator": ADMIN,
-                "name": format!("Chat {chat}"),
-                "invite": [BOT],
-                "join": PEOPLE,
-                "power_level_content_override": {"users": {BOT: 50}},
-            });
-            rooms.push(self.room(wish).await?);
+            rooms.push(self.chat_room(chat, &PEOPLE).await?);
         }
         wait_until(STEP, "the bot to join every room", async || {
             let listed = self.stub("rooms", &Value::Null).await.ok()?;
@@ -330,11 +350,7 @@ impl Rig {
         done?;
         self.settle().await?;
 
-        let run = self.next_run();
-        self.push(PushJob { run, chats, each: PEOPLE_PER_CHAT, rate: None, marked: true }).await?;
-        let greetings = rooms.iter().flat_map(|room| PEOPLE.map(|person| message(room, person, "hello")));
-        self.stub("send", &Value::from(greetings.collect::<Vec<_>>())).await?;
-        self.settle().await?;
+        self.greet(&rooms).await?;
         let (_, others) = self.counts().await?;
         let expected = u64::from(chats) * 3;
         anyhow::ensure!(
@@ -342,6 +358,36 @@ impl Rig {
             "{others} of {expected} messages came to DingTalk while bridging"
         );
         Ok(rooms)
+    }
+
+    /// Everybody on both sides writes once, so that later messages meet nobody for the first time.
+    pub(crate) async fn greet(&mut self, rooms: &[String]) -> anyhow::Result<()> {
+        let (run, chats) = (self.next_run(), u32::try_from(rooms.len())?);
+        self.push(PushJob { run, chats, each: PEOPLE_PER_CHAT, rate: None, marked: true }).await?;
+        let greetings = rooms.iter().flat_map(|room| PEOPLE.map(|person| message(room, person, "hello")));
+        self.stub("send", &Value::from(greetings.collect::<Vec<_>>())).await?;
+        self.settle().await
+    }
+
+    /// The admin and the people of Matrix.
+    pub(crate) async fn make_people(&self) -> anyhow::Result<()> {
+        for human in [ADMIN, PEOPLE[0], PEOPLE[1]] {
+            let localpart = human.trim_start_matches('@').split(':').next();
+            self.stub("humans", &json!({"localpart": localpart})).await?;
+        }
+        Ok(())
+    }
+
+    /// The room of a chat, with these in it and the bot invited.
+    pub(crate) async fn chat_room(&self, chat: u32, inside: &[&str]) -> anyhow::Result<String> {
+        let wish = json!({
+            "creator": ADMIN,
+            "name": format!("Chat {chat}"),
+            "invite": [BOT],
+            "join": inside,
+            "power_level_content_override": {"users": {BOT: 50}},
+        });
+        self.room(wish).await
     }
 
     async fn room(&self, wish: Value) -> anyhow::Result<String> {
@@ -364,13 +410,8 @@ pub(crate) fn message(room: &str, sender: &str, text: &str) -> Value {
     json!({"room": room, "sender": sender, "content": {"msgtype": "m.text", "body": text}})
 }
 
-fn write_config(
-    dir: &Path,
-    homeserver: &str,
-    dingtalk: &str,
-    address: SocketAddr,
-    health: SocketAddr,
-) -> anyhow::Result<String> {
+fn write_config(dir: &Path, places: &Places) -> anyhow::Result<String> {
+    let Places { address, second: health, homeserver, dingtalk } = places;
     let secret = |name: &str, content: &str| -> anyhow::Result<String> {
         let path = dir.join(name);
         std::fs::write(&path, content).with_context(|| path.display().to_string())?;
