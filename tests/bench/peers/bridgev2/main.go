@@ -47,6 +47,7 @@ database:
     type: sqlite3-fk-wal
     uri: %[8]q
 bridge:
+    personal_filtering_spaces: false
     relay:
         enabled: true
         message_formats:
@@ -73,7 +74,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Args = []string{os.Args[0], "--no-update", "--config", path}
 	bridge := mxmain.BridgeMain{
 		Name:        "dingtalk-peer",
 		Description: "A small bridge to be measured",
@@ -81,7 +81,14 @@ func main() {
 		Connector:   &Connector{config: config},
 	}
 	bridge.InitVersion("", "", "")
-	bridge.Run()
+	// As Run does, which would take the path of its configuration from the command line.
+	bridge.ConfigPath = path
+	bridge.LoadConfig()
+	bridge.Init()
+	bridge.Start()
+	code := bridge.WaitForInterrupt()
+	bridge.Stop()
+	os.Exit(code)
 }
 
 // load reads what the measurement says and writes the framework's configuration beside it.
