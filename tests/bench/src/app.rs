@@ -11,7 +11,7 @@ pub(crate) const CORP_ID: &str = "dingbench0123456789abcdef";
 pub(crate) const TOKEN: &str = "b0e1c2d3a4958677b0e1c2d3a4958677";
 
 /// People who write in each chat.
-pub(crate) const PEOPLE_PER_CHAT: u32 = 2;
+pub(crate) const PEOPLE_PER_CHAT: u32 = 5;
 
 /// DingTalk's id of a chat.
 pub(crate) fn chat_id(chat: u32) -> String {

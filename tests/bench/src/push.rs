@@ -18,6 +18,9 @@ pub(crate) struct Job {
     /// DingTalk's base address, for the reply addresses.
     pub(crate) dingtalk: String,
     pub(crate) run: u32,
+    /// Number of the first chat that is written in.
+    pub(crate) first: u32,
+    /// How many are.
     pub(crate) chats: u32,
     /// Messages in each chat.
     pub(crate) each: u32,
@@ -41,7 +44,7 @@ pub(crate) struct Outcome {
 pub(crate) async fn run(job: &Path) -> anyhow::Result<bool> {
     let job: &'static Job = Box::leak(Box::new(read_job(job)?));
     let begin = Instant::now() + Duration::from_millis(20);
-    let people: Vec<_> = (0..job.chats).map(|chat| tokio::spawn(write(job, chat, begin))).collect();
+    let people: Vec<_> = (0..job.chats).map(|place| tokio::spawn(write(job, place, begin))).collect();
     let mut outcome = Outcome { starts: Vec::new(), acks: Vec::new(), refused: 0, cpu_seconds: 0.0 };
     for person in people {
         let (starts, acks, refused) = person.await??;
@@ -54,14 +57,15 @@ pub(crate) async fn run(job: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-async fn write(job: &Job, chat: u32, begin: Instant) -> anyhow::Result<(Vec<u64>, Vec<u64>, u32)> {
+async fn write(job: &Job, place: u32, begin: Instant) -> anyhow::Result<(Vec<u64>, Vec<u64>, u32)> {
+    let chat = job.first + place;
     let host = job.address.to_string();
     let mut wire = Wire::connect(job.address).await.context("connecting to the webhook")?;
     let (mut starts, mut acks, mut refused) = (Vec::new(), Vec::new(), 0);
     sleep_until(begin).await;
     for number in 0..job.each {
         if let Some(rate) = job.rate {
-            let turn = f64::from(number) * f64::from(job.chats) + f64::from(chat);
+            let turn = f64::from(number) * f64::from(job.chats) + f64::from(place);
             sleep_until(begin + Duration::from_secs_f64(turn / rate)).await;
         }
         let text = if job.marked {

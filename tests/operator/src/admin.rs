@@ -124,6 +124,16 @@ impl Admin {
         Ok(answer)
     }
 
+    /// Deletes the objects of a kind that have the labels; of thousands, as many as the API server manages in the time that it
+    /// has for one request.
+    pub async fn delete_all(&self, kind: &str, namespace: &str, labels: &str) -> anyhow::Result<()> {
+        let path = format!("{}?labelSelector={}", path(kind, namespace, ""), labels.replace('=', "%3D"));
+        match self.send("DELETE", &path, "application/json", &Value::Null).await {
+            Err(error) if is_timeout(&error) => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
     /// Sets the status of an object, as a controller does.
     pub async fn set_status(
         &self,
@@ -137,4 +147,9 @@ impl Admin {
         self.send("PATCH", &path, "application/merge-patch+json", &body).await?;
         Ok(())
     }
+}
+
+/// Whether the API server had too little time.
+fn is_timeout(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 504)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use cluster::{Cluster, ClusterOptions, Extent, Init, Programs};
-use operator_e2e::{Account, Admin, Program, each, path, resource, settings};
+use operator_e2e::{Account, Admin, Program, each, resource, settings};
 use serde_json::{Value, json};
 use test_support::{Process, wait_until};
 use tokio::sync::Mutex;
@@ -186,12 +186,10 @@ impl Rig {
         .await
     }
 
-    /// Deletes all children of a kind.
+    /// Deletes all children of a kind, or most of them.
     pub(super) async fn delete_all(&self, kind: &str) -> anyhow::Result<()> {
         let (manager, operator) = dingtalk_crds::names::MANAGED_BY;
-        let path = format!("{}?labelSelector={manager}%3D{operator}", path(kind, TENANTS, ""));
-        self.admin.send("DELETE", &path, "application/json", &Value::Null).await?;
-        Ok(())
+        self.admin.delete_all(kind, TENANTS, &format!("{manager}={operator}")).await
     }
 
     /// Secrets of somebody else's, as large as a certificate is.

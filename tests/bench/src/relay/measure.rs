@@ -86,7 +86,7 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
     let mut watch = Watch::start(rig)?;
     let (starts, sent) = match way {
         Way::DingTalkToMatrix => {
-            let job = PushJob { run, chats, each, rate, marked: true };
+            let job = PushJob { run, first: 0, chats, each, rate, marked: true };
             let target = since + u64::from(messages);
             let (sent, waited) =
                 tokio::join!(rig.push(job), watch.until(target, async || rig.position().await.ok()));

@@ -32,6 +32,11 @@ const MOST: f64 = 100_000.0;
 
 /// Messages per second, latency, processor time and memory of the bridge, beside a bare forwarder
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask bench relay                              all of it, with 50 chats
+  cargo xtask bench relay --only d2m,m2d --seconds 20
+  cargo xtask bench relay --chats 2000 --only idle,latency
+                                                       start and memory with 2,000 portals and 10,000 ghosts")]
 pub(crate) struct Options {
     /// How long each measurement takes, about; none has more than 100,000 messages
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600), conflicts_with = "messages")]
@@ -39,8 +44,8 @@ pub(crate) struct Options {
     /// Messages of each measurement that is not paced
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     messages: Option<u32>,
-    /// Chats that are bridged
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    /// Chats that are bridged, with five people each; in at most 200 of them somebody writes
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     chats: u32,
     /// Print one JSON object instead of tables
     #[arg(long)]
@@ -126,7 +131,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         messages: rate.map_or(WARM_UP, |rate| rate * options.seconds),
         rate: rate.map(f64::from),
     };
-    let chats = options.chats;
+    let chats = options.chats.min(rig::CROWD);
     let amount = Amount { messages: options.messages, seconds: options.seconds };
     let loads = [
         (Part::D2m, load("DingTalk → Matrix", d2m, chats, None)),

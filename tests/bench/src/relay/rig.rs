@@ -28,6 +28,8 @@ pub(crate) const ADMIN: &str = "@admin:bench.localhost";
 pub(crate) const PEOPLE: [&str; 2] = ["@alice:bench.localhost", "@bob:bench.localhost"];
 
 const STEP: Duration = Duration::from_mins(1);
+/// Chats that people write in at the same time, at most; each has a connection.
+pub(crate) const CROWD: u32 = 200;
 const END: Duration = Duration::from_secs(12);
 
 /// What stands between the two.
@@ -212,11 +214,12 @@ impl Rig {
 
     /// Lets people write in DingTalk.
     pub(crate) async fn push(&self, job: PushJob) -> anyhow::Result<push::Outcome> {
-        let PushJob { run, chats, each, rate, marked } = job;
+        let PushJob { run, first, chats, each, rate, marked } = job;
         let job = push::Job {
             address: self.places.address,
             dingtalk: self.places.dingtalk.clone(),
             run,
+            first,
             chats,
             each,
             rate,
@@ -318,16 +321,16 @@ impl Rig {
         for chat in 0..chats {
             rooms.push(self.chat_room(chat, &PEOPLE).await?);
         }
-        wait_until(STEP, "the bot to join every room", async || {
+        let patience = STEP + STEP * (chats / 500);
+        wait_until(patience, "the bot to join every room", async || {
             let listed = self.stub("rooms", &Value::Null).await.ok()?;
             let listed = listed["rooms"].as_array()?;
             listed.iter().all(|room| room["members"][BOT] == "join").then_some(())
         })
         .await?;
 
-        let run = self.next_run();
-        self.push(PushJob { run, chats, each: 1, rate: None, marked: false }).await?;
-        wait_until(STEP, "a confirmation in every chat", async || {
+        self.push_everywhere(chats, 1, false).await?;
+        wait_until(patience, "a confirmation in every chat", async || {
             self.counts().await.is_ok_and(|(_, others)| others >= u64::from(chats)).then_some(())
         })
         .await?;
@@ -336,7 +339,7 @@ impl Rig {
         let commands: Vec<Value> = commands.map(|text| message(&direct, ADMIN, &text)).collect();
         self.stub("send", &Value::from(commands)).await?;
         let mut answers = Vec::new();
-        let done = wait_until(STEP, "every chat to be bridged", async || {
+        let done = wait_until(patience, "every chat to be bridged", async || {
             let events = self.events(since).await.ok()?;
             let said = events.iter().filter(|event| event.room_id == direct && event.sender == BOT);
             answers = said.map(|event| event.text().to_owned()).collect();
@@ -362,11 +365,20 @@ impl Rig {
 
     /// Everybody on both sides writes once, so that later messages meet nobody for the first time.
     pub(crate) async fn greet(&mut self, rooms: &[String]) -> anyhow::Result<()> {
-        let (run, chats) = (self.next_run(), u32::try_from(rooms.len())?);
-        self.push(PushJob { run, chats, each: PEOPLE_PER_CHAT, rate: None, marked: true }).await?;
+        self.push_everywhere(u32::try_from(rooms.len())?, PEOPLE_PER_CHAT, true).await?;
         let greetings = rooms.iter().flat_map(|room| PEOPLE.map(|person| message(room, person, "hello")));
         self.stub("send", &Value::from(greetings.collect::<Vec<_>>())).await?;
         self.settle().await
+    }
+
+    /// Has people write in every chat.
+    async fn push_everywhere(&mut self, chats: u32, each: u32, marked: bool) -> anyhow::Result<()> {
+        let run = self.next_run();
+        for first in (0..chats).step_by(CROWD as usize) {
+            let chats = CROWD.min(chats - first);
+            self.push(PushJob { run, first, chats, each, rate: None, marked }).await?;
+        }
+        Ok(())
     }
 
     /// The admin and the people of Matrix.
@@ -399,6 +411,7 @@ impl Rig {
 /// What people are to write.
 pub(crate) struct PushJob {
     pub(crate) run: u32,
+    pub(crate) first: u32,
     pub(crate) chats: u32,
     pub(crate) each: u32,
     pub(crate) rate: Option<f64>,
