@@ -7,7 +7,14 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{announce, app::Callback, marks::Mark, numbers::now_us, read_job, wire::Wire};
+use crate::{
+    announce,
+    app::Callback,
+    marks::Mark,
+    numbers::now_us,
+    read_job,
+    wire::{Wire, accepted},
+};
 
 /// Tries of a message that is not answered with 200.
 const MOST_TRIES: u32 = 10;
@@ -60,7 +67,7 @@ pub(crate) async fn run(job: &Path) -> anyhow::Result<bool> {
 async fn write(job: &Job, place: u32, begin: Instant) -> anyhow::Result<(Vec<u64>, Vec<u64>, u32)> {
     let chat = job.first + place;
     let host = job.address.to_string();
-    let mut wire = Wire::connect(job.address).await.context("connecting to the webhook")?;
+    let mut wire = Some(Wire::connect(job.address).await.context("connecting to the webhook")?);
     let (mut starts, mut acks, mut refused) = (Vec::new(), Vec::new(), 0);
     sleep_until(begin).await;
     for number in 0..job.each {
@@ -85,23 +92,14 @@ async fn write(job: &Job, place: u32, begin: Instant) -> anyhow::Result<(Vec<u64
         };
         let request = callback.request();
         let mut tries = 0;
-        loop {
-            tries += 1;
-            if ask(&mut wire, &request).await.unwrap_or_default() == 200 {
-                break;
-            }
+        while !accepted(&mut wire, job.address, &request).await {
             refused += 1;
+            tries += 1;
             anyhow::ensure!(tries < MOST_TRIES, "the webhook refused a message {tries} times");
             sleep(Duration::from_millis(50)).await;
-            wire = Wire::connect(job.address).await.context("connecting to the webhook again")?;
         }
         acks.push(now_us() - start);
         starts.push(start);
     }
     Ok((starts, acks, refused))
-}
-
-async fn ask(wire: &mut Wire, request: &[u8]) -> std::io::Result<u16> {
-    wire.write(request).await?;
-    Ok(wire.next().await?.map_or(0, |answer| answer.status()))
 }

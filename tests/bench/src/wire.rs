@@ -16,6 +16,23 @@ pub(crate) struct Wire {
     read: BytesMut,
 }
 
+/// Whether a request is answered with 200, over the open connection or, where none is, a new one. It stays open if so.
+pub(crate) async fn accepted(wire: &mut Option<Wire>, address: impl ToSocketAddrs, request: &[u8]) -> bool {
+    let ask = async {
+        let mut open = match wire.take() {
+            Some(open) => open,
+            None => Wire::connect(address).await?,
+        };
+        open.write(request).await?;
+        let status = open.next().await?.map_or(0, |answer| answer.status());
+        if status == 200 {
+            *wire = Some(open);
+        }
+        io::Result::Ok(status == 200)
+    };
+    ask.await.unwrap_or(false)
+}
+
 /// A request or an answer.
 pub(crate) struct Message {
     bytes: BytesMut,

@@ -11,8 +11,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use e2e::faults::Chance;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
@@ -23,7 +24,7 @@ use crate::{
     marks::{Arrival, Faults, Mark},
     numbers::{Quantiles, now_us},
     relay::rig::{BOT, Event, PEOPLE, Rig, message},
-    wire::Wire,
+    wire::accepted,
 };
 
 /// Messages per second, each way.
@@ -68,16 +69,8 @@ pub(crate) struct Crossed {
 /// How long the bridge lives between the kills.
 pub(crate) fn lives(seed: u64, kills: u32) -> Vec<Duration> {
     let (least, most) = LIFE_MS;
-    let mut state = seed;
-    let mut next = || {
-        // SplitMix64: the same numbers on every machine and with every version of every library.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    };
-    (0..kills).map(|_| Duration::from_millis(least + next() % (most - least + 1))).collect()
+    let mut chance = Chance::new(seed);
+    (0..kills).map(|_| chance.span(least, most + 1)).collect()
 }
 
 /// Kills the bridge of the rig, which runs, and counts.
@@ -122,7 +115,7 @@ pub(crate) async fn run(rig: &mut Rig, chats: u32, kills: u32, seed: u64) -> any
         repeated += again;
     }
     let sent = outward.join_next().await.context("nobody wrote in Matrix")???;
-    until_silent(rig).await?;
+    rig.settle_for(SILENCE, LONGEST).await?;
 
     let events = rig.events(since).await?;
     let in_rooms = arrivals_in_rooms(&events, run_in);
@@ -177,31 +170,13 @@ async fn in_dingtalk(traffic: Arc<Traffic>, run: u32, chat: u32) -> anyhow::Resu
         let dingtalk = &traffic.dingtalk;
         let callback = Callback { run, chat, number, text: &text, now_us: now_us(), dingtalk, host: &host };
         let (request, since) = (callback.request(), Instant::now());
-        while !answered(&mut wire, traffic.address, &request).await {
+        while !timeout(ANSWER, accepted(&mut wire, traffic.address, &request)).await.unwrap_or(false) {
             again += 1;
             anyhow::ensure!(since.elapsed() < PATIENCE, "a callback was never answered with 200");
             sleep(REPEAT).await;
         }
     }
     anyhow::bail!("the chat is full")
-}
-
-async fn answered(wire: &mut Option<Wire>, address: SocketAddr, request: &[u8]) -> bool {
-    let ask = async {
-        let mut open = match wire.take() {
-            Some(open) => open,
-            None => Wire::connect(address).await?,
-        };
-        open.write(request).await?;
-        let answer = open.next().await?;
-        *wire = Some(open);
-        std::io::Result::Ok(answer.is_some_and(|answer| answer.status() == 200))
-    };
-    let good = matches!(timeout(ANSWER, ask).await, Ok(Ok(true)));
-    if !good {
-        *wire = None;
-    }
-    good
 }
 
 /// Writes in all rooms in turns; answers with how many messages each has.
@@ -219,24 +194,6 @@ async fn in_matrix(traffic: Arc<Traffic>, run: u32) -> anyhow::Result<Vec<u32>> 
         }
     }
     anyhow::bail!("the rooms are full")
-}
-
-/// Waits until nothing comes on either side any more.
-async fn until_silent(rig: &Rig) -> anyhow::Result<()> {
-    let begin = Instant::now();
-    let mut last = ((0, 0, 0), Instant::now());
-    while begin.elapsed() < LONGEST {
-        let stats = rig.stub("stats", &Value::Null).await?;
-        let count = |value: &Value| value.as_u64().unwrap_or_default();
-        let now = (count(&stats["events"]), rig.counts().await?.0, count(&stats["push"]["pending"]));
-        if now != last.0 {
-            last = (now, Instant::now());
-        } else if now.2 == 0 && last.1.elapsed() > SILENCE {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("messages are still on their way after {LONGEST:?}; {}", rig.last_words())
 }
 
 fn arrivals_in_rooms(events: &[Event], run: u32) -> Vec<Arrival> {

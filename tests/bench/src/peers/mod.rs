@@ -16,9 +16,9 @@ use crate::{
     frame::{self, Folders, Progress},
     machine::Machine,
     relay::{
-        Amount, IDLE, WARM_UP, carry,
+        Amount, carry,
         measure::{Load, Way},
-        rig::{Between, Rig},
+        rig::{Fresh, Rig},
     },
 };
 use bridges::Candidate;
@@ -144,21 +144,8 @@ async fn one(
         None => Rig::start(programs, dir, chats, progress).await?,
         Some(spawn) => setup::start(spawn, programs, dir, chats).await?,
     };
-    // Started again, so that memory is that of a bridge which only ever served.
-    rig.stop_between().await?;
-    let start_ms = rig.start_bridge().await?.as_secs_f64() * 1e3;
-    tokio::time::sleep(IDLE).await;
-    let pid = rig.pids()[0];
-    let idle_kib = usage(pid)?.resident_kib;
-
-    let load = |name, way, rate: Option<u32>| Load {
-        name,
-        between: Between::Bridge,
-        way,
-        chats,
-        messages: rate.map_or(WARM_UP, |rate| rate * options.seconds),
-        rate: rate.map(f64::from),
-    };
+    let Fresh { start_ms, pid, idle_kib } = rig.start_anew().await?;
+    let load = |name, way, rate| Load::new(name, way, chats, rate, options.seconds);
     let amount = Amount { messages: options.messages, seconds: options.seconds };
     let mut runs = Vec::new();
     for load in [

@@ -19,6 +19,8 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long what is doubled may come after the last one.
 const AFTER: Duration = Duration::from_millis(400);
+/// Messages that warm up and tell how many go through in the time wanted.
+pub(super) const WARM_UP: u32 = 2_000;
 /// Events in one call of the stub that injects them.
 const INJECTED: usize = 2_000;
 
@@ -39,6 +41,14 @@ pub(crate) struct Load {
     pub(crate) messages: u32,
     /// Messages per second; none is as many as possible.
     pub(crate) rate: Option<f64>,
+}
+
+impl Load {
+    /// One for the bridge: as many messages as the seconds have at a rate, or a warm-up where nothing paces it.
+    pub(crate) fn new(name: &'static str, way: Way, chats: u32, rate: Option<u32>, seconds: u32) -> Self {
+        let messages = rate.map_or(WARM_UP, |rate| rate * seconds);
+        Self { name, between: Between::Bridge, way, chats, messages, rate: rate.map(f64::from) }
+    }
 }
 
 /// How it went.

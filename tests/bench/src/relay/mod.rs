@@ -4,7 +4,7 @@ pub(crate) mod measure;
 mod report;
 pub(crate) mod rig;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -14,19 +14,14 @@ use crate::{
     frame::{self, Folders, Progress},
     machine::Machine,
 };
-use measure::{Load, Run, Way};
+use measure::{Load, Run, WARM_UP, Way};
 use report::{Memory, Report};
-use rig::{Between, Rig};
-
-/// How long the bridge is left alone before its idle memory is read.
-pub(crate) const IDLE: Duration = Duration::from_secs(3);
+use rig::{Between, Fresh, Rig};
 
 /// Messages per second of the loads that are paced.
 const STEADY: u32 = 200;
 const ACKS: u32 = 500;
 
-/// Messages that warm up and tell how many go through in the time wanted.
-pub(crate) const WARM_UP: u32 = 2_000;
 /// Most messages of one measurement; the stub keeps them all.
 const MOST: f64 = 100_000.0;
 
@@ -114,23 +109,12 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::new(machine, options.chats);
     report.binary_bytes = std::fs::metadata(programs.join("dingtalk-bridge"))?.len();
 
-    // Started again, so that memory is that of a bridge which only ever served.
-    rig.stop_between().await?;
-    report.start_ms = rig.start_bridge().await?.as_secs_f64() * 1e3;
-    tokio::time::sleep(IDLE).await;
-    let bridge = rig.pids()[0];
+    let Fresh { start_ms, pid: bridge, idle_kib } = rig.start_anew().await?;
+    report.start_ms = start_ms;
     progress(&format!("The bridge is process {bridge}."));
-    let idle_kib = usage(bridge)?.resident_kib;
 
     let (d2m, m2d) = (Way::DingTalkToMatrix, Way::MatrixToDingTalk);
-    let load = |name, way, chats, rate: Option<u32>| Load {
-        name,
-        between: Between::Bridge,
-        way,
-        chats,
-        messages: rate.map_or(WARM_UP, |rate| rate * options.seconds),
-        rate: rate.map(f64::from),
-    };
+    let load = |name, way, chats, rate| Load::new(name, way, chats, rate, options.seconds);
     let chats = options.chats.min(rig::CROWD);
     let amount = Amount { messages: options.messages, seconds: options.seconds };
     let loads = [

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use test_support::{Process, Spawn, free_port, wait_until};
+use test_support::{Process, Spawn, free_port, usage, wait_until};
 
 use crate::{
     app::{AGENT_ID, APP_KEY, APP_SECRET, CORP_ID, PEOPLE_PER_CHAT, chat_id, staff_id},
@@ -31,6 +31,8 @@ const STEP: Duration = Duration::from_mins(1);
 /// Chats that people write in at the same time, at most; each has a connection.
 pub(crate) const CROWD: u32 = 200;
 const END: Duration = Duration::from_secs(12);
+/// How long a bridge is left alone before its idle memory is read.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// What stands between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -70,6 +72,14 @@ pub(crate) struct Places {
 pub(crate) struct Launch {
     pub(crate) spawn: Spawn,
     pub(crate) ready: String,
+}
+
+/// A bridge that was started and has done nothing yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) start_ms: f64,
+    pub(crate) pid: u32,
+    pub(crate) idle_kib: u64,
 }
 
 /// One event of the stub.
@@ -165,6 +175,15 @@ impl Rig {
         let process = self.between.take().context("the bridge was not started")?;
         anyhow::ensure!(process.is_running(), "the bridge ended by itself; {}", self.last_words());
         process.kill().await.map(drop)
+    }
+
+    /// Ends the bridge and starts it again, so that its memory is that of one which only ever served.
+    pub(crate) async fn start_anew(&mut self) -> anyhow::Result<Fresh> {
+        self.stop_between().await?;
+        let start_ms = self.start_bridge().await?.as_secs_f64() * 1e3;
+        tokio::time::sleep(IDLE).await;
+        let pid = self.pids()[0];
+        Ok(Fresh { start_ms, pid, idle_kib: usage(pid)?.resident_kib })
     }
 
     /// Ends the bridge as a service manager would.
@@ -294,23 +313,25 @@ impl Rig {
 
     /// Waits until nothing is on its way any more.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
-        let mut last = (0, (0, 0), 0);
-        let mut quiet = 0;
-        for _ in 0..600 {
+        self.settle_for(Duration::from_millis(500), Duration::from_mins(1)).await
+    }
+
+    /// Waits until nothing has been on its way and nothing has come on either side for so long, at most `longest`.
+    pub(crate) async fn settle_for(&self, silence: Duration, longest: Duration) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let mut last = ((0, (0, 0), 0), begin);
+        while begin.elapsed() < longest {
             let stub = self.stub("stats", &Value::Null).await?;
-            let state = (
-                stub["events"].as_u64().unwrap_or_default(),
-                self.counts().await?,
-                stub["push"]["pending"].as_u64().unwrap_or_default(),
-            );
-            quiet = if state == last && state.2 == 0 { quiet + 1 } else { 0 };
-            if quiet == 5 {
+            let count = |value: &Value| value.as_u64().unwrap_or_default();
+            let now = (count(&stub["events"]), self.counts().await?, count(&stub["push"]["pending"]));
+            if now != last.0 || now.2 > 0 {
+                last = (now, Instant::now());
+            } else if last.1.elapsed() >= silence {
                 return Ok(());
             }
-            last = state;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        anyhow::bail!("messages are still on their way after a minute")
+        anyhow::bail!("messages are still on their way after {longest:?}")
     }
 
     /// An admin bridges each chat after its first message, and everybody writes once, so that all ghosts are there.

@@ -37,8 +37,8 @@ impl Chance {
         &all[self.below(all.len())]
     }
 
-    /// A time span in milliseconds.
-    pub(crate) fn span(&mut self, from: u64, to: u64) -> Duration {
+    /// A time span of at least so many milliseconds, and of fewer than `to`.
+    pub fn span(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.next() % (to - from))
     }
 }

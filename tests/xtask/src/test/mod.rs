@@ -22,7 +22,7 @@ use crate::{
   cargo xtask test           all of it: format, lints, generated files, tidy, every test
   cargo xtask test --quick   leaves out the long end-to-end tests (sets DINGTALK_TEST_QUICK=1)
 
-Those that only compute run beside those that start servers; what each prints is shown when it has ended, with how long it took.
+Test programs that only compute run beside those that start servers; what each prints is shown when it has ended, with how long it took.
 
 What the tests need and the machine lacks is installed, and it is said what: Synapse into a virtual environment
 and, where there is Node.js 20 or later, matrix-js-sdk under the target folder; as root, by apt-get, PostgreSQL, chromium and its driver for the test that uses the pages as
