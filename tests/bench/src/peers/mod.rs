@@ -27,7 +27,7 @@ use report::{Measured, Report, Skipped};
 /// Speed, latency, memory and losses of the bridge beside small ones with other frameworks
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cargo xtask bench peers                              all four: some 12 minutes, the first time more for installing
+  cargo xtask bench peers                              all four: some 5 minutes, the first time more for installing
   cargo xtask bench peers --only ours --only bridgev2
   cargo xtask bench peers --skip appservice-bridge --json
   cargo xtask bench peers --kills 0                    speed, latency and memory only
