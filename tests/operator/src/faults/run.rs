@@ -219,8 +219,9 @@ impl Actions<'_> {
         }
     }
 
-    /// Whether every object has a status about its spec and all children that each has. A child that went right after it was
-    /// written, with the object before, is missed only after a while.
+    /// Whether every object has a status about its spec and all children that each has, of its own. A child that went right
+    /// after it was written, with the object before, is missed only after a while; those of the object before have their
+    /// names until the garbage collector comes, which it does half a minute after it hears of a kind.
     fn is_complete(&self, picture: &Picture) -> bool {
         (0..self.field.objects).all(|number| {
             let name = format!("o{number}");
@@ -235,7 +236,9 @@ impl Actions<'_> {
                 ("Secret", names::sealing_secret(&name)),
             ];
             children.iter().all(|(kind, child)| picture.of(kind, child).is_some())
-                && picture.of("DingTalkBridge", &name).is_some_and(|text| text.contains("current=true"))
+                && picture
+                    .of("DingTalkBridge", &name)
+                    .is_some_and(|text| text.contains("current=true") && !text.contains("NameConflict"))
         })
     }
 }
