@@ -15,7 +15,7 @@ use bridge_dingtalk::client::Credentials;
 use bridge_matrix::wire::transaction::OwnUsers;
 use bridge_store::{Link, Person, Store, StoreError};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::encryption::Encryption;
 use crate::media::Media;
@@ -102,6 +102,10 @@ pub(crate) struct Health {
     /// Why the homeserver is not usable; none is fine.
     homeserver: Mutex<Option<String>>,
     dingtalk: Mutex<Option<String>>,
+    /// Told when one of the two is usable again.
+    returned: watch::Sender<()>,
+    /// Told when what is known of the homeserver may be wrong.
+    doubt: Notify,
     last_event: Mutex<Option<(String, Timestamp)>>,
     over_quota: AtomicBool,
     /// What the silence of the subscription means, while there is one.
@@ -122,7 +126,30 @@ impl Health {
     }
 
     pub(crate) fn set_homeserver(&self, problem: Option<String>) {
-        *self.homeserver.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        self.note(&self.homeserver, problem);
+    }
+
+    fn note(&self, of: &Mutex<Option<String>>, problem: Option<String>) {
+        let fine = problem.is_none();
+        let before = std::mem::replace(&mut *of.lock().unwrap_or_else(PoisonError::into_inner), problem);
+        if fine && before.is_some() {
+            self.returned.send_replace(());
+        }
+    }
+
+    /// Changes when the homeserver or DingTalk is usable again: what waits for another attempt need not wait longer.
+    pub(crate) fn returns(&self) -> watch::Receiver<()> {
+        self.returned.subscribe()
+    }
+
+    /// A call failed although the homeserver was fine, or it called although it was away: it is looked at now.
+    pub(crate) fn doubt_homeserver(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Waits until what is known of the homeserver is in doubt.
+    pub(crate) async fn homeserver_in_doubt(&self) {
+        self.doubt.notified().await;
     }
 
     pub(crate) fn homeserver(&self) -> Option<String> {
@@ -130,7 +157,7 @@ impl Health {
     }
 
     pub(crate) fn set_dingtalk(&self, problem: Option<String>) {
-        *self.dingtalk.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        self.note(&self.dingtalk, problem);
     }
 
     pub(crate) fn dingtalk(&self) -> Option<String> {

@@ -76,6 +76,9 @@ async fn transaction(app: &App, txn_id: &str, content: Body) -> Response<Body> {
     }
     drop(content);
     app.metrics.echoes(transaction.echoes);
+    if app.health.homeserver().is_some() {
+        app.health.doubt_homeserver();
+    }
     for _ in 0..transaction.malformed {
         app.metrics.refused("transactions", "malformed_event");
     }

@@ -290,7 +290,7 @@ impl Metrics {
         let network = network(op.network());
         let label = match outcome {
             Outcome::Sent => "sent",
-            Outcome::Failed { .. } => "failed",
+            Outcome::Failed { .. } | Outcome::Away { .. } => "failed",
             Outcome::Throttled { .. } => "throttled",
             Outcome::Refused { .. } => "refused",
             Outcome::Unknown { .. } => "maybe_sent",

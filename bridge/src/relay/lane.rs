@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
-use bridge_core::delivery::attempt::{self, Outcome};
+use bridge_core::delivery::attempt::{self, Outcome, Tried};
 use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
 use bridge_core::envelope::Lane;
 use bridge_core::event::RoomEventKind;
@@ -17,7 +17,7 @@ use bridge_store::{
     Commit, InboxItem, InboxSeq, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState,
     Settlement, StoreError,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -51,6 +51,8 @@ struct InFlight {
     op: Rendered,
     created_at: Timestamp,
     attempts: u32,
+    /// When its own attempts began, as far as is known.
+    since: Option<Timestamp>,
     /// Not before this moment.
     due: Timestamp,
 }
@@ -87,6 +89,33 @@ impl Worker {
             () = tokio::time::sleep(span) => Ok(()),
             () = self.stop.cancelled() => Err(Stopped),
         }
+    }
+
+    /// Waits for another attempt, which is made at once when a peer is usable again.
+    async fn pause_until_return(
+        &self,
+        span: Duration,
+        returns: Option<watch::Receiver<()>>,
+    ) -> Result<(), Stopped> {
+        let returned = async {
+            match returns {
+                Some(mut returns) => returns.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            paused = self.pause(span) => paused,
+            _ = returned => Ok(()),
+        }
+    }
+
+    /// Whether it is known to be; one that was not is looked at now.
+    fn homeserver_is_away(&self) -> bool {
+        let away = self.app.health.homeserver().is_some();
+        if !away {
+            self.app.health.doubt_homeserver();
+        }
+        away
     }
 
     /// One of the places at work. Nobody who only waits holds one.
@@ -289,7 +318,15 @@ impl Worker {
     }
 
     fn flight(&self, key: OpKey, op: Rendered, now: Timestamp) -> InFlight {
-        InFlight { seq: self.app.store.next_outbox_seq(), key, op, created_at: now, attempts: 0, due: now }
+        InFlight {
+            seq: self.app.store.next_outbox_seq(),
+            key,
+            op,
+            created_at: now,
+            attempts: 0,
+            since: None,
+            due: now,
+        }
     }
 
     fn row(&self, flight: &InFlight) -> Result<OutboxItem, step::StepError> {
@@ -300,22 +337,31 @@ impl Worker {
     async fn send_all(&self, flights: &mut Vec<InFlight>) -> Result<(), Stopped> {
         let mut queue: VecDeque<InFlight> = std::mem::take(flights).into();
         let mut settled = Settled::new();
+        let mut returns = None;
         while let Some(mut flight) = queue.pop_front() {
             let wait = flight.due.since(self.app.now());
             if !wait.is_zero() {
                 self.write(&mut settled, Vec::new()).await?;
-                self.pause(wait).await?;
+                self.pause_until_return(wait, returns.take()).await?;
             }
             if self.stop.is_cancelled() {
                 self.write(&mut settled, Vec::new()).await?;
                 return Err(Stopped);
             }
             flight.attempts += 1;
-            let sent = self.attempt(&mut flight, &mut settled, &mut queue).await?;
+            let since = *flight.since.get_or_insert(self.app.now());
+            let mut sent = self.attempt(&mut flight, &mut settled, &mut queue).await?;
+            if let Outcome::Failed { code } = &sent.outcome {
+                returns = Some(self.app.health.returns());
+                if flight.op.network() == Network::Matrix && self.homeserver_is_away() {
+                    sent.outcome = Outcome::Away { code: code.clone() };
+                }
+            }
             let now = self.app.now();
             self.app.metrics.sent(&flight.op, &sent.outcome, now);
             let (chance, policy) = (self.app.chance(), self.app.policy());
-            let next = attempt::next(&sent.outcome, flight.attempts, flight.created_at, now, chance, &policy);
+            let tried = Tried { attempts: flight.attempts, queued_at: flight.created_at, since };
+            let next = attempt::next(&sent.outcome, tried, now, chance, &policy);
             let settlement = outcome::settlement(&next, &sent.outcome, flight.attempts, now);
             match &next {
                 attempt::Next::Done if flight.op.network() == Network::Matrix => {
@@ -556,6 +602,7 @@ impl Worker {
             op,
             created_at: item.created_at,
             attempts,
+            since: (attempts > 0).then_some(item.created_at),
             due: next_at.unwrap_or(now),
         };
         if state == OutboxState::Sending && flight.op.network() == Network::DingTalk {

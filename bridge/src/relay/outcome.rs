@@ -19,6 +19,7 @@ pub(crate) fn code(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Sent => "sent",
         Outcome::Failed { code }
+        | Outcome::Away { code }
         | Outcome::Throttled { code, .. }
         | Outcome::Refused { code }
         | Outcome::Unknown { code } => code,

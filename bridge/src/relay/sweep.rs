@@ -12,8 +12,12 @@ use crate::app::App;
 use crate::relay::send;
 
 const PURGE: Duration = Duration::from_mins(10);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Between a doubt about the homeserver and the look at it.
+const DOUBT: Duration = Duration::from_millis(100);
 
 /// How often DingTalk is asked while all is well.
 const DINGTALK_CHECK: Duration = Duration::from_mins(5);
@@ -49,7 +53,7 @@ pub(crate) async fn purge(app: Arc<App>, stop: CancellationToken) {
 
 /// Looks after the homeserver: is it there, does it know us, can it reach us. `back` is told when it is there again.
 pub(crate) async fn homeserver(app: Arc<App>, back: Arc<Notify>, stop: CancellationToken) {
-    let mut pause = Duration::from_millis(250);
+    let mut pause = SHORTEST_PAUSE;
     let mut set_up = false;
     let mut other_token = false;
     loop {
@@ -75,12 +79,18 @@ pub(crate) async fn homeserver(app: Arc<App>, back: Arc<Notify>, stop: Cancellat
             back.notify_one();
         }
         pause = if now_fine { crate::app::PEER_CHECK } else { (pause * 2).min(LONGEST_PAUSE) };
+        let looked_at_soon = async {
+            app.health.homeserver_in_doubt().await;
+            // However many doubt it at once.
+            tokio::time::sleep(DOUBT).await;
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = looked_at_soon => pause = SHORTEST_PAUSE,
             () = stop.cancelled() => return,
         }
         if now_fine {
-            pause = Duration::from_millis(250);
+            pause = SHORTEST_PAUSE;
         }
     }
 }

@@ -3,19 +3,24 @@
 //! `bench relay` starts the bridge between a homeserver stub and a small DingTalk, each a process of its own, and
 //! drives both ways. `bench media` sends a large file through it. `bench peers` puts bridges made with
 //! other frameworks in its place. `bench operator` has many objects on a real control plane. `bench faults` kills the
-//! bridge a thousand times. All print figures; they never fail because something was slow, only because our own bridge
+//! bridge a thousand times. `bench growth`, `bench overload` and `bench endurance` say what becomes of the figures when
+//! there is more, too much, and for how long. All print figures; they never fail because something was slow, only because our own bridge
 //! lost, doubled or reordered a message, a file was not whole, or the operator wrote what it should not.
 
 mod app;
+mod endurance;
 mod faults;
 mod figures;
 mod forward;
 mod frame;
+mod growth;
 mod machine;
 mod marks;
 mod media;
 mod numbers;
 mod operator;
+mod overload;
+mod past;
 mod peers;
 mod push;
 mod relay;
@@ -52,6 +57,12 @@ enum What {
     Operator(operator::Options),
     /// Messages lost, doubled, reordered or altered under kills and faults; not among those without a name
     Faults(faults::Options),
+    /// Speed, latency, memory and start as chats, writers and earlier messages become more; not among those without a name
+    Growth(growth::Options),
+    /// Memory, answers and recovery where more comes than can be handled; not among those without a name
+    Overload(overload::Options),
+    /// Memory, files and tables over a long time under load; not among those without a name
+    Endurance(endurance::Options),
     /// DingTalk's sending calls; started by `relay` and `peers`
     #[command(hide = true)]
     Sink,
@@ -75,6 +86,15 @@ fn main() -> ExitCode {
             threads().and_then(|threads| threads.block_on(Box::pin(operator::run(options))))
         }
         Some(What::Faults(options)) => threads().and_then(|threads| threads.block_on(faults::run(options))),
+        Some(What::Growth(options)) => {
+            threads().and_then(|threads| threads.block_on(Box::pin(growth::run(options))))
+        }
+        Some(What::Overload(options)) => {
+            threads().and_then(|threads| threads.block_on(Box::pin(overload::run(options))))
+        }
+        Some(What::Endurance(options)) => {
+            threads().and_then(|threads| threads.block_on(Box::pin(endurance::run(options))))
+        }
         Some(What::Sink) => one_thread().and_then(|thread| thread.block_on(sink::run())),
         Some(What::Push { job }) => one_thread().and_then(|thread| thread.block_on(push::run(&job))),
         Some(What::Forward { job }) => threads().and_then(|threads| threads.block_on(forward::run(&job))),

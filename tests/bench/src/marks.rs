@@ -55,6 +55,18 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
+    /// How many there are in all.
+    pub(crate) fn sum(self) -> u32 {
+        self.lost + self.doubled + self.out_of_order
+    }
+
+    /// Counts those of others, too.
+    pub(crate) fn add(&mut self, others: Self) {
+        self.lost += others.lost;
+        self.doubled += others.doubled;
+        self.out_of_order += others.out_of_order;
+    }
+
     /// Looks at the arrivals of one run, in the order they came.
     pub(crate) fn of(arrivals: &[Arrival], chats: u32, each: u32) -> Self {
         Self::of_sent(arrivals, &vec![each; chats as usize])

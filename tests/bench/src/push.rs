@@ -1,5 +1,5 @@
-//! People who write in DingTalk: signed callbacks over connections that stay, one per chat. A chat's next message
-//! follows when the one before is answered, so its order is defined.
+//! People who write in DingTalk: signed callbacks over connections that stay, one per chat where there are not too many
+//! chats. A chat's next message follows when the one before is answered, so its order is defined.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -16,6 +16,9 @@ use crate::{
     wire::{Wire, accepted},
 };
 
+/// Connections, at most; each has the same number of chats, about.
+const CONNECTIONS: u32 = 200;
+
 /// Tries of a message that is not answered with 200.
 const MOST_TRIES: u32 = 10;
 
@@ -25,9 +28,7 @@ pub(crate) struct Job {
     /// DingTalk's base address, for the reply addresses.
     pub(crate) dingtalk: String,
     pub(crate) run: u32,
-    /// Number of the first chat that is written in.
-    pub(crate) first: u32,
-    /// How many are.
+    /// How many chats are written in.
     pub(crate) chats: u32,
     /// Messages in each chat.
     pub(crate) each: u32,
@@ -51,11 +52,16 @@ pub(crate) struct Outcome {
 pub(crate) async fn run(job: &Path) -> anyhow::Result<bool> {
     let job: &'static Job = Box::leak(Box::new(read_job(job)?));
     let begin = Instant::now() + Duration::from_millis(20);
-    let people: Vec<_> = (0..job.chats).map(|place| tokio::spawn(write(job, place, begin))).collect();
-    let mut outcome = Outcome { starts: Vec::new(), acks: Vec::new(), refused: 0, cpu_seconds: 0.0 };
+    let connections = job.chats.min(CONNECTIONS);
+    let people: Vec<_> =
+        (0..connections).map(|first| tokio::spawn(write(job, first, connections, begin))).collect();
+    let starts = vec![Vec::new(); job.chats as usize];
+    let mut outcome = Outcome { starts, acks: Vec::new(), refused: 0, cpu_seconds: 0.0 };
     for person in people {
-        let (starts, acks, refused) = person.await??;
-        outcome.starts.push(starts);
+        let Written { starts, acks, refused } = person.await??;
+        for (chat, start) in starts {
+            outcome.starts[chat as usize].push(start);
+        }
         outcome.acks.extend(acks);
         outcome.refused += refused;
     }
@@ -64,15 +70,26 @@ pub(crate) async fn run(job: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-async fn write(job: &Job, place: u32, begin: Instant) -> anyhow::Result<(Vec<u64>, Vec<u64>, u32)> {
-    let chat = job.first + place;
+/// What went over one connection.
+#[derive(Default)]
+struct Written {
+    /// Chat and time of each message that was first sent.
+    starts: Vec<(u32, u64)>,
+    acks: Vec<u64>,
+    refused: u32,
+}
+
+/// Writes in every `step`th chat from the `first` on, in turns.
+async fn write(job: &Job, first: u32, step: u32, begin: Instant) -> anyhow::Result<Written> {
     let host = job.address.to_string();
     let mut wire = Some(Wire::connect(job.address).await.context("connecting to the webhook")?);
-    let (mut starts, mut acks, mut refused) = (Vec::new(), Vec::new(), 0);
+    let mut written = Written::default();
     sleep_until(begin).await;
-    for number in 0..job.each {
+    let turns = (0..job.each)
+        .flat_map(|number| (first..job.chats).step_by(step as usize).map(move |chat| (number, chat)));
+    for (number, chat) in turns {
         if let Some(rate) = job.rate {
-            let turn = f64::from(number) * f64::from(job.chats) + f64::from(place);
+            let turn = f64::from(number) * f64::from(job.chats) + f64::from(chat);
             sleep_until(begin + Duration::from_secs_f64(turn / rate)).await;
         }
         let text = if job.marked {
@@ -93,13 +110,13 @@ async fn write(job: &Job, place: u32, begin: Instant) -> anyhow::Result<(Vec<u64
         let request = callback.request();
         let mut tries = 0;
         while !accepted(&mut wire, job.address, &request).await {
-            refused += 1;
+            written.refused += 1;
             tries += 1;
             anyhow::ensure!(tries < MOST_TRIES, "the webhook refused a message {tries} times");
             sleep(Duration::from_millis(50)).await;
         }
-        acks.push(now_us() - start);
-        starts.push(start);
+        written.acks.push(now_us() - start);
+        written.starts.push((chat, start));
     }
-    Ok((starts, acks, refused))
+    Ok(written)
 }

@@ -8,6 +8,10 @@ use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -26,6 +30,31 @@ struct Sink {
     /// Messages without a mark: what the bridge itself says.
     others: AtomicU64,
     sent: AtomicU64,
+    throttle: Mutex<Throttle>,
+}
+
+/// How many messages are taken in a minute, when that is limited.
+#[derive(Default)]
+struct Throttle {
+    per_minute: Option<usize>,
+    taken: VecDeque<Instant>,
+    refused: u64,
+}
+
+impl Throttle {
+    fn allows(&mut self, now: Instant) -> bool {
+        let Some(most) = self.per_minute else { return true };
+        while self.taken.front().is_some_and(|taken| now - *taken >= Duration::from_mins(1)) {
+            self.taken.pop_front();
+        }
+        let allowed = self.taken.len() < most;
+        if allowed {
+            self.taken.push_back(now);
+        } else {
+            self.refused += 1;
+        }
+        allowed
+    }
 }
 
 /// Serves until it is killed.
@@ -79,6 +108,14 @@ impl Sink {
                     std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
                 http(200, &serde_json::to_string(&taken).unwrap_or_default())
             }
+            ("POST", "/throttle") => {
+                let wish: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
+                let per_minute = wish["per_minute"].as_u64().and_then(|most| usize::try_from(most).ok());
+                let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+                let before =
+                    std::mem::replace(&mut *throttle, Throttle { per_minute, ..Throttle::default() });
+                http(200, &json!({"refused": before.refused}).to_string())
+            }
             _ => refuse(404, "resource.not.found"),
         }
     }
@@ -86,6 +123,9 @@ impl Sink {
     fn take(&self, request: &Message) -> Vec<u8> {
         if !request.head().contains(TOKEN) {
             return refuse(400, "InvalidAuthentication");
+        }
+        if !self.throttle.lock().unwrap_or_else(PoisonError::into_inner).allows(Instant::now()) {
+            return refuse(403, "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi");
         }
         let at = now_us();
         match Mark::find(request.body()) {
@@ -112,4 +152,18 @@ fn http(status: u16, body: &str) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_taken_in_a_minute() {
+        let now = Instant::now();
+        let mut throttle = Throttle { per_minute: Some(2), ..Throttle::default() };
+        let at = [0, 1, 2, 60, 61].map(|seconds| throttle.allows(now + Duration::from_secs(seconds)));
+        assert_eq!((at, throttle.refused), ([true, true, false, true, true], 1));
+        assert!(Throttle::default().allows(now));
+    }
 }

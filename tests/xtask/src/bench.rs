@@ -17,7 +17,10 @@ use crate::{
   cargo xtask bench media          memory while a file of 500 MiB goes through, each way
   cargo xtask bench operator       requests, speed, memory and failover with 5,000 objects (root)
   cargo xtask bench faults         10,000 messages and 1,000 kills: what is lost or doubled (about 40 min)
-  cargo xtask bench                all figures but those of peers and faults")]
+  cargo xtask bench growth         more chats, writers and earlier messages, on both databases (about 40 min)
+  cargo xtask bench overload       more than can be handled, and peers that take less or nothing
+  cargo xtask bench endurance      half an hour under load: does anything grow
+  cargo xtask bench                the figures of relay, media and operator")]
 pub(crate) struct Bench {
     /// Name of the measurement and its flags
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "NAME")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bridge_core::{
     clock::Timestamp,
-    delivery::attempt::{self, Next, Outcome, Policy},
+    delivery::attempt::{self, Next, Outcome, Policy, Tried},
 };
 
 use crate::explore::{Protocol, explore};
@@ -142,6 +142,8 @@ enum Answer {
     Wait,
 }
 
+const TRIED: Tried = Tried { attempts: 1, queued_at: Timestamp(0), since: Timestamp(0) };
+
 const POLICY: Policy = Policy {
     first_pause: Duration::from_secs(1),
     longest_pause: Duration::from_secs(1),
@@ -188,7 +190,7 @@ impl IntoDingTalk {
             Answer::Wait => state.delays -= 1,
         }
         state.gate = false;
-        match attempt::next(&outcome, 1, Timestamp(0), Timestamp(0), 0, &POLICY) {
+        match attempt::next(&outcome, TRIED, Timestamp(0), 0, &POLICY) {
             Next::Done => state.sent = true,
             // One commit: it waits for its time.
             Next::Retry(_) => state.outbox[0].sending = false,

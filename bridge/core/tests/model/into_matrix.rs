@@ -5,7 +5,7 @@ use std::time::Duration;
 use bridge_core::{
     clock::Timestamp,
     delivery::{
-        attempt::{self, Next, Outcome, Policy},
+        attempt::{self, Next, Outcome, Policy, Tried},
         key::{KeySeed, OpKey, Purpose},
     },
 };
@@ -112,6 +112,8 @@ enum Action {
     Restart,
 }
 
+const TRIED: Tried = Tried { attempts: 1, queued_at: Timestamp(0), since: Timestamp(0) };
+
 const POLICY: Policy = Policy {
     first_pause: Duration::from_secs(1),
     longest_pause: Duration::from_secs(1),
@@ -150,7 +152,7 @@ impl IntoMatrix {
             state.lost_answers -= 1;
             outcome = Outcome::Failed { code: "no_answer".to_owned() };
         }
-        match attempt::next(&outcome, 1, Timestamp(0), Timestamp(0), 0, &POLICY) {
+        match attempt::next(&outcome, TRIED, Timestamp(0), 0, &POLICY) {
             Next::Done if state.ahead.is_some() => state.ahead = None,
             Next::Done => state.unsettled += 1,
             // The row stays where it is and is sent again.

@@ -18,7 +18,7 @@ use crate::{
     relay::{
         Amount, carry,
         measure::{Load, Way},
-        rig::{Fresh, Rig},
+        rig::{Fresh, Rig, Setup},
     },
 };
 use bridges::Candidate;
@@ -141,7 +141,7 @@ async fn one(
 ) -> anyhow::Result<Measured> {
     let chats = options.chats;
     let mut rig = match spawn {
-        None => Rig::start(programs, dir, chats, progress).await?,
+        None => Rig::start(programs, dir, Setup::sqlite(chats), progress).await?,
         Some(spawn) => setup::start(spawn, programs, dir, chats).await?,
     };
     let Fresh { start_ms, pid, idle_kib } = rig.start_anew().await?;

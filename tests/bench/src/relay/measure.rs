@@ -96,7 +96,7 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
     let mut watch = Watch::start(rig)?;
     let (starts, sent) = match way {
         Way::DingTalkToMatrix => {
-            let job = PushJob { run, first: 0, chats, each, rate, marked: true };
+            let job = PushJob { run, chats, each, rate, marked: true };
             let target = since + u64::from(messages);
             let (sent, waited) =
                 tokio::join!(rig.push(job), watch.until(target, async || rig.position().await.ok()));
@@ -193,8 +193,13 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
     })
 }
 
+/// Whether somebody is one of the people in Matrix, not a ghost.
+pub(crate) fn is_person(sender: &str) -> bool {
+    PEOPLE.contains(&sender)
+}
+
 /// The messages of people in Matrix, in turns over the chats.
-fn events(rig: &Rig, run: u32, chats: u32, each: u32) -> Vec<Value> {
+pub(crate) fn events(rig: &Rig, run: u32, chats: u32, each: u32) -> Vec<Value> {
     let turn = |number| {
         rig.rooms.iter().zip(0..chats).map(move |(room, chat)| {
             let person = PEOPLE[number as usize % PEOPLE.len()];

@@ -16,7 +16,7 @@ use crate::{
 };
 use measure::{Load, Run, WARM_UP, Way};
 use report::{Memory, Report};
-use rig::{Between, Fresh, Rig};
+use rig::{Between, Fresh, Rig, Setup};
 
 /// Messages per second of the loads that are paced.
 const STEADY: u32 = 200;
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Messages of each measurement that is not paced
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     messages: Option<u32>,
-    /// Chats that are bridged, with five people each; in at most 200 of them somebody writes
+    /// Chats that are bridged, with five people each; somebody writes in every one of them
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     chats: u32,
     /// Print one JSON object instead of tables
@@ -105,7 +105,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
 
     progress("Starting the homeserver stub, a small DingTalk and the bridge.");
-    let mut rig = Rig::start(&programs, dir.path(), options.chats, progress).await?;
+    let mut rig = Rig::start(&programs, dir.path(), Setup::sqlite(options.chats), progress).await?;
     let mut report = Report::new(machine, options.chats);
     report.binary_bytes = std::fs::metadata(programs.join("dingtalk-bridge"))?.len();
 
@@ -115,7 +115,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
 
     let (d2m, m2d) = (Way::DingTalkToMatrix, Way::MatrixToDingTalk);
     let load = |name, way, chats, rate| Load::new(name, way, chats, rate, options.seconds);
-    let chats = options.chats.min(rig::CROWD);
+    let chats = options.chats;
     let amount = Amount { messages: options.messages, seconds: options.seconds };
     let loads = [
         (Part::D2m, load("DingTalk → Matrix", d2m, chats, None)),

@@ -162,8 +162,7 @@ impl Report {
             let size = float(self.binary_bytes) / 1e6;
             add("program".into(), "≤ 20 MB", format!("{size:.1} MB"), size, at_most(size, 20.0));
         }
-        let faulty = self.runs.iter().map(|run| run.faults);
-        let faulty: u32 = faulty.map(|faults| faults.lost + faults.doubled + faults.out_of_order).sum();
+        let faulty: u32 = self.runs.iter().map(|run| run.faults.sum()).sum();
         let crossed: u32 = self.runs.iter().map(|run| run.messages).sum();
         let measured = format!("{faulty} of {}", thousands(f64::from(crossed)));
         let verdict = at_most(f64::from(faulty), 0.0);

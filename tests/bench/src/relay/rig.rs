@@ -21,6 +21,10 @@ use crate::{
     push,
 };
 
+/// Whose bridge it is.
+pub(crate) const WORKSPACE: &str = "bench";
+/// What its database is sealed with.
+pub(crate) const SEALING_KEY: [u8; 32] = [0x5e; 32];
 pub(crate) const SERVER: &str = "bench.localhost";
 pub(crate) const BOT: &str = "@dingtalkbot:bench.localhost";
 pub(crate) const ADMIN: &str = "@admin:bench.localhost";
@@ -28,8 +32,6 @@ pub(crate) const ADMIN: &str = "@admin:bench.localhost";
 pub(crate) const PEOPLE: [&str; 2] = ["@alice:bench.localhost", "@bob:bench.localhost"];
 
 const STEP: Duration = Duration::from_mins(1);
-/// Chats that people write in at the same time, at most; each has a connection.
-pub(crate) const CROWD: u32 = 200;
 const END: Duration = Duration::from_secs(12);
 /// How long a bridge is left alone before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
@@ -66,6 +68,22 @@ pub(crate) struct Places {
     pub(crate) second: SocketAddr,
     pub(crate) homeserver: String,
     pub(crate) dingtalk: String,
+}
+
+/// What our own bridge is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup<'a> {
+    /// Chats that are bridged.
+    pub(crate) chats: u32,
+    /// The address of a database of PostgreSQL; otherwise it is a file of SQLite.
+    pub(crate) postgresql: Option<&'a str>,
+}
+
+impl Setup<'_> {
+    /// So many chats, and SQLite.
+    pub(crate) fn sqlite(chats: u32) -> Self {
+        Self { chats, postgresql: None }
+    }
 }
 
 /// How a bridge is started, and where it says that it is ready.
@@ -109,12 +127,13 @@ impl Rig {
     pub(crate) async fn start(
         programs: &Path,
         dir: &Path,
-        chats: u32,
+        setup: Setup<'_>,
         progress: Progress<'_>,
     ) -> anyhow::Result<Self> {
+        let Setup { chats, postgresql } = setup;
         let bridge = programs.join("dingtalk-bridge");
         let mut rig = Self::around(programs, dir, async |places| {
-            let config = write_config(dir, places)?;
+            let config = write_config(dir, places, postgresql)?;
             run(&bridge, &["registration", "generate", "--config", &config]).await?;
             let spawn = Spawn::new(&bridge).args(["run", "--config", &config]);
             Ok(Launch { spawn, ready: format!("http://{}/readyz", places.second) })
@@ -233,12 +252,11 @@ impl Rig {
 
     /// Lets people write in DingTalk.
     pub(crate) async fn push(&self, job: PushJob) -> anyhow::Result<push::Outcome> {
-        let PushJob { run, first, chats, each, rate, marked } = job;
+        let PushJob { run, chats, each, rate, marked } = job;
         let job = push::Job {
             address: self.places.address,
             dingtalk: self.places.dingtalk.clone(),
             run,
-            first,
             chats,
             each,
             rate,
@@ -294,6 +312,21 @@ impl Rig {
     pub(crate) async fn take_arrivals(&self) -> anyhow::Result<Vec<crate::marks::Arrival>> {
         let answer = self.http.post(format!("{}/take", self.places.dingtalk)).send().await?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+
+    /// How many messages the small DingTalk takes in a minute from now on; answers how many it has refused so far.
+    pub(crate) async fn throttle(&self, per_minute: Option<u32>) -> anyhow::Result<u64> {
+        let url = format!("{}/throttle", self.places.dingtalk);
+        let answer = self.http.post(url).json(&json!({"per_minute": per_minute})).send().await?;
+        let before: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
+        Ok(before["refused"].as_u64().unwrap_or_default())
+    }
+
+    /// The homeserver is itself again.
+    pub(crate) async fn forget_faults(&self) -> anyhow::Result<()> {
+        let url = format!("{}/_stub/faults", self.places.homeserver);
+        self.http.delete(url).send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// The processes in the order bridge (or forwarder), homeserver, DingTalk.
@@ -395,11 +428,7 @@ impl Rig {
     /// Has people write in every chat.
     async fn push_everywhere(&mut self, chats: u32, each: u32, marked: bool) -> anyhow::Result<()> {
         let run = self.next_run();
-        for first in (0..chats).step_by(CROWD as usize) {
-            let chats = CROWD.min(chats - first);
-            self.push(PushJob { run, first, chats, each, rate: None, marked }).await?;
-        }
-        Ok(())
+        self.push(PushJob { run, chats, each, rate: None, marked }).await.map(drop)
     }
 
     /// The admin and the people of Matrix.
@@ -432,7 +461,6 @@ impl Rig {
 /// What people are to write.
 pub(crate) struct PushJob {
     pub(crate) run: u32,
-    pub(crate) first: u32,
     pub(crate) chats: u32,
     pub(crate) each: u32,
     pub(crate) rate: Option<f64>,
@@ -444,7 +472,7 @@ pub(crate) fn message(room: &str, sender: &str, text: &str) -> Value {
     json!({"room": room, "sender": sender, "content": {"msgtype": "m.text", "body": text}})
 }
 
-fn write_config(dir: &Path, places: &Places) -> anyhow::Result<String> {
+fn write_config(dir: &Path, places: &Places, postgresql: Option<&str>) -> anyhow::Result<String> {
     let Places { address, second: health, homeserver, dingtalk } = places;
     let secret = |name: &str, content: &str| -> anyhow::Result<String> {
         let path = dir.join(name);
@@ -456,9 +484,13 @@ fn write_config(dir: &Path, places: &Places) -> anyhow::Result<String> {
     let aes_key = secret("webhook-aes-key", &format!("{}A", "b".repeat(42)))?;
     let sealing_key = secret("sealing-key", &"5e".repeat(32))?;
     let folder = dir.display();
+    let database = match postgresql {
+        Some(address) => format!("url_file = \"{}\"", secret("database-url", address)?),
+        None => format!("url = \"sqlite://{folder}/bridge.db\""),
+    };
     let config = format!(
         r#"[workspace]
-id = "bench"
+id = "{WORKSPACE}"
 [homeserver]
 url = "{homeserver}"
 server_name = "{SERVER}"
@@ -479,7 +511,7 @@ agent_id = "{AGENT_ID}"
 token_file = "{token}"
 aes_key_file = "{aes_key}"
 [database]
-url = "sqlite://{folder}/bridge.db"
+{database}
 [security]
 sealing_key_file = "{sealing_key}"
 [permissions]

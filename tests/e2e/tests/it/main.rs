@@ -21,6 +21,7 @@ mod media;
 mod membership;
 mod moving;
 mod notices;
+mod outage;
 mod parking;
 mod postgresql;
 mod readback;
