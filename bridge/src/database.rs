@@ -8,7 +8,8 @@ use bridge_core::clock::Clock;
 use bridge_store::postgres::Waiting;
 use bridge_store::{
     Checked, Copied, CopyProgress, Keyring, Place, ResealPosition, Restored, Sealing, Store, StoreError,
-    backup, postgres, sqlite,
+    backup::{self, Present},
+    postgres, sqlite,
 };
 
 use crate::boot::SystemClock;
@@ -94,11 +95,18 @@ pub(crate) fn backup(config: &Config, file: &Path) -> anyhow::Result<u64> {
 }
 
 /// Puts a backup back, or takes what is there for one that was put back.
-pub(crate) async fn restore(config: &Config, file: Option<&Path>) -> anyhow::Result<Restored> {
+pub(crate) async fn restore(
+    config: &Config,
+    file: Option<&Path>,
+    aside: Option<&Path>,
+) -> anyhow::Result<Restored> {
     let (workspace, now) = (config.workspace.id.as_str(), SystemClock.now());
+    let present = aside.map_or(Present::Refuse, Present::MoveTo);
     match (file, config.database.kind()) {
         (None, _) => Ok(backup::settle(&place(config)?, workspace, now).await?),
-        (Some(file), DatabaseKind::Sqlite(path)) => Ok(backup::restore(file, path, workspace, now).await?),
+        (Some(file), DatabaseKind::Sqlite(path)) => {
+            Ok(backup::restore(file, path, present, workspace, now).await?)
+        }
         (Some(_), DatabaseKind::PostgreSql(_)) => anyhow::bail!(
             "{}: put the backup back with the server's own tools, then run this without a file",
             name(config)

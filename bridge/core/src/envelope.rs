@@ -54,6 +54,11 @@ impl Lane {
         Self(format!("m:{room}"))
     }
 
+    /// Whether it begins in a Matrix room.
+    pub fn is_from_room(&self) -> bool {
+        self.0.starts_with("m:")
+    }
+
     /// DingTalk events that belong to no chat.
     pub fn organisation() -> Self {
         Self("o:".to_owned())

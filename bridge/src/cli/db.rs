@@ -40,6 +40,7 @@ pub(super) enum Command {
     /// Put a backup back, or get a database ready that was put back otherwise, so that nothing is posted to DingTalk twice.
     #[command(
         after_help = "Examples:\n  dingtalk-bridge db restore /backup/bridge-2026-03-01.db --config bridge.toml\n  \
+                            dingtalk-bridge db restore /backup/bridge-2026-03-01.db --move-to bridge-before.db --config bridge.toml\n  \
                             dingtalk-bridge db restore --config bridge.toml   # after pg_restore, or a volume's snapshot"
     )]
     Restore(Restore),
@@ -69,6 +70,9 @@ pub(super) struct Restore {
     /// The backup. Without it the database is taken as it is.
     #[arg(value_name = "FILE")]
     backup: Option<PathBuf>,
+    /// The SQLite database that is there is kept under this name, which must be free; without it there must be none
+    #[arg(long, value_name = "ASIDE", requires = "backup")]
+    move_to: Option<PathBuf>,
     #[command(flatten)]
     file: File,
 }
@@ -216,7 +220,8 @@ impl Backup {
 impl Restore {
     async fn run(&self) -> anyhow::Result<()> {
         let config = self.file.read()?;
-        let Restored { posts, events, chats } = database::restore(&config, self.backup.as_deref()).await?;
+        let Restored { posts, events, chats } =
+            database::restore(&config, self.backup.as_deref(), self.move_to.as_deref()).await?;
         print(&format!(
             "{}: ready.\n{posts} messages that waited for DingTalk may have been sent since: `status` lists them, `retry` \
              sends them.\n{events} messages and commands from Matrix that waited are not carried out.\n{chats} rooms are \

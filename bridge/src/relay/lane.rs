@@ -57,6 +57,15 @@ struct InFlight {
     due: Timestamp,
 }
 
+/// How sending went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Went {
+    /// All that was to be sent is settled.
+    Through,
+    /// One had to wait; those that were behind it are in the database.
+    Waiting,
+}
+
 /// The bridge is stopping: what is not done stays in the database.
 struct Stopped;
 
@@ -143,8 +152,9 @@ impl Worker {
     }
 
     async fn read(&mut self) -> Result<(), Stopped> {
-        let page = self.insist("inbox", || self.app.store.pending_inbox(&self.lane, self.last, PAGE)).await?;
-        let short = page.len() < PAGE as usize;
+        let most = if self.is_held_up() { 1 } else { PAGE };
+        let page = self.insist("inbox", || self.app.store.pending_inbox(&self.lane, self.last, most)).await?;
+        let short = page.len() < most as usize;
         if !page.is_empty() {
             self.handle(page).await?;
         }
@@ -227,12 +237,15 @@ impl Worker {
                 return Err(Stopped);
             }
             let permit = self.permit().await?;
-            let decided = self.decide(&batch).await;
+            let most = if self.is_held_up() { 1 } else { batch.len() };
+            let decided = self.decide(&batch[..most]).await;
             drop(permit);
             match decided {
-                Ok((decided, mut flights)) => {
+                Ok((decided, flights)) => {
                     batch.drain(..decided);
-                    self.send_all(&mut flights).await?;
+                    if self.send_all(flights).await? == Went::Waiting {
+                        self.recover().await?;
+                    }
                     continue;
                 }
                 Err(error) if !error.is_retryable() => return self.set_aside(batch, &error).await,
@@ -333,11 +346,20 @@ impl Worker {
         flight.op.to_row(flight.seq, self.lane.clone(), &flight.key, flight.created_at)
     }
 
-    /// Sends in order. A failure that may pass holds the lane up: order is kept.
-    async fn send_all(&self, flights: &mut Vec<InFlight>) -> Result<(), Stopped> {
-        let mut queue: VecDeque<InFlight> = std::mem::take(flights).into();
+    /// Whether the peer that this lane sends to is known to be away: then no more is taken into memory than has to be.
+    fn is_held_up(&self) -> bool {
+        let health = &self.app.health;
+        let problem = if self.lane.is_from_room() { health.dingtalk() } else { health.homeserver() };
+        problem.is_some()
+    }
+
+    /// Sends in order. A failure that may pass holds the lane up: order is kept. Those behind it are let go of, since their
+    /// rows have them.
+    async fn send_all(&self, flights: Vec<InFlight>) -> Result<Went, Stopped> {
+        let mut queue: VecDeque<InFlight> = flights.into();
         let mut settled = Settled::new();
         let mut returns = None;
+        let mut went = Went::Through;
         while let Some(mut flight) = queue.pop_front() {
             let wait = flight.due.since(self.app.now());
             if !wait.is_zero() {
@@ -379,7 +401,9 @@ impl Worker {
                     settled.push((flight.seq, settlement, None));
                     self.write(&mut settled, Vec::new()).await?;
                     flight.due = *at;
+                    queue.clear();
                     queue.push_front(flight);
+                    went = Went::Waiting;
                 }
                 attempt::Next::Park | attempt::Next::MaybeSent => {
                     log_failure(&self.lane, &flight, &sent.outcome, "was given up");
@@ -391,7 +415,8 @@ impl Worker {
                 }
             }
         }
-        self.write(&mut settled, Vec::new()).await
+        self.write(&mut settled, Vec::new()).await?;
+        Ok(went)
     }
 
     /// One attempt. A message for DingTalk is marked as being sent when its request stands and before its body
@@ -571,19 +596,25 @@ impl Worker {
     /// so it is not repeated and the room is told.
     async fn recover(&self) -> Result<(), Stopped> {
         self.app.settler.flush().await;
+        // What waits is not kept in memory: one at a time until one went through.
+        let mut most = 1;
         loop {
-            let rows = self.insist("outbox", || self.app.store.unfinished_outbox(&self.lane, PAGE)).await?;
+            let rows = self.insist("outbox", || self.app.store.unfinished_outbox(&self.lane, most)).await?;
             if rows.is_empty() {
                 return Ok(());
             }
+            most = PAGE;
             for row in rows {
-                self.recover_row(row).await?;
+                if self.recover_row(row).await? == Went::Waiting {
+                    most = 1;
+                    break;
+                }
             }
             self.app.settler.flush().await;
         }
     }
 
-    async fn recover_row(&self, row: OutboxRow) -> Result<(), Stopped> {
+    async fn recover_row(&self, row: OutboxRow) -> Result<Went, Stopped> {
         let now = self.app.now();
         let OutboxRow { item, state, attempts, next_at, .. } = row;
         let Ok(op) = serde_json::from_slice::<Rendered>(&item.op) else {
@@ -594,7 +625,8 @@ impl Worker {
             );
             let code = "unreadable".to_owned();
             let mut settled = vec![(item.seq, Settlement::Parked { attempts, code, at: now }, None)];
-            return self.write(&mut settled, Vec::new()).await;
+            self.write(&mut settled, Vec::new()).await?;
+            return Ok(Went::Through);
         };
         let flight = InFlight {
             seq: item.seq,
@@ -612,12 +644,13 @@ impl Worker {
             let settlement = Settlement::MaybeSent { code: outcome::MAYBE_SENT.to_owned(), at: now };
             let mut settled = vec![(flight.seq, settlement, None)];
             let Some(notice) = self.failure_notice(&flight, &attempt::Next::MaybeSent, &unknown) else {
-                return self.write(&mut settled, Vec::new()).await;
+                self.write(&mut settled, Vec::new()).await?;
+                return Ok(Went::Through);
             };
             self.write(&mut settled, self.insist_row(&notice)).await?;
-            return self.send_all(&mut vec![notice]).await;
+            return self.send_all(vec![notice]).await;
         }
-        self.send_all(&mut vec![flight]).await
+        self.send_all(vec![flight]).await
     }
 }
 

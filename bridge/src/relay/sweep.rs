@@ -16,6 +16,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// How often a homeserver that is away is looked for: its people wait.
+const HOMESERVER_PAUSE: Duration = Duration::from_secs(4);
+
 /// Between a doubt about the homeserver and the look at it.
 const DOUBT: Duration = Duration::from_millis(100);
 
@@ -78,7 +81,7 @@ pub(crate) async fn homeserver(app: Arc<App>, back: Arc<Notify>, stop: Cancellat
             }
             back.notify_one();
         }
-        pause = if now_fine { crate::app::PEER_CHECK } else { (pause * 2).min(LONGEST_PAUSE) };
+        pause = if now_fine { crate::app::PEER_CHECK } else { (pause * 2).min(HOMESERVER_PAUSE) };
         let looked_at_soon = async {
             app.health.homeserver_in_doubt().await;
             // However many doubt it at once.

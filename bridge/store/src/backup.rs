@@ -30,14 +30,24 @@ pub fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
     sqlite::backup(path, file)
 }
 
-/// Puts a backup back as an SQLite database that is not there, with what [`settle`] does. It appears when it is done.
+/// What happens to a database that is there when a backup is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present<'a> {
+    /// It is an error.
+    Refuse,
+    /// It is kept under this name, with its `-wal`; nobody may work on it.
+    MoveTo(&'a Path),
+}
+
+/// Puts a backup back as an SQLite database, with what [`settle`] does. It appears when it is done.
 pub async fn restore(
     file: &Path,
     path: &Path,
+    present: Present<'_>,
     workspace: &str,
     now: Timestamp,
 ) -> Result<Restored, StoreError> {
-    let prepared = sqlite::Prepared::of(file, path)?;
+    let prepared = sqlite::Prepared::of(file, path, present)?;
     let restored = settle(&Place::Sqlite(prepared.partial().to_owned()), workspace, now).await?;
     prepared.finish()?;
     Ok(restored)

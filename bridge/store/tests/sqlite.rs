@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bridge_core::clock::Timestamp;
 use bridge_core::envelope::Lane;
-use bridge_store::{Commit, CryptoRecords, Keyring, OutboxItem, Store, StoreError, backup, sqlite};
+use bridge_store::backup::{self, Present};
+use bridge_store::{Commit, CryptoRecords, Keyring, OutboxItem, Store, StoreError, sqlite};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
@@ -211,13 +212,25 @@ async fn a_backup_is_one_moment_of_a_running_bridge_and_comes_back_without_posti
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&saved).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(code(backup::backup(&file, &saved)), "database_file", "it is not written over");
-    assert_eq!(code(backup::restore(&saved, &file, "acme", NOW).await), "database_file", "nor is a database");
+    let restore = async |present, workspace| backup::restore(&saved, &file, present, workspace, NOW).await;
+    let aside = database.folder.path().join("aside.db");
+    let there = Present::MoveTo(&aside);
+    assert_eq!(code(restore(Present::Refuse, "acme").await), "database_file", "nor is a database");
+    assert_eq!(code(restore(there, "acme").await), "database_in_use");
     store.close().await.unwrap();
 
+    // A log that was not taken into the database goes with it.
+    let log = |path: &Path| path.with_extension("db-wal");
+    std::fs::write(log(&file), "a log").unwrap();
+    assert_eq!(code(restore(there, "other").await), "database_workspace");
+    assert!(!aside.exists() && log(&file).exists(), "nothing has changed");
+    let before = std::fs::read(&file).unwrap();
+    let restored = restore(there, "acme").await.unwrap();
+    assert!(std::fs::read(&aside).unwrap() == before && log(&aside).exists() && !log(&file).exists());
+    assert_eq!(code(restore(there, "acme").await), "database_file", "what was kept is not written over");
+
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(code(backup::restore(&saved, &file, "other", NOW).await), "database_workspace");
-    assert!(!file.exists(), "it appears when it is ready");
-    let restored = backup::restore(&saved, &file, "acme", NOW).await.unwrap();
+    assert_eq!(restore(Present::Refuse, "acme").await.unwrap(), restored);
     let store = open(&database).await;
     // What one commit wrote is there together or not at all.
     let pairs = pending(&*store, "pairs").await.len() as u64;

@@ -169,7 +169,7 @@ async fn flood(rig: &mut Rig, seconds: u32, progress: Progress<'_>) -> anyhow::R
     let mut look = Look::new(rig, pid, Way::DingTalkToMatrix).await?;
     let sent = look.while_at(rig, rig.push(job)).await??;
     let end = Instant::now();
-    let first = look.next_arrival(rig, end).await?;
+    let first = look.next_arrival(rig, messages, end).await?;
     let drained_seconds = look.until(rig, messages, end).await?;
     let accepted = accepted(&sent);
     Ok(Row {
@@ -213,7 +213,7 @@ async fn throttle(rig: &mut Rig, seconds: u32, progress: Progress<'_>) -> anyhow
     let meanwhile = look.arrived(rig).await?;
     let refusals = rig.throttle(None).await?;
     let end = Instant::now();
-    let first = look.next_arrival(rig, end).await?;
+    let first = look.next_arrival(rig, messages, end).await?;
     let drained_seconds = look.until(rig, messages, end).await?;
     Ok(Row {
         name: format!(
@@ -249,7 +249,7 @@ async fn away(rig: &mut Rig, messages: u32, span: Duration, progress: Progress<'
     look.while_at(rig, tokio::time::sleep(span.saturating_sub(began.elapsed()))).await?;
     rig.forget_faults().await?;
     let end = Instant::now();
-    let first = look.next_arrival(rig, end).await?;
+    let first = look.next_arrival(rig, messages, end).await?;
     let drained_seconds = look.until(rig, messages, end).await?;
     Ok(Row {
         name: format!("homeserver away for {} s", span.as_secs()),
@@ -314,8 +314,11 @@ impl Look {
     }
 
     /// Seconds from `end` until more has arrived than at the moment; none if nothing more comes.
-    async fn next_arrival(&mut self, rig: &Rig, end: Instant) -> anyhow::Result<Option<f64>> {
+    async fn next_arrival(&mut self, rig: &Rig, messages: u32, end: Instant) -> anyhow::Result<Option<f64>> {
         let before = self.arrived(rig).await?;
+        if before >= u64::from(messages) {
+            return Ok(None);
+        }
         let begin = Instant::now();
         while self.arrived(rig).await? <= before {
             if begin.elapsed() > SILENCE {

@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::connection::Connection;
-use super::open::{file_error, sound};
+use super::open::{file_error, lock, sound};
+use crate::backup::Present;
 use crate::error::StoreError;
 use crate::sql::Arg;
 
@@ -60,20 +61,39 @@ pub(super) fn backup(path: &Path, file: &Path) -> Result<u64, StoreError> {
     std::fs::metadata(file).map(|found| found.len()).map_err(|error| file_error(file, error))
 }
 
+/// Does this to a file, if it is there.
+fn moved(path: &Path, how: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), StoreError> {
+    match how(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(file_error(path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// A backup under another name beside the database it becomes.
 pub(crate) struct Prepared {
     partial: PathBuf,
     path: PathBuf,
+    /// Where the database that is there goes, and its lock.
+    aside: Option<(PathBuf, File)>,
 }
 
 impl Prepared {
-    /// Copies a backup; the database must not be there.
-    pub(crate) fn of(file: &Path, path: &Path) -> Result<Self, StoreError> {
-        free(path)?;
-        for ending in ["-wal", "-shm"] {
-            // It would be taken for the new database's.
-            free(&beside(path, ending))?;
-        }
+    /// Copies a backup; a database that is there must not be in use.
+    pub(crate) fn of(file: &Path, path: &Path, present: Present<'_>) -> Result<Self, StoreError> {
+        let aside = match present {
+            Present::MoveTo(aside) => {
+                free(aside)?;
+                Some((aside.to_owned(), lock(path)?))
+            }
+            Present::Refuse => {
+                free(path)?;
+                for ending in ["-wal", "-shm"] {
+                    // It would be taken for the new database's.
+                    free(&beside(path, ending))?;
+                }
+                None
+            }
+        };
         let partial = beside(path, ".restoring");
         for ending in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(beside(&partial, ending));
@@ -81,7 +101,7 @@ impl Prepared {
         let mut to = empty(&partial)?;
         let copied = File::open(file).and_then(|mut from| std::io::copy(&mut from, &mut to));
         copied.map_err(|error| file_error(file, error))?;
-        Ok(Self { partial, path: path.to_owned() })
+        Ok(Self { partial, path: path.to_owned(), aside })
     }
 
     /// The file as long as it is not finished.
@@ -89,9 +109,18 @@ impl Prepared {
         &self.partial
     }
 
-    /// Gives it its name.
+    /// Gives it its name. At no moment is it beside another database's log, and a death in between leaves the former
+    /// database or this one under that name.
     pub(crate) fn finish(self) -> Result<(), StoreError> {
-        free(&self.path)?;
+        match &self.aside {
+            Some((aside, _)) => {
+                for ending in ["-wal", "-shm"] {
+                    moved(&beside(&self.path, ending), |from| std::fs::rename(from, beside(aside, ending)))?;
+                }
+                moved(&self.path, |from| std::fs::hard_link(from, aside))?;
+            }
+            None => free(&self.path)?,
+        }
         name(&self.partial, &self.path)?;
         // Nobody uses it under that name any more.
         let _ = std::fs::remove_file(beside(&self.partial, ".lock"));

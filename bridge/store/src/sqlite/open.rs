@@ -60,7 +60,7 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Locks the database for this process. The system releases the lock when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);

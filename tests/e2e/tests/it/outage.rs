@@ -5,12 +5,15 @@ use world::World;
 
 use crate::stage::{self, LIMIT, run, unique};
 
-/// Writes in DingTalk while the homeserver is away, waits for so many attempts, and looks for the message once it is back.
+/// Writes in DingTalk while the homeserver is away, waits for so many attempts, and looks for the messages once it is back.
 async fn written_while_away(world: &World, attempts: i64) {
     let (chat, person) = (&world.chats()[0], &world.info().people[0]);
     world.homeserver().kill().await.unwrap();
-    let text = unique("away");
-    world.sandbox().write(&chat.chat_id, &person.staff_id, &text).await.unwrap();
+    let mark = unique("away");
+    let texts = ["first", "second", "third"].map(|place| format!("{mark} {place}"));
+    for text in &texts {
+        world.sandbox().write(&chat.chat_id, &person.staff_id, text).await.unwrap();
+    }
     let tried = wait_until(LIMIT, "attempts", async || {
         let labels = [("network", "matrix"), ("outcome", "failed")];
         // It is known to be away by then.
@@ -20,9 +23,10 @@ async fn written_while_away(world: &World, attempts: i64) {
     tried.await.unwrap();
 
     world.homeserver().resume().await.unwrap();
-    stage::wait_message(world, &chat.room_id, &text).await;
+    stage::wait_message(world, &chat.room_id, &texts[2]).await;
     stage::wait_quiet(world).await;
-    assert_eq!(stage::messages(world, &chat.room_id, &text).await.len(), 1);
+    let there = stage::messages(world, &chat.room_id, &mark).await;
+    assert_eq!(there.iter().map(stage::body).collect::<Vec<_>>(), texts);
     assert_eq!(stage::metric(world, "failed", &[("network", "matrix")]).await, 0);
 }
 

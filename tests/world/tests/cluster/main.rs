@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may end a test")]
 
 mod apart;
+mod backup;
 mod moving;
 mod rotation;
 mod waves;
@@ -91,6 +92,7 @@ async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_messag
 
     waves::a_new_image_comes_in_a_wave_while_people_write(&world, &chat).await;
     rotation::everything_is_replaced_while_people_write_and_operators_die(&world, &chat).await;
+    backup::a_backup_is_put_back_and_nothing_is_posted_twice(&world, &chat).await;
     another_client_deletes_the_object_and_makes_it_again(&world).await;
     let crossing = world.cross_to_matrix(&chat, "一切如旧", LIMIT).await.unwrap();
     assert_eq!(crossing.read, crossing.written);
