@@ -152,7 +152,7 @@ impl Worker {
     }
 
     async fn read(&mut self) -> Result<(), Stopped> {
-        let most = if self.is_held_up() { 1 } else { PAGE };
+        let most = if self.is_held_up() { 1 } else { self.lanes.share(PAGE) };
         let page = self.insist("inbox", || self.app.store.pending_inbox(&self.lane, self.last, most)).await?;
         let short = page.len() < most as usize;
         if !page.is_empty() {
@@ -603,7 +603,7 @@ impl Worker {
             if rows.is_empty() {
                 return Ok(());
             }
-            most = PAGE;
+            most = self.lanes.share(PAGE);
             for row in rows {
                 if self.recover_row(row).await? == Went::Waiting {
                     most = 1;

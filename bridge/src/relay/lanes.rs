@@ -16,7 +16,10 @@ use crate::app::App;
 use crate::relay::lane::Worker;
 
 /// Most items a worker takes at once.
-pub(crate) const BATCH: usize = 32;
+const BATCH: usize = 32;
+
+/// Items that all workers together have in hand, about. With more lanes than this each still takes one.
+const IN_HAND: usize = 1_024;
 
 /// All lanes.
 pub(crate) struct Lanes {
@@ -102,12 +105,13 @@ impl Lanes {
     /// What the worker of a lane does next. Called by that worker only.
     pub(crate) fn next(&self, lane: &Lane) -> Next {
         let mut queues = self.lock();
+        let most = share(queues.len(), BATCH);
         let Some(queue) = queues.get_mut(lane) else { return Next::End };
         if std::mem::take(&mut queue.recover) {
             return Next::Recover;
         }
         if !queue.items.is_empty() {
-            let count = queue.items.len().min(BATCH);
+            let count = queue.items.len().min(most);
             return Next::Items(queue.items.drain(..count).collect());
         }
         if queue.spilled {
@@ -115,6 +119,11 @@ impl Lanes {
         }
         queues.remove(lane);
         Next::End
+    }
+
+    /// How many rows a worker may take of the database at once, `most` at most: the more lanes, the fewer.
+    pub(crate) fn share(&self, most: u32) -> u32 {
+        u32::try_from(share(self.lock().len(), most as usize)).unwrap_or(most)
     }
 
     /// The lane's further items come through the feed again.
@@ -127,5 +136,20 @@ impl Lanes {
     /// Limits how many lanes work at the same time; a lane that waits for a retry holds none.
     pub(crate) fn permits(&self) -> Arc<Semaphore> {
         Arc::clone(&self.permits)
+    }
+}
+
+/// What one of so many lanes takes at once.
+fn share(lanes: usize, most: usize) -> usize {
+    (IN_HAND / lanes.max(1)).clamp(1, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_lanes_the_less_each_takes_and_never_nothing() {
+        assert_eq!([0, 1, 32, 50, 1_000, 10_000].map(|lanes| share(lanes, BATCH)), [32, 32, 32, 20, 1, 1]);
     }
 }
