@@ -20,7 +20,7 @@ fn small() -> Size {
 
 /// What a run in encrypted rooms has to get through: a real homeserver and clients that encrypt take their time.
 fn encrypted() -> Size {
-    if world::quick() { (6, 30) } else { (15, 45) }
+    if world::quick() { (8, 40) } else { (15, 45) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
