@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bridge_core::clock::Clock;
-use bridge_store::{Commit, CryptoRecord, Store};
+use bridge_store::{Commit, CryptoRecord, Store, StoreError};
 use matrix_sdk_common::deserialized_responses::ProcessedToDeviceEvent as Processed;
 use matrix_sdk_crypto::store::types::RoomSettings;
 use matrix_sdk_crypto::types::requests::{AnyIncomingResponse as Response, ToDeviceRequest};
@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 
 use crate::CryptoError;
 use crate::request::{Answer, Request};
-use crate::store::Records;
+use crate::store::{Records, as_one};
 
 /// The record with the device's id.
 const DEVICE: (&str, &str) = ("own", "device");
@@ -119,23 +119,14 @@ impl Machine {
         self.olm.identity_keys().ed25519.to_base64()
     }
 
-    /// Takes in what arrived. When it answers, all of it is durable. Taking in the same once more changes nothing.
+    /// Takes in what arrived. When it answers, all of it is durable; until then none of it is, so that a crash leaves all
+    /// of it to be taken in again. Taking in the same once more changes nothing. What was begun is finished although
+    /// nobody waits for it any more: what is half taken in could not be read again.
     pub async fn receive(&self, arrived: Arrived) -> Result<Received, CryptoError> {
-        let Arrived { to_device, changed, one_time_keys, fallback_keys } = arrived;
-        let mut devices = DeviceLists::new();
-        devices.changed = changed;
-        let changes = EncryptionSyncChanges {
-            to_device_events: to_device.into_iter().map(Raw::from_json).collect(),
-            changed_devices: &devices,
-            one_time_keys_counts: &one_time_keys.unwrap_or_default(),
-            unused_fallback_keys: fallback_keys.as_deref(),
-            next_batch_token: None,
-        };
-        let (events, room_keys) = self.olm.receive_sync_changes(changes, &decryption()).await?;
-        let unreadable = events
-            .iter()
-            .filter(|event| matches!(event, Processed::UnableToDecrypt { .. } | Processed::Invalid(_)));
-        Ok(Received { room_keys: room_keys.len(), unreadable: unreadable.count() })
+        let (olm, store) = (self.olm.clone(), Arc::clone(&self.store));
+        let work = async move { as_one(&*store, take_in(&olm, arrived)).await };
+        // A task does not end before its work unless the process does.
+        tokio::spawn(work).await.unwrap_or(Err(CryptoError::Store(StoreError::Closed)))
     }
 
     /// The place up to which what the homeserver keeps for the device was taken; none before the first time.
@@ -298,6 +289,24 @@ impl Machine {
     pub async fn sharing(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.sharing.lock().await
     }
+}
+
+async fn take_in(olm: &OlmMachine, arrived: Arrived) -> Result<Received, CryptoError> {
+    let Arrived { to_device, changed, one_time_keys, fallback_keys } = arrived;
+    let mut devices = DeviceLists::new();
+    devices.changed = changed;
+    let changes = EncryptionSyncChanges {
+        to_device_events: to_device.into_iter().map(Raw::from_json).collect(),
+        changed_devices: &devices,
+        one_time_keys_counts: &one_time_keys.unwrap_or_default(),
+        unused_fallback_keys: fallback_keys.as_deref(),
+        next_batch_token: None,
+    };
+    let (events, room_keys) = olm.receive_sync_changes(changes, &decryption()).await?;
+    let unreadable = events
+        .iter()
+        .filter(|event| matches!(event, Processed::UnableToDecrypt { .. } | Processed::Invalid(_)));
+    Ok(Received { room_keys: room_keys.len(), unreadable: unreadable.count() })
 }
 
 /// A message to devices that is not encrypted.

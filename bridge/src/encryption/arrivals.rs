@@ -21,14 +21,17 @@ pub(crate) async fn take_in(app: &App, content: &[u8], envelopes: &[Envelope], p
     let started = tokio::time::Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
-        match once(app, encryption, content, envelopes).await {
-            Ok(()) => return true,
-            Err(error) => {
+        let left = patience.saturating_sub(started.elapsed());
+        match tokio::time::timeout(left, once(app, encryption, content, envelopes)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => {
                 tracing::error!(
                     code = error.code(),
                     "what came for the bot's device was not kept yet: {error}"
                 );
             }
+            // The database is away. What was begun goes on; the transaction comes again.
+            Err(_) => return false,
         }
         if started.elapsed() + pause >= patience {
             return false;

@@ -1,10 +1,17 @@
 //! A gate between homeserver and bridge: lets transactions pass, breaks some on purpose, and remembers for every
-//! event how its first delivery ended.
+//! event how its first delivery ended and which one reached the bridge first. `gate.jsonl` beside the bridge's configuration
+//! has all of them.
 
 use std::{
     collections::HashMap,
+    fs::OpenOptions,
+    io::Write as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -12,7 +19,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// What happens to a transaction.
@@ -51,8 +58,18 @@ struct Shared {
     config: PathBuf,
     target: Mutex<Option<String>>,
     fates: Mutex<Fates>,
-    first: Mutex<HashMap<String, bool>>,
+    deliveries: AtomicU64,
+    events: Mutex<HashMap<String, Event>>,
     client: reqwest::Client,
+}
+
+/// What is known of an event.
+#[derive(Clone, Copy, Debug, Default)]
+struct Event {
+    /// Whether its first delivery was answered 200.
+    first_was_good: bool,
+    /// The number of the first delivery that went on to the bridge.
+    reached: Option<u64>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -86,7 +103,8 @@ impl Gate {
             config: config.into(),
             target: Mutex::default(),
             fates: Mutex::new(Box::new(fates)),
-            first: Mutex::default(),
+            deliveries: AtomicU64::new(0),
+            events: Mutex::default(),
             client: reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?,
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -105,7 +123,13 @@ impl Gate {
 
     /// Whether the first delivery of an event was answered 200; nothing if it was never delivered.
     pub fn first_delivery(&self, event_id: &str) -> Option<bool> {
-        lock(&self.shared.first).get(event_id).copied()
+        lock(&self.shared.events).get(event_id).map(|event| event.first_was_good)
+    }
+
+    /// When an event was first passed on to the bridge, as a number that rises from transaction to transaction; nothing if it
+    /// never was.
+    pub fn reached(&self, event_id: &str) -> Option<u64> {
+        lock(&self.shared.events).get(event_id)?.reached
     }
 }
 
@@ -132,6 +156,7 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
     let body = body.collect().await.map_err(|_| Withheld)?.to_bytes();
     let transaction = head.uri.path().starts_with("/_matrix/app/v1/transactions/");
     let fate = if transaction { shared.fate(Moment::Arrived) } else { Fate::Pass };
+    let number = shared.deliveries.fetch_add(1, Ordering::SeqCst);
     let outcome = match fate {
         Fate::Refuse => Ok(bad_gateway()),
         Fate::Cut => Err(Withheld),
@@ -148,7 +173,7 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
     };
     if transaction {
         let good = outcome.as_ref().is_ok_and(|answer| answer.status() == StatusCode::OK);
-        shared.remember(&body, good);
+        shared.remember(number, &head.uri, &body, fate, good);
     }
     outcome
 }
@@ -191,13 +216,27 @@ impl Shared {
         target.clone().context("no target")
     }
 
-    fn remember(&self, body: &[u8], good: bool) {
+    fn remember(&self, number: u64, uri: &hyper::Uri, body: &[u8], fate: Fate, good: bool) {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let events = body["events"].as_array().into_iter().flatten();
-        let mut first = lock(&self.first);
-        for id in events.filter_map(|event| event["event_id"].as_str()) {
-            first.entry(id.to_owned()).or_insert(good);
+        let ids =
+            body["events"].as_array().into_iter().flatten().filter_map(|event| event["event_id"].as_str());
+        let ids: Vec<&str> = ids.collect();
+        let mut events = lock(&self.events);
+        for id in &ids {
+            let event = events
+                .entry((*id).to_owned())
+                .or_insert_with(|| Event { first_was_good: good, ..Event::default() });
+            if matches!(fate, Fate::Pass | Fate::LoseAnswer) {
+                event.reached.get_or_insert(number);
+            }
         }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let line = json!({"number": number, "answered_at": u64::try_from(at).unwrap_or_default(), "path": uri.path(),
+            "fate": format!("{fate:?}"), "good": good, "events": ids});
+        // For whoever looks for a reason; a run does without.
+        let file =
+            OpenOptions::new().create(true).append(true).open(self.config.with_file_name("gate.jsonl"));
+        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
     }
 }
 

@@ -22,6 +22,14 @@ const STOP: Duration = Duration::from_secs(20);
 /// The secret that accounts are made with; the server listens on this machine only.
 const SECRET: &str = "for tests on this machine";
 
+/// Starts Synapse with a table that it makes on PostgreSQL only. On SQLite it looks for it, too, and then no client can
+/// synchronise any more, when it was ended between two writes of events that went on at the same time.
+const LAUNCH: &str = "import runpy, sqlite3, sys
+database = sqlite3.connect(sys.argv.pop(1))
+database.execute('CREATE TABLE IF NOT EXISTS instance_map (instance_id INTEGER PRIMARY KEY, instance_name TEXT UNIQUE)')
+database.close()
+runpy.run_module('synapse.app.homeserver', run_name='__main__', alter_sys=True)";
+
 /// A Synapse to be started.
 #[derive(Debug, Clone)]
 pub struct SynapseOptions {
@@ -77,7 +85,9 @@ impl Synapse {
             std::fs::write(&key, format!("ed25519 a_test {seed}\n"))?;
         }
         let spawn = python
-            .args(["-m", "synapse.app.homeserver", "-c"])
+            .args(["-c", LAUNCH])
+            .arg(database(&dir))
+            .arg("-c")
             .arg(&file)
             .folder(&dir)
             .log(dir.join("synapse.out"));
@@ -165,6 +175,10 @@ fn write(path: &Path, content: &Value) -> anyhow::Result<()> {
     std::fs::write(path, format!("{content:#}\n")).with_context(|| format!("writing {}", path.display()))
 }
 
+fn database(dir: &Path) -> PathBuf {
+    dir.join("homeserver.db")
+}
+
 fn configuration(
     dir: &Path,
     options: &SynapseOptions,
@@ -188,7 +202,7 @@ fn configuration(
         "macaroon_secret_key": SECRET,
         "form_secret": SECRET,
         "registration_shared_secret": SECRET,
-        "database": {"name": "sqlite3", "args": {"database": dir.join("homeserver.db")}},
+        "database": {"name": "sqlite3", "args": {"database": database(dir)}},
         "listeners": [{
             "port": options.port,
             "type": "http",

@@ -1,11 +1,13 @@
 //! The crypto crate's store in the bridge's own database: sealed records in one table, written by the same commits.
 //!
-//! Every write is durable when its call returns, and writes about the same thing are in order: the state of a session
+//! Every write is durable when its call returns, or, where several make one ([`as_one`]), when all of them are done. Writes
+//! about the same thing are in order: the state of a session
 //! is taken and written under one lock, so that an older state never replaces a newer one. Writes about different
 //! rooms go on beside each other and share a synchronisation with the disk.
 
 mod keys;
 mod record;
+mod writes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -13,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bridge_core::clock::Clock;
-use bridge_store::{Commit, CryptoRecord, CryptoRecords, SEEN, Store};
+use bridge_store::{CryptoRecord, CryptoRecords, SEEN, Store};
 use matrix_sdk_common::cross_process_lock::CrossProcessLockGeneration;
 use matrix_sdk_common::cross_process_lock::memory_store_helper::{Lease, try_take_leased_lock};
 use matrix_sdk_crypto::olm::{
@@ -32,10 +34,12 @@ use ruma::events::secret::request::SecretName;
 use ruma::{DeviceId, OwnedDeviceId, RoomId, TransactionId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use zeroize::Zeroizing;
 
 use self::record::{forget, kind, pair, tagged, write};
+pub(crate) use self::writes::as_one;
+use self::writes::{Together, insist};
 use crate::rooms::RoomLocks;
 
 type Result<T, E = CryptoStoreError> = std::result::Result<T, E>;
@@ -46,7 +50,7 @@ pub struct Records {
     clock: Arc<dyn Clock>,
     account: RwLock<Option<StaticAccountData>>,
     /// Held from taking the state of anything but an outbound session until it is durable.
-    order: Mutex<()>,
+    order: Arc<Mutex<()>>,
     /// The same for the outbound sessions of some rooms.
     rooms: RoomLocks,
     /// Only one process works on a database, so leases are its own business.
@@ -66,7 +70,7 @@ impl Records {
             store,
             clock,
             account: RwLock::default(),
-            order: Mutex::default(),
+            order: Arc::default(),
             rooms: RoomLocks::default(),
             leases: std::sync::Mutex::default(),
         }
@@ -82,25 +86,46 @@ impl Records {
     }
 
     async fn get<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Result<Option<T>> {
-        let found = self.store.crypto_record(kind, name).await.map_err(CryptoStoreError::backend)?;
+        let found = insist(|| self.store.crypto_record(kind, name)).await;
+        let found = found.map_err(CryptoStoreError::backend)?;
         found.map(|value| parse(value)).transpose()
     }
 
     async fn list<T: DeserializeOwned>(&self, kind: &str, which: CryptoRecords<'_>) -> Result<Vec<T>> {
-        let found = self.store.crypto_records(kind, which).await.map_err(CryptoStoreError::backend)?;
+        let found = insist(|| self.store.crypto_records(kind, which)).await;
+        let found = found.map_err(CryptoStoreError::backend)?;
         found.into_iter().map(|(_, value)| parse(value)).collect()
     }
 
-    async fn commit(&self, crypto: Vec<CryptoRecord>) -> Result<()> {
-        if crypto.is_empty() {
-            return Ok(());
+    /// Taken before the state of anything but an outbound session is, and held until that is durable; by work that is
+    /// written as one itself, to its end.
+    async fn order(&self) -> Option<OwnedMutexGuard<()>> {
+        match Together::current() {
+            None => Some(Arc::clone(&self.order).lock_owned().await),
+            Some(together) => {
+                together.hold(&self.order).await;
+                None
+            }
         }
-        let commit = Commit { crypto, ..Commit::default() };
-        self.store.commit(commit).await.map(drop).map_err(CryptoStoreError::backend)
+    }
+
+    async fn commit(&self, records: Vec<CryptoRecord>) -> Result<()> {
+        match Together::current() {
+            None => self.write(records).await,
+            Some(together) => {
+                together.add(records);
+                Ok(())
+            }
+        }
+    }
+
+    /// The same, now.
+    async fn write(&self, records: Vec<CryptoRecord>) -> Result<()> {
+        writes::write(&*self.store, records).await.map_err(CryptoStoreError::backend)
     }
 
     async fn save(&self, kind: &'static str, name: &str, value: &(impl Serialize + Sync)) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         self.commit(vec![write(kind, name, "", value)?]).await
     }
 
@@ -155,7 +180,7 @@ impl CryptoStore for Records {
             && changes.room_key_backups_fully_downloaded.is_empty()
             && changes.rooms_pending_key_bundle.is_empty();
         // The order of the locks: first the one for all, then rooms.
-        let _order = if only_outbound { None } else { Some(self.order.lock().await) };
+        let _order = if only_outbound { None } else { self.order().await };
         let _rooms = self.rooms.lock_all(outbound.iter().map(OutboundGroupSession::room_id)).await;
         let mut records = Vec::new();
         for session in &changes.sessions {
@@ -187,7 +212,13 @@ impl CryptoStore for Records {
             records.push(write(kind::SECRET, name, "", secrets)?);
         }
         record::rest(changes, &bridge_store::day(self.clock.now()), &mut records)?;
-        self.commit(records).await
+        if outbound.is_empty() {
+            return self.commit(records).await;
+        }
+        // Rooms are held no longer than this call.
+        let mut all = Together::current().map(|together| together.take()).unwrap_or_default();
+        all.extend(records);
+        self.write(all).await
     }
 
     async fn save_pending_changes(&self, changes: PendingChanges) -> Result<()> {
@@ -201,7 +232,7 @@ impl CryptoStore for Records {
         sessions: Vec<InboundGroupSession>,
         backed_up_to_version: Option<&str>,
     ) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         let mut records = Vec::new();
         for session in &sessions {
             records.push(inbound_record(session).await?);
@@ -250,7 +281,8 @@ impl CryptoStore for Records {
 
     async fn inbound_group_session_counts(&self, backup_version: Option<&str>) -> Result<RoomKeyCounts> {
         let count = |kind, which| async move {
-            let count = self.store.crypto_count(kind, which).await.map_err(CryptoStoreError::backend)?;
+            let count = insist(|| self.store.crypto_count(kind, which)).await;
+            let count = count.map_err(CryptoStoreError::backend)?;
             Ok::<_, CryptoStoreError>(usize::try_from(count).unwrap_or(usize::MAX))
         };
         let backed_up = match backup_version {
@@ -300,7 +332,7 @@ impl CryptoStore for Records {
         backup_version: &str,
         room_and_session_ids: &[(&RoomId, &str)],
     ) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         let mut records = Vec::new();
         for (room, session_id) in room_and_session_ids {
             if let Some(session) = self.get_inbound_group_session(room, session_id).await? {
@@ -329,7 +361,7 @@ impl CryptoStore for Records {
     }
 
     async fn delete_dehydrated_device_pickle_key(&self) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         self.commit(vec![forget(kind::OWN, keys::DEHYDRATED)]).await
     }
 
@@ -345,7 +377,7 @@ impl CryptoStore for Records {
     }
 
     async fn save_tracked_users(&self, users: &[(&UserId, bool)]) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         let record = |(user, dirty): &(&UserId, bool)| {
             let tracked = TrackedUser { user_id: (*user).to_owned(), dirty: *dirty };
             write(kind::TRACKED, user.as_str(), "", &tracked)
@@ -394,7 +426,7 @@ impl CryptoStore for Records {
     }
 
     async fn delete_outgoing_secret_requests(&self, request_id: &TransactionId) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         self.commit(vec![forget(kind::REQUEST, request_id.as_str())]).await
     }
 
@@ -403,7 +435,7 @@ impl CryptoStore for Records {
     }
 
     async fn delete_secrets_from_inbox(&self, secret_name: &SecretName) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         self.commit(vec![forget(kind::SECRET, secret_name.as_str())]).await
     }
 
@@ -443,7 +475,7 @@ impl CryptoStore for Records {
     }
 
     async fn remove_custom_value(&self, key: &str) -> Result<()> {
-        let _order = self.order.lock().await;
+        let _order = self.order().await;
         self.commit(vec![forget(kind::CUSTOM, key)]).await
     }
 

@@ -1,6 +1,6 @@
 //! What was sent against what both sides show. Nothing of the bridge is asked but how much still waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -113,9 +113,15 @@ impl Sent {
 
     fn for_dingtalk(&self, rooms: &Rooms, gate: &Gate, repeats_in_order: bool) -> Vec<Expected> {
         let event = |message: &Message| self.event_ids.get(&message.token).cloned().unwrap_or_default();
-        // What was not taken at the first delivery comes when the homeserver or the reading back brings it.
-        let timely =
-            |message: &Message| repeats_in_order || gate.first_delivery(&event(message)) == Some(true);
+        // What was not taken at the first delivery comes when the homeserver or the reading back brings it. The same is true of what
+        // the homeserver delivered after something later: Synapse leaves a transaction lying that comes up while it notes
+        // that the bridge is back.
+        let late = overtaken(&self.to_dingtalk, |message| gate.reached(&event(message)));
+        let timely = |message: &Message| {
+            repeats_in_order
+                || gate.first_delivery(&event(message)) == Some(true)
+                    && !late.contains(message.token.as_str())
+        };
         let redactions: HashMap<usize, &Message> = self
             .to_dingtalk
             .iter()
@@ -176,6 +182,21 @@ impl Sent {
     }
 }
 
+/// Tokens of the messages that came after one that was written later in their chat.
+fn overtaken(written: &[Message], came: impl Fn(&Message) -> Option<u64>) -> HashSet<&str> {
+    let mut first: HashMap<usize, u64> = HashMap::new();
+    let mut late = HashSet::new();
+    for message in written.iter().rev() {
+        let Some(number) = came(message) else { continue };
+        let first = first.entry(message.chat).or_insert(number);
+        if number > *first {
+            late.insert(message.token.as_str());
+        }
+        *first = number.min(*first);
+    }
+    late
+}
+
 /// A message's picture, which follows it.
 fn picture(message: &Message, text: Expected) -> Expected {
     Expected { token: message.picture(), text: message.picture(), ..text }
@@ -199,4 +220,25 @@ async fn read(world: &World, sent: &Posted) -> anyhow::Result<Option<(String, St
 /// The ghost of a person, by the documented coding; the sandbox's ids need no escapes.
 fn ghost(world: &World, writer: usize) -> String {
     world.ghost_of(&world.info().people[writer].staff_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::{
+        chance::Chance,
+        traffic::{Stage, Way, plan},
+    };
+
+    #[test]
+    fn what_came_after_something_later_of_its_chat_is_late() {
+        let stage = Stage { chats: 1, writers: 1, rounds: 1 };
+        let mut all = plan(Way::ToDingTalk, 6, stage, &mut Chance::new(1));
+        all[5].chat = 1;
+        let number = |message: &Message| all.iter().position(|other| other.token == message.token);
+        // The second never came; the third and the fourth came with the same transaction.
+        let came = [Some(4), None, Some(3), Some(3), Some(7), Some(1)];
+        let late = overtaken(&all, |message| came[number(message)?]);
+        assert_eq!(late, HashSet::from([all[0].token.as_str()]));
+    }
 }

@@ -18,6 +18,11 @@ fn small() -> Size {
     if world::quick() { (6, 90) } else { (40, 350) }
 }
 
+/// What a run in encrypted rooms has to get through: a real homeserver and clients that encrypt take their time.
+fn encrypted() -> Size {
+    if world::quick() { (8, 40) } else { (15, 45) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_with_a_homeserver_that_delivers_again() {
     run("kill-synapse", Kind::Again, DatabaseChoice::Sqlite, large()).await.unwrap();
@@ -37,6 +42,12 @@ async fn nothing_is_lost_or_doubled_over_stream() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_on_postgresql() {
     run("kill-postgresql", Kind::Again, DatabaseChoice::PostgreSql, small()).await.unwrap();
+}
+
+/// Everybody's client can read what came, and no step of a key is used twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_in_encrypted_rooms() {
+    run("kill-encrypted", Kind::Encrypted, DatabaseChoice::Sqlite, encrypted()).await.unwrap();
 }
 
 /// The seed of this run; `SEED` repeats one.

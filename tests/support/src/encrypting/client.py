@@ -118,6 +118,18 @@ class Person:
         )
 
 
+def keep_first_keys(olm):
+    """Whoever renews an Olm session is given the keys of rooms again, from the next message on. nio lets such a key replace
+    the one that it has; other clients keep the one that reads more."""
+    create = olm.create_group_session
+
+    def create_unknown(sender_key, sender_fp_key, room_id, session_id, session_key):
+        if olm.inbound_group_store.get(room_id, sender_key, session_id) is None:
+            create(sender_key, sender_fp_key, room_id, session_id, session_key)
+
+    olm.create_group_session = create_unknown
+
+
 async def main(homeserver, user, password, folder):
     # What it could not decrypt, and why, stands in its log.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -132,6 +144,7 @@ async def main(homeserver, user, password, folder):
     login = await client.login(password)
     if not client.access_token:
         raise SystemExit(f"no login: {login}")
+    keep_first_keys(client.olm)
     person = Person(client)
     for kind in (RoomMessage, MegolmEvent):
         client.add_event_callback(person.on_event, kind)

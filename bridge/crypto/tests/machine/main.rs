@@ -1,6 +1,10 @@
 //! What the device promises about its own state.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+mod people;
+mod refusing;
+mod writes;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +12,7 @@ use bridge_core::clock::{Clock, Timestamp};
 use bridge_crypto::{Arrived, Decrypted, Kind, Machine, RoomSettings};
 use bridge_store::{Keyring, Store, sqlite};
 use matrix_sdk_crypto::vodozemac::megolm::MegolmMessage;
-use ruma::{OwnedDeviceId, RoomId, room_id, user_id};
+use ruma::{OwnedDeviceId, RoomId, UserId, room_id, user_id};
 use serde_json::{Value, json, value::RawValue};
 use tempfile::TempDir;
 
@@ -49,8 +53,12 @@ impl Folder {
 }
 
 async fn machine(store: &Arc<dyn Store>, new_id: &str) -> Machine {
+    machine_of(user_id!("@bot:acme.example"), store, new_id).await
+}
+
+async fn machine_of(user: &UserId, store: &Arc<dyn Store>, new_id: &str) -> Machine {
     let id = OwnedDeviceId::from(new_id);
-    Machine::open(Arc::clone(store), Arc::new(Still), user_id!("@bot:acme.example"), || id).await.unwrap()
+    Machine::open(Arc::clone(store), Arc::new(Still), user, || id).await.unwrap()
 }
 
 fn room() -> &'static RoomId {
