@@ -76,6 +76,8 @@ pub(crate) fn api_server(audit: bool) -> Spec {
         args.push(format!("--audit-log-path={INSIDE}/{AUDIT_LOG}"));
         // Written at once, since a test reads what it has just caused.
         args.push("--audit-log-mode=blocking".to_owned());
+        // In MB: whoever follows the file must not lose it to the next one.
+        args.push("--audit-log-maxsize=1000000".to_owned());
     }
     Spec::new(program("kube-apiserver"), args)
 }
