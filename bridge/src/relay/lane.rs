@@ -1,22 +1,21 @@
 //! The worker of one lane.
 
+mod recover;
+mod tell;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
 use bridge_core::delivery::attempt::{self, Outcome, Tried};
-use bridge_core::delivery::key::{KeySeed, OpKey, Purpose};
+use bridge_core::delivery::key::OpKey;
 use bridge_core::envelope::Lane;
 use bridge_core::event::RoomEventKind;
 use bridge_core::id::ChatId;
 use bridge_core::portal::PortalChange;
-use bridge_core::reply::{FileNote, FileProblem, Happening, RecallProblem, Reply};
 use bridge_dingtalk::client::Gate;
-use bridge_store::{
-    Commit, InboxItem, InboxSeq, Network, OutboxItem, OutboxRewrite, OutboxRow, OutboxSeq, OutboxState,
-    Settlement, StoreError,
-};
+use bridge_store::{Commit, InboxItem, InboxSeq, Network, OutboxItem, OutboxRewrite, OutboxSeq, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +24,7 @@ use crate::encryption::{reading, sealing};
 use crate::media::{self, Moved};
 use crate::relay::lanes::{Lanes, Next};
 use crate::relay::mark::{Settled, lock, mark, split};
-use crate::relay::op::{Rendered, RoomOrigin, bot_says};
+use crate::relay::op::Rendered;
 use crate::relay::step::{self, Decoded};
 use crate::relay::{outcome, send};
 
@@ -515,52 +514,6 @@ impl Worker {
         self.row(flight).into_iter().collect()
     }
 
-    /// What the room is told about a message that did not arrive.
-    fn failure_notice(&self, flight: &InFlight, next: &attempt::Next, outcome: &Outcome) -> Option<InFlight> {
-        let code = outcome::code(outcome).to_owned();
-        let told = |origin: &RoomOrigin, code| {
-            let reply = match next {
-                attempt::Next::MaybeSent => Reply::MaybeSent,
-                _ => Reply::NotDelivered { code },
-            };
-            bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event))
-        };
-        let op = match &flight.op {
-            Rendered::DingTalk(post) => told(post.origin.as_ref()?, code),
-            Rendered::Hand(file) => told(file.origin.as_ref()?, code),
-            Rendered::Recall(recall) => {
-                let reply = Reply::Happened(Happening::NotRecalled(RecallProblem::Refused(code)));
-                bot_says(recall.origin.room.clone(), &reply.bilingual(), Some(&recall.origin.event))
-            }
-            // What a ghost could not say. The bot's own sentences have no origin: a room that refuses the bot is not
-            // told about it again and again.
-            Rendered::Matrix(send) => {
-                send.origin.as_ref()?;
-                bot_says(send.room.clone(), &Reply::NotShown { code }.bilingual(), None)
-            }
-            Rendered::Show(file) => {
-                let (kind, name) = (file.file.kind, file.file.name.clone());
-                let note = FileNote { kind, name, size: None, why: FileProblem::Other(code) };
-                bot_says(file.room.clone(), &Reply::FileNotShown(note).bilingual(), file.reply_to.as_ref())
-            }
-            Rendered::Join { .. } | Rendered::Ghost { .. } | Rendered::Rename { .. } => return None,
-        };
-        Some(self.notice(flight, 0, op))
-    }
-
-    /// What the room is told about something that was sent and did not do all that it should.
-    fn told_after(&self, flight: &InFlight, reply: &Reply) -> Option<InFlight> {
-        let origin = flight.op.room_origin()?;
-        let op = bot_says(origin.room.clone(), &reply.bilingual(), Some(&origin.event));
-        Some(self.notice(flight, 0, op))
-    }
-
-    /// A notice about a message: part 0 when it failed, part 1 when it goes on in another form.
-    fn notice(&self, flight: &InFlight, part: usize, op: Rendered) -> InFlight {
-        let cause = format!("{}/{}", flight.key, flight.seq);
-        self.flight(KeySeed::new(Purpose::Notice, &cause).part(part), op, self.app.now())
-    }
-
     /// Commits what became of messages, and new rows.
     async fn write(&self, settled: &mut Settled, enqueue: Vec<OutboxItem>) -> Result<(), Stopped> {
         if settled.is_empty() && enqueue.is_empty() {
@@ -588,69 +541,6 @@ impl Worker {
             self.pause(pause).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    /// Looks after outbox rows of an earlier time.
-    ///
-    /// A row marked as being sent means that the bridge ended between the mark and the answer: it may have been sent,
-    /// so it is not repeated and the room is told.
-    async fn recover(&self) -> Result<(), Stopped> {
-        self.app.settler.flush().await;
-        // What waits is not kept in memory: one at a time until one went through.
-        let mut most = 1;
-        loop {
-            let rows = self.insist("outbox", || self.app.store.unfinished_outbox(&self.lane, most)).await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            most = self.lanes.share(PAGE);
-            for row in rows {
-                if self.recover_row(row).await? == Went::Waiting {
-                    most = 1;
-                    break;
-                }
-            }
-            self.app.settler.flush().await;
-        }
-    }
-
-    async fn recover_row(&self, row: OutboxRow) -> Result<Went, Stopped> {
-        let now = self.app.now();
-        let OutboxRow { item, state, attempts, next_at, .. } = row;
-        let Ok(op) = serde_json::from_slice::<Rendered>(&item.op) else {
-            tracing::error!(
-                lane = self.lane.as_str(),
-                seq = item.seq.0,
-                "an outbox row of another version was given up"
-            );
-            let code = "unreadable".to_owned();
-            let mut settled = vec![(item.seq, Settlement::Parked { attempts, code, at: now }, None)];
-            self.write(&mut settled, Vec::new()).await?;
-            return Ok(Went::Through);
-        };
-        let flight = InFlight {
-            seq: item.seq,
-            key: OpKey::from_stored(item.key),
-            op,
-            created_at: item.created_at,
-            attempts,
-            since: (attempts > 0).then_some(item.created_at),
-            due: next_at.unwrap_or(now),
-        };
-        if state == OutboxState::Sending && flight.op.network() == Network::DingTalk {
-            let unknown = Outcome::Unknown { code: outcome::MAYBE_SENT.to_owned() };
-            log_failure(&self.lane, &flight, &unknown, "may have been sent before the bridge ended");
-            self.app.metrics.sent(&flight.op, &unknown, now);
-            let settlement = Settlement::MaybeSent { code: outcome::MAYBE_SENT.to_owned(), at: now };
-            let mut settled = vec![(flight.seq, settlement, None)];
-            let Some(notice) = self.failure_notice(&flight, &attempt::Next::MaybeSent, &unknown) else {
-                self.write(&mut settled, Vec::new()).await?;
-                return Ok(Went::Through);
-            };
-            self.write(&mut settled, self.insist_row(&notice)).await?;
-            return self.send_all(vec![notice]).await;
-        }
-        self.send_all(vec![flight]).await
     }
 }
 
