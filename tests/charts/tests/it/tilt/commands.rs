@@ -63,8 +63,11 @@ fn every_command_of_the_repository_exists_with_its_flags() {
         let start = command.start.join(" ");
         let help = helps.entry(start.clone()).or_insert_with(|| {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let output =
-                Command::new(cargo).args(&command.start).arg("--help").current_dir(root()).output().unwrap();
+            let mut run = Command::new(cargo);
+            for name in world::own_package_variables() {
+                run.env_remove(name);
+            }
+            let output = run.args(&command.start).arg("--help").current_dir(root()).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "cargo {start} --help: {said}");
             String::from_utf8(output.stdout).unwrap()
