@@ -16,7 +16,8 @@ pub struct Queue {
     /// Longest pause between two attempts.
     pub longest_pause: TimeSpan,
     /// Age at which a message that keeps failing is parked: the room is told, and the command `retry` sends it
-    /// again.
+    /// again. One that DingTalk throttles counts from its own first attempt, and nothing is parked while the homeserver
+    /// is away.
     pub give_up_after: TimeSpan,
     /// How long messages of a chat that is not bridged yet are kept for the moment it is.
     pub held_for: TimeSpan,
