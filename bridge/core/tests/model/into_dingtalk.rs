@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bridge_core::{
-    clock::Timestamp,
-    delivery::attempt::{self, Next, Outcome, Policy, Tried},
-};
+use bridge_core::delivery::attempt::{Next, Outcome};
 
-use crate::explore::{Protocol, explore};
+use crate::{
+    decide,
+    explore::{Protocol, explore},
+};
 
 /// A rule of the bridge that is left out, or one that it has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,14 +142,6 @@ enum Answer {
     Wait,
 }
 
-const TRIED: Tried = Tried { attempts: 1, queued_at: Timestamp(0), since: Timestamp(0) };
-
-const POLICY: Policy = Policy {
-    first_pause: Duration::from_secs(1),
-    longest_pause: Duration::from_secs(1),
-    give_up_after: Duration::from_hours(1),
-};
-
 impl IntoDingTalk {
     fn accept(&self, state: &mut State, event: u8) {
         let known = state.seen.contains(&event);
@@ -190,7 +182,7 @@ impl IntoDingTalk {
             Answer::Wait => state.delays -= 1,
         }
         state.gate = false;
-        match attempt::next(&outcome, TRIED, Timestamp(0), 0, &POLICY) {
+        match decide(&outcome) {
             Next::Done => state.sent = true,
             // One commit: it waits for its time.
             Next::Retry(_) => state.outbox[0].sending = false,

@@ -1,16 +1,14 @@
 //! Messages of one DingTalk chat on their way into its Matrix room.
 
-use std::time::Duration;
-
-use bridge_core::{
-    clock::Timestamp,
-    delivery::{
-        attempt::{self, Next, Outcome, Policy, Tried},
-        key::{KeySeed, OpKey, Purpose},
-    },
+use bridge_core::delivery::{
+    attempt::{Next, Outcome},
+    key::{KeySeed, OpKey, Purpose},
 };
 
-use crate::explore::{Protocol, explore};
+use crate::{
+    decide,
+    explore::{Protocol, explore},
+};
 
 /// A rule of the bridge that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,14 +110,6 @@ enum Action {
     Restart,
 }
 
-const TRIED: Tried = Tried { attempts: 1, queued_at: Timestamp(0), since: Timestamp(0) };
-
-const POLICY: Policy = Policy {
-    first_pause: Duration::from_secs(1),
-    longest_pause: Duration::from_secs(1),
-    give_up_after: Duration::from_hours(1),
-};
-
 impl IntoMatrix {
     fn next_to_send(state: &State) -> Option<Said> {
         state.ahead.or_else(|| state.outbox.get(state.unsettled).copied())
@@ -152,7 +142,7 @@ impl IntoMatrix {
             state.lost_answers -= 1;
             outcome = Outcome::Failed { code: "no_answer".to_owned() };
         }
-        match attempt::next(&outcome, TRIED, Timestamp(0), 0, &POLICY) {
+        match decide(&outcome) {
             Next::Done if state.ahead.is_some() => state.ahead = None,
             Next::Done => state.unsettled += 1,
             // The row stays where it is and is sent again.
