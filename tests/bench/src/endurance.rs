@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -17,13 +17,13 @@ use test_support::usage;
 
 use crate::{
     figures::{self, Figure, Verdict, table},
-    frame::{self, Folders, Progress},
+    frame::{self, Progress, Usual},
     machine::Machine,
-    marks::{Arrival, Faults, Mark, per_chat},
+    marks::{Arrival, Faults, per_chat},
     numbers::{float, thousands},
     relay::{
         measure,
-        rig::{PushJob, Rig, Setup},
+        rig::{Event, PushJob, Rig, Setup},
     },
 };
 
@@ -52,15 +52,8 @@ pub(crate) struct Options {
     /// Messages per second, each way
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=2_000))]
     rate: u32,
-    /// Print one JSON object instead of tables
-    #[arg(long)]
-    json: bool,
-    /// Folder of the programs to measure; otherwise the one this program is in
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-    /// Folder in which the database is made; a disk, or the figures mean nothing
-    #[arg(long, value_name = "FOLDER")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    usual: Usual,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,18 +131,15 @@ fn rows(database: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
 
 /// Measures and prints; answers whether everything crossed once and in order.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    Ok(frame::report(measure(&options), options.json).await?.faults.none())
+    Ok(frame::report(measure(&options), options.usual.json).await?.faults.none())
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let progress: Progress<'_> = &frame::tell;
-    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "endurance")?;
-    let dir = tempfile::Builder::new()
-        .prefix("bench-endurance-")
-        .tempdir_in(options.dir.as_deref().unwrap_or(&own))
-        .context("making a folder for the database")?;
+    let folders = options.usual.folders("endurance")?;
+    let dir = folders.fresh()?;
     let machine = Machine::look(dir.path())?;
-    let mut rig = Rig::start(&programs, dir.path(), Setup::sqlite(CHATS), progress).await?;
+    let mut rig = Rig::start(&folders.programs, dir.path(), Setup::sqlite(CHATS), progress).await?;
     let pid = rig.start_anew().await?.pid;
 
     let Options { minutes, rate, .. } = *options;
@@ -212,9 +202,8 @@ impl Arrived {
     async fn take(&mut self, rig: &Rig) -> anyhow::Result<()> {
         let events = rig.events(self.position).await?;
         self.position += events.len() as u64;
-        let shown = events.iter().filter(|event| !measure::is_person(&event.sender)).filter_map(|event| {
-            Some(Arrival { mark: Mark::find(event.text().as_bytes())?, at: event.received_us })
-        });
+        let shown =
+            events.iter().filter(|event| !measure::is_person(&event.sender)).filter_map(Event::arrival);
         for arrival in shown.chain(rig.take_arrivals().await?) {
             self.by_run.entry(arrival.mark.run).or_default().push(arrival);
         }
@@ -286,8 +275,7 @@ fn judge(samples: &[Sample], faults: Faults) -> Vec<Figure> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, kernel, file_system, .. } = &self.machine;
-        writeln!(f, "{cores} cores ({processor}), Linux {kernel}; SQLite on {file_system}, {CHATS} chats\n")?;
+        writeln!(f, "{}; SQLite on {}, {CHATS} chats\n", self.machine, self.machine.file_system)?;
         figures::figures(f, &self.figures)?;
         writeln!(
             f,

@@ -9,14 +9,14 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use e2e::faults::{Count, Kind, Outcome, Run};
 use serde::Serialize;
 use world::{DatabaseChoice, Programs};
 
 use crate::{
     figures::table,
-    frame::{self, Folders, Progress},
+    frame::{self, Database, Folders, Progress},
     numbers::{float, thousands},
 };
 
@@ -43,7 +43,8 @@ pub(crate) struct Options {
     /// How often the bridge is killed
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kills: u32,
-    /// The bridge's database
+    /// The bridge's database: a file, on a disk that is full at times where this runs as root, or a server, which is killed
+    /// and restarted as well while other processes take over
     #[arg(long, value_enum, default_value_t = Database::Sqlite)]
     database: Database,
     /// Every room is encrypted: Synapse as the homeserver, people with clients that encrypt (matrix-nio). Fewer messages
@@ -56,16 +57,6 @@ pub(crate) struct Options {
     /// Folder of the programs; otherwise the one this program is in
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-}
-
-/// Which database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Database {
-    /// A file, on a disk that is full at times where this runs as root
-    Sqlite,
-    /// A server, which is killed and restarted as well; other processes take over
-    Postgresql,
 }
 
 #[derive(Debug, Serialize)]

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
+use tempfile::TempDir;
 
 /// What is told while it goes on.
 pub(crate) type Progress<'a> = &'a (dyn Fn(&str) + Sync);
@@ -17,9 +19,53 @@ pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// What every measurement with databases of its own is told.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Usual {
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder of the programs to measure; otherwise the one this program is in
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+    /// Folder in which databases are made; a disk, or the figures mean nothing
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+impl Usual {
+    /// The folders of the measurement of this name.
+    pub(crate) fn folders(&self, name: &str) -> anyhow::Result<Folders> {
+        let found = Folders::find(self.programs.as_deref(), name)?;
+        Ok(Folders { own: self.dir.clone().unwrap_or(found.own), ..found })
+    }
+}
+
+/// The bridge's database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Database {
+    /// A file
+    Sqlite,
+    /// A server of its own
+    Postgresql,
+}
+
+impl Database {
+    /// Its name in tables.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgresql => "PostgreSQL",
+        }
+    }
+}
+
 /// Folders of a measurement.
 pub(crate) struct Folders {
-    /// The one this program is in. Beside the build, because the folder for temporary files may be in memory.
+    name: String,
+    /// The one this program is in, or the one that was named for databases. Beside the build, because the folder for
+    /// temporary files may be in memory.
     pub(crate) own: PathBuf,
     /// The one with the programs that are measured.
     pub(crate) programs: PathBuf,
@@ -39,7 +85,13 @@ impl Folders {
             let remedy = "build it with: cargo build --release -p dingtalk-bridge -p homeserver-stub";
             anyhow::ensure!(path.is_file(), "there is no {}; {remedy}", path.display());
         }
-        Ok(Self { own, programs })
+        Ok(Self { name: name.to_owned(), own, programs })
+    }
+
+    /// A folder for a database and what else is written; it is gone with the answer.
+    pub(crate) fn fresh(&self) -> anyhow::Result<TempDir> {
+        let folder = tempfile::Builder::new().prefix(&format!("bench-{}-", self.name)).tempdir_in(&self.own);
+        folder.context("making a folder for the database")
     }
 }
 

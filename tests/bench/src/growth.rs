@@ -1,16 +1,15 @@
 //! `bench growth`: how speed, memory and start change with the number of chats, of people who write at the same time, and of
 //! messages that have crossed before, on both databases.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
-use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use test_support::{Postgres, PostgresOptions, usage};
 
 use crate::{
     figures::table,
-    frame::{self, Folders, Progress},
+    frame::{self, Database, Progress, Usual},
     machine::Machine,
     numbers::{float, thousands},
     past,
@@ -36,7 +35,7 @@ const CHATS: u32 = 100;
 
 With --chats, --writers or --past 0 that kind of row is left out.")]
 pub(crate) struct Options {
-    /// The bridge's databases
+    /// The bridge's databases; commits of PostgreSQL survive a power failure, too
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Database::Sqlite, Database::Postgresql])]
     database: Vec<Database>,
     /// Numbers of chats that are bridged, with five people each, all of whom write
@@ -51,34 +50,8 @@ pub(crate) struct Options {
     /// How long each measurement takes, about
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Folder of the programs to measure; otherwise the one this program is in
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-    /// Folder in which the databases are made; a disk, or the figures mean nothing
-    #[arg(long, value_name = "FOLDER")]
-    dir: Option<PathBuf>,
-}
-
-/// Which database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Database {
-    /// A file
-    Sqlite,
-    /// A server of its own, whose commits survive a power failure, too
-    Postgresql,
-}
-
-impl Database {
-    fn title(self) -> &'static str {
-        match self {
-            Self::Sqlite => "SQLite",
-            Self::Postgresql => "PostgreSQL",
-        }
-    }
+    #[command(flatten)]
+    usual: Usual,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,20 +81,13 @@ impl Report {
 
 /// Measures and prints; answers whether everything crossed once and in order.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    Ok(frame::report(Box::pin(measure(&options)), options.json).await?.is_correct())
+    Ok(frame::report(Box::pin(measure(&options)), options.usual.json).await?.is_correct())
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let progress: Progress<'_> = &frame::tell;
-    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "growth")?;
-    let parent = options.dir.as_deref().unwrap_or(&own);
-    let mut report = Report { machine: Machine::look(parent)?, rows: Vec::new() };
-    let folder = || {
-        tempfile::Builder::new()
-            .prefix("bench-growth-")
-            .tempdir_in(parent)
-            .context("making a folder for the database")
-    };
+    let folders = options.usual.folders("growth")?;
+    let mut report = Report { machine: Machine::look(&folders.own)?, rows: Vec::new() };
     for database in &options.database {
         let server = match database {
             Database::Sqlite => None,
@@ -138,24 +104,30 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         };
         let start = async |chats: u32, address: &Option<String>, dir: &tempfile::TempDir| {
             progress(&format!("{}, {chats} chats.", database.title()));
-            Rig::start(&programs, dir.path(), Setup { chats, postgresql: address.as_deref() }, progress).await
+            Rig::start(
+                &folders.programs,
+                dir.path(),
+                Setup { chats, postgresql: address.as_deref() },
+                progress,
+            )
+            .await
         };
         let size = |chats, writers, past| Size { database: *database, chats, writers, past };
         for chats in options.chats.iter().copied().filter(|chats| *chats > 0) {
-            let (dir, address) = (folder()?, address().await?);
+            let (dir, address) = (folders.fresh()?, address().await?);
             let mut rig = start(chats, &address, &dir).await?;
             report.rows.push(row(&mut rig, size(chats, chats, 0), true, options, progress).await?);
         }
         let writers: Vec<u32> = options.writers.iter().copied().filter(|writers| *writers > 0).collect();
         if !writers.is_empty() {
-            let (dir, address) = (folder()?, address().await?);
+            let (dir, address) = (folders.fresh()?, address().await?);
             let mut rig = start(CHATS, &address, &dir).await?;
             for writers in writers {
                 report.rows.push(row(&mut rig, size(CHATS, writers, 0), false, options, progress).await?);
             }
         }
         if options.past > 0 {
-            let (dir, address) = (folder()?, address().await?);
+            let (dir, address) = (folders.fresh()?, address().await?);
             let mut rig = start(CHATS, &address, &dir).await?;
             rig.stop_between().await?;
             past::write(dir.path(), address.as_deref(), &rig.rooms, options.past, progress).await?;
@@ -203,8 +175,8 @@ async fn row(
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, kernel, file_system, fsync } = &self.machine;
-        writeln!(f, "{cores} cores ({processor}), Linux {kernel}; databases on {file_system}")?;
+        let Machine { file_system, fsync, .. } = &self.machine;
+        writeln!(f, "{}; databases on {file_system}", self.machine)?;
         if let Some(fsync) = fsync {
             writeln!(f, "fsync of 4 KiB there: p50 {:.2} ms, p99 {:.2} ms", fsync.p50_ms, fsync.p99_ms)?;
         }

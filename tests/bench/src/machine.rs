@@ -1,6 +1,7 @@
 //! The machine that is measured on.
 
 use std::{
+    fmt,
     fs::File,
     io::Write as _,
     path::Path,
@@ -35,6 +36,13 @@ impl Machine {
             file_system: file_system(&read("/proc/mounts"), folder),
             fsync: fsync(folder)?,
         })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cores, processor, kernel, .. } = self;
+        write!(f, "{cores} cores ({processor}), Linux {kernel}")
     }
 }
 

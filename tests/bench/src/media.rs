@@ -102,11 +102,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let progress: Progress<'_> = &frame::tell;
-    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "media")?;
-    let dir = tempfile::Builder::new().prefix("bench-media-").tempdir_in(own)?;
+    let folders = Folders::find(options.programs.as_deref(), "media")?;
+    let dir = folders.fresh()?;
     let bytes = options.mib << 20;
     progress("Starting the homeserver stub, the DingTalk sandbox and the bridge.");
-    let world = Box::pin(start(&programs, dir.path(), bytes, progress)).await?;
+    let world = Box::pin(start(&folders.programs, dir.path(), bytes, progress)).await?;
     let result = both_ways(&world, bytes, progress).await;
     world.stop().await?;
     Ok(Report { bytes, target_kib: TARGET_KIB, ways: result? })

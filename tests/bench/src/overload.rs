@@ -3,7 +3,6 @@
 
 use std::{
     fmt,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -15,15 +14,15 @@ use test_support::{Metrics, usage};
 
 use crate::{
     figures::table,
-    frame::{self, Folders, Progress},
+    frame::{self, Progress, Usual},
     machine::Machine,
-    marks::{Arrival, Faults, Mark, per_chat},
+    marks::{Faults, per_chat},
     numbers::{Quantiles, float, thousands},
     push,
     relay::{
         self, Amount,
         measure::{self, Load, Way},
-        rig::{Fresh, PushJob, Rig, Setup},
+        rig::{Event, Fresh, PushJob, Rig, Setup},
     },
 };
 
@@ -61,15 +60,8 @@ pub(crate) struct Options {
     /// Messages that come meanwhile: by default an hour's, at 20 a second
     #[arg(long, default_value_t = 72_000, value_parser = clap::value_parser!(u32).range(200..=1_000_000))]
     away_messages: u32,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Folder of the programs to measure; otherwise the one this program is in
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-    /// Folder in which the database is made; a disk, or the figures mean nothing
-    #[arg(long, value_name = "FOLDER")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    usual: Usual,
 }
 
 /// What is too much.
@@ -120,18 +112,15 @@ impl Report {
 
 /// Measures and prints; answers whether everything crossed once and in order.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    Ok(frame::report(measure(&options), options.json).await?.is_correct())
+    Ok(frame::report(measure(&options), options.usual.json).await?.is_correct())
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let progress: Progress<'_> = &frame::tell;
-    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "overload")?;
-    let dir = tempfile::Builder::new()
-        .prefix("bench-overload-")
-        .tempdir_in(options.dir.as_deref().unwrap_or(&own))
-        .context("making a folder for the database")?;
+    let folders = options.usual.folders("overload")?;
+    let dir = folders.fresh()?;
     let mut report = Report { machine: Machine::look(dir.path())?, chats: CHATS, rows: Vec::new() };
-    let mut rig = Rig::start(&programs, dir.path(), Setup::sqlite(CHATS), progress).await?;
+    let mut rig = Rig::start(&folders.programs, dir.path(), Setup::sqlite(CHATS), progress).await?;
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
     if wanted(Part::Flood) {
         let row = flood(&mut rig, options.flood_seconds, progress).await;
@@ -156,35 +145,51 @@ async fn flood(rig: &mut Rig, seconds: u32, progress: Progress<'_>) -> anyhow::R
     let runs = relay::carry(rig, load, Amount { messages: None, seconds: 5 }, progress).await?;
     let handled = runs.last().context("nothing was measured")?.per_second;
     let rate = handled * 2.0;
-    let Fresh { idle_kib, pid, .. } = rig.start_anew().await?;
-    progress(&format!("Callbacks at {}/s for {seconds} s.", thousands(rate)));
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a positive number of messages"
     )]
     let each = per_chat((rate * f64::from(seconds)) as u32, CHATS);
-    let job = PushJob { run: rig.next_run(), chats: CHATS, each, rate: Some(rate), marked: true };
-    let (run, messages) = (job.run, each * CHATS);
-    let mut look = Look::new(rig, pid, Way::DingTalkToMatrix).await?;
-    let sent = look.while_at(rig, rig.push(job)).await??;
-    let end = Instant::now();
-    let first = look.next_arrival(rig, messages, end).await?;
-    let drained_seconds = look.until(rig, messages, end).await?;
-    let accepted = accepted(&sent);
-    Ok(Row {
-        name: format!("callbacks at {}/s, twice of what is handled, for {seconds} s", thousands(rate)),
-        messages,
-        accepted_per_second: accepted,
-        ack: Quantiles::of(sent.acks),
-        refused: sent.refused,
-        most_waiting: look.most_waiting,
-        idle_kib,
-        peak_kib: usage(pid)?.peak_kib,
-        first_seconds: first,
-        drained_seconds,
-        faults: look.faults(rig, run, each).await?,
-    })
+    let mut look = Look::start(rig, Way::DingTalkToMatrix, each).await?;
+    progress(&format!("Callbacks at {}/s for {seconds} s.", thousands(rate)));
+    let sent = look.while_at(rig, rig.push(look.job(rate))).await??;
+    let name = format!("callbacks at {}/s, twice of what is handled, for {seconds} s", thousands(rate));
+    look.end(rig, name, Some(&sent)).await
+}
+
+/// DingTalk takes 20 messages a minute, then as many as come.
+async fn throttle(rig: &mut Rig, seconds: u32, progress: Progress<'_>) -> anyhow::Result<Row> {
+    const PER_MINUTE: u32 = 20;
+    let mut look = Look::start(rig, Way::MatrixToDingTalk, 10).await?;
+    let messages = look.messages();
+    progress(&format!(
+        "{messages} messages for a DingTalk that takes {PER_MINUTE} a minute, for {seconds} s."
+    ));
+    rig.throttle(Some(PER_MINUTE)).await?;
+    rig.stub("send", &Value::from(measure::events(rig, look.run, CHATS, look.each))).await?;
+    look.while_at(rig, tokio::time::sleep(Duration::from_secs(u64::from(seconds)))).await?;
+    let meanwhile = look.arrived(rig).await?;
+    let refusals = rig.throttle(None).await?;
+    let name = format!(
+        "DingTalk takes {PER_MINUTE} a minute for {seconds} s ({meanwhile} arrived, {refusals} refused)"
+    );
+    look.end(rig, name, None).await
+}
+
+/// The homeserver answers 502 while people go on writing in DingTalk.
+async fn away(rig: &mut Rig, messages: u32, span: Duration, progress: Progress<'_>) -> anyhow::Result<Row> {
+    let mut look = Look::start(rig, Way::DingTalkToMatrix, per_chat(messages, CHATS)).await?;
+    let messages = look.messages();
+    progress(&format!("{messages} messages while the homeserver is away for {} s.", span.as_secs()));
+    rig.stub("faults", &json!({"path_prefix": "/_matrix/client", "kind": "status", "value": 502})).await?;
+    let began = Instant::now();
+    // Spread over the time, but never slower than is needed to be done before its end.
+    let rate = f64::from(messages) / span.as_secs_f64() * 1.1;
+    let sent = look.while_at(rig, rig.push(look.job(rate))).await??;
+    look.while_at(rig, tokio::time::sleep(span.saturating_sub(began.elapsed()))).await?;
+    rig.forget_faults().await?;
+    look.end(rig, format!("homeserver away for {} s", span.as_secs()), Some(&sent)).await
 }
 
 /// How many were accepted per second.
@@ -194,91 +199,53 @@ fn accepted(sent: &push::Outcome) -> Option<f64> {
     Some(float(sent.acks.len() as u64) / (float(last - first) / 1e6))
 }
 
-/// DingTalk takes 20 messages a minute, then as many as come.
-async fn throttle(rig: &mut Rig, seconds: u32, progress: Progress<'_>) -> anyhow::Result<Row> {
-    const PER_MINUTE: u32 = 20;
-    let Fresh { idle_kib, pid, .. } = rig.start_anew().await?;
-    let each = 10;
-    let messages = each * CHATS;
-    progress(&format!(
-        "{messages} messages for a DingTalk that takes {PER_MINUTE} a minute, for {seconds} s."
-    ));
-    rig.throttle(Some(PER_MINUTE)).await?;
-    let run = rig.next_run();
-    let events = measure::events(rig, run, CHATS, each);
-    let mut look = Look::new(rig, pid, Way::MatrixToDingTalk).await?;
-    rig.stub("send", &Value::from(events)).await?;
-    let span = Duration::from_secs(u64::from(seconds));
-    look.while_at(rig, tokio::time::sleep(span)).await?;
-    let meanwhile = look.arrived(rig).await?;
-    let refusals = rig.throttle(None).await?;
-    let end = Instant::now();
-    let first = look.next_arrival(rig, messages, end).await?;
-    let drained_seconds = look.until(rig, messages, end).await?;
-    Ok(Row {
-        name: format!(
-            "DingTalk takes {PER_MINUTE} a minute for {seconds} s ({meanwhile} arrived, {refusals} refused)"
-        ),
-        messages,
-        accepted_per_second: None,
-        ack: None,
-        refused: 0,
-        most_waiting: look.most_waiting,
-        idle_kib,
-        peak_kib: usage(pid)?.peak_kib,
-        first_seconds: first,
-        drained_seconds,
-        faults: look.faults(rig, run, each).await?,
-    })
-}
-
-/// The homeserver answers 502 while people go on writing in DingTalk.
-async fn away(rig: &mut Rig, messages: u32, span: Duration, progress: Progress<'_>) -> anyhow::Result<Row> {
-    let Fresh { idle_kib, pid, .. } = rig.start_anew().await?;
-    let each = per_chat(messages, CHATS);
-    let messages = each * CHATS;
-    progress(&format!("{messages} messages while the homeserver is away for {} s.", span.as_secs()));
-    let mut look = Look::new(rig, pid, Way::DingTalkToMatrix).await?;
-    rig.stub("faults", &json!({"path_prefix": "/_matrix/client", "kind": "status", "value": 502})).await?;
-    let began = Instant::now();
-    // Spread over the time, but never slower than is needed to be done before its end.
-    let rate = f64::from(messages) / span.as_secs_f64() * 1.1;
-    let job = PushJob { run: rig.next_run(), chats: CHATS, each, rate: Some(rate), marked: true };
-    let run = job.run;
-    let sent = look.while_at(rig, rig.push(job)).await??;
-    look.while_at(rig, tokio::time::sleep(span.saturating_sub(began.elapsed()))).await?;
-    rig.forget_faults().await?;
-    let end = Instant::now();
-    let first = look.next_arrival(rig, messages, end).await?;
-    let drained_seconds = look.until(rig, messages, end).await?;
-    Ok(Row {
-        name: format!("homeserver away for {} s", span.as_secs()),
-        messages,
-        accepted_per_second: accepted(&sent),
-        ack: Quantiles::of(sent.acks),
-        refused: sent.refused,
-        most_waiting: look.most_waiting,
-        idle_kib,
-        peak_kib: usage(pid)?.peak_kib,
-        first_seconds: first,
-        drained_seconds,
-        faults: look.faults(rig, run, each).await?,
-    })
-}
-
 /// Looks at arrivals and queues from a moment on.
 struct Look {
-    pid: u32,
+    fresh: Fresh,
     way: Way,
+    run: u32,
+    /// Messages of each chat.
+    each: u32,
     /// The homeserver's position at the beginning.
     since: u64,
     most_waiting: u64,
 }
 
 impl Look {
-    async fn new(rig: &Rig, pid: u32, way: Way) -> anyhow::Result<Self> {
+    /// Starts the bridge anew, for so many messages in each chat.
+    async fn start(rig: &mut Rig, way: Way, each: u32) -> anyhow::Result<Self> {
+        let (fresh, run) = (rig.start_anew().await?, rig.next_run());
         rig.take_arrivals().await?;
-        Ok(Self { pid, way, since: rig.position().await?, most_waiting: 0 })
+        Ok(Self { fresh, way, run, each, since: rig.position().await?, most_waiting: 0 })
+    }
+
+    fn messages(&self) -> u32 {
+        self.each * CHATS
+    }
+
+    /// People in DingTalk write them, so many a second.
+    fn job(&self, rate: f64) -> PushJob {
+        PushJob { run: self.run, chats: CHATS, each: self.each, rate: Some(rate), marked: true }
+    }
+
+    /// The pressure ends now: waits for all that is on its way.
+    async fn end(mut self, rig: &Rig, name: String, sent: Option<&push::Outcome>) -> anyhow::Result<Row> {
+        let end = Instant::now();
+        let first_seconds = self.next_arrival(rig, end).await?;
+        let drained_seconds = self.until_all(rig, end).await?;
+        Ok(Row {
+            name,
+            messages: self.messages(),
+            accepted_per_second: sent.and_then(accepted),
+            ack: sent.and_then(|sent| Quantiles::of(sent.acks.clone())),
+            refused: sent.map_or(0, |sent| sent.refused),
+            most_waiting: self.most_waiting,
+            idle_kib: self.fresh.idle_kib,
+            peak_kib: usage(self.fresh.pid)?.peak_kib,
+            first_seconds,
+            drained_seconds,
+            faults: self.faults(rig).await?,
+        })
     }
 
     /// How many have arrived.
@@ -290,7 +257,7 @@ impl Look {
     }
 
     async fn look(&mut self, rig: &Rig) -> anyhow::Result<()> {
-        usage(self.pid).context("the bridge has ended")?;
+        usage(self.fresh.pid).context("the bridge has ended")?;
         let network = if self.way == Way::DingTalkToMatrix { "matrix" } else { "dingtalk" };
         // A busy bridge may be late with its page; the next one counts as well.
         if let Ok(page) = Metrics::fetch(&format!("http://{}/metrics", rig.places.second)).await {
@@ -314,9 +281,9 @@ impl Look {
     }
 
     /// Seconds from `end` until more has arrived than at the moment; none if nothing more comes.
-    async fn next_arrival(&mut self, rig: &Rig, messages: u32, end: Instant) -> anyhow::Result<Option<f64>> {
+    async fn next_arrival(&self, rig: &Rig, end: Instant) -> anyhow::Result<Option<f64>> {
         let before = self.arrived(rig).await?;
-        if before >= u64::from(messages) {
+        if before >= u64::from(self.messages()) {
             return Ok(None);
         }
         let begin = Instant::now();
@@ -329,10 +296,10 @@ impl Look {
         Ok(Some(end.elapsed().as_secs_f64()))
     }
 
-    /// Waits until so many have arrived or nothing comes any more; seconds from `end` to the last one.
-    async fn until(&mut self, rig: &Rig, messages: u32, end: Instant) -> anyhow::Result<f64> {
+    /// Waits until all have arrived or nothing comes any more; seconds from `end` to the last one.
+    async fn until_all(&mut self, rig: &Rig, end: Instant) -> anyhow::Result<f64> {
         let mut last = (self.arrived(rig).await?, Instant::now());
-        while last.0 < u64::from(messages) && last.1.elapsed() < SILENCE {
+        while last.0 < u64::from(self.messages()) && last.1.elapsed() < SILENCE {
             self.look(rig).await?;
             tokio::time::sleep(LOOK / 5).await;
             let now = self.arrived(rig).await?;
@@ -345,30 +312,22 @@ impl Look {
         Ok(drained)
     }
 
-    async fn faults(&self, rig: &Rig, run: u32, each: u32) -> anyhow::Result<Faults> {
+    async fn faults(&self, rig: &Rig) -> anyhow::Result<Faults> {
         let mut arrivals = match self.way {
             Way::MatrixToDingTalk => rig.take_arrivals().await?,
             Way::DingTalkToMatrix => {
                 let events = rig.events(self.since).await?;
-                let marked = events.iter().filter_map(|event| {
-                    Some(Arrival { mark: Mark::find(event.text().as_bytes())?, at: event.received_us })
-                });
-                marked.collect()
+                events.iter().filter_map(Event::arrival).collect()
             }
         };
-        arrivals.retain(|arrival| arrival.mark.run == run);
-        Ok(Faults::of(&arrivals, CHATS, each))
+        arrivals.retain(|arrival| arrival.mark.run == self.run);
+        Ok(Faults::of(&arrivals, CHATS, self.each))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, kernel, file_system, .. } = &self.machine;
-        writeln!(
-            f,
-            "{cores} cores ({processor}), Linux {kernel}; SQLite on {file_system}, {} chats\n",
-            self.chats
-        )?;
+        writeln!(f, "{}; SQLite on {}, {} chats\n", self.machine, self.machine.file_system, self.chats)?;
         let rows = self.rows.iter().map(|row| {
             let mib = |kib| format!("{:.1}", float(kib) / 1024.0);
             let ack = row.ack.map_or("–".to_owned(), |ack| format!("{:.1}/{:.1}", ack.p50_ms, ack.p99_ms));

@@ -218,11 +218,10 @@ impl Table {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, kernel, .. } = &self.machine;
         writeln!(
             f,
-            "{cores} cores ({processor}), Linux {kernel}; etcd in memory; {} objects of {} children; load {:.1} before, {:.1} after\n",
-            self.objects, self.children, self.load[0], self.load[1]
+            "{}; etcd in memory; {} objects of {} children; load {:.1} before, {:.1} after\n",
+            self.machine, self.objects, self.children, self.load[0], self.load[1]
         )?;
         figures(f, &self.figures)
     }

@@ -197,11 +197,8 @@ async fn in_matrix(traffic: Arc<Traffic>, run: u32) -> anyhow::Result<Vec<u32>> 
 }
 
 fn arrivals_in_rooms(events: &[Event], run: u32) -> Vec<Arrival> {
-    let marked = events.iter().filter_map(|event| {
-        let mark = Mark::find(event.text().as_bytes())?;
-        (mark.run == run && event.sender != BOT).then_some(Arrival { mark, at: event.received_us })
-    });
-    marked.collect()
+    let marked = events.iter().filter(|event| event.sender != BOT).filter_map(Event::arrival);
+    marked.filter(|arrival| arrival.mark.run == run).collect()
 }
 
 /// How many of the messages that did not arrive a notice of the bot is about.
@@ -210,7 +207,7 @@ fn told(events: &[Event], run: u32, arrived: &[Arrival]) -> u32 {
     let notices = events.iter().filter(|event| event.sender == BOT && event.text().contains(TOLD));
     let about: HashSet<&str> = notices.filter_map(Event::in_reply_to).collect();
     let lost = events.iter().filter(|event| {
-        let mark = Mark::find(event.text().as_bytes()).filter(|mark| mark.run == run);
+        let mark = event.arrival().map(|arrival| arrival.mark).filter(|mark| mark.run == run);
         about.contains(&*event.id) && mark.is_some_and(|mark| !arrived.contains(&mark))
     });
     u32::try_from(lost.count()).unwrap_or(u32::MAX)

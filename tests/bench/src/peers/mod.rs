@@ -6,14 +6,14 @@ mod kills;
 mod report;
 mod setup;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
 use test_support::{Spawn, usage};
 
 use crate::{
-    frame::{self, Folders, Progress},
+    frame::{self, Progress, Usual},
     machine::Machine,
     relay::{
         Amount, carry,
@@ -59,15 +59,8 @@ pub(crate) struct Options {
     /// Seed of the times of the kills
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Print one JSON object instead of tables
-    #[arg(long)]
-    json: bool,
-    /// Folder of the programs to measure; otherwise the one this program is in
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-    /// Folder in which the databases are made; a disk, or the figures mean nothing
-    #[arg(long, value_name = "FOLDER")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    usual: Usual,
 }
 
 impl Options {
@@ -78,16 +71,15 @@ impl Options {
 
 /// Measures and prints; answers whether our own bridge lost, doubled and reordered nothing.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    Ok(frame::report(measure(&options), options.json).await?.correct())
+    Ok(frame::report(measure(&options), options.usual.json).await?.correct())
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let progress: Progress<'_> = &frame::tell;
-    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "peers")?;
-    let place = options.dir.as_deref().unwrap_or(&own);
+    let folders = options.usual.folders("peers")?;
     let cache = world::target_dir()?;
     let mut report = Report {
-        machine: Machine::look(place)?,
+        machine: Machine::look(&folders.own)?,
         chats: options.chats,
         rate: options.rate,
         kills: options.kills,
@@ -111,10 +103,9 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         }
     }
     for (bridge, spawn) in ready {
-        let dir = tempfile::Builder::new().prefix("bench-peers-").tempdir_in(place);
-        let dir = dir.context("making a folder for the database")?;
+        let dir = folders.fresh()?;
         progress(&format!("{}: starting.", bridge.title()));
-        let measured = one(bridge, spawn, options, &programs, dir.path(), progress).await;
+        let measured = one(bridge, spawn, options, &folders.programs, dir.path(), progress).await;
         match measured {
             Ok(measured) => report.bridges.push(measured),
             Err(error) if bridge == Candidate::Ours => return Err(error),

@@ -149,8 +149,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, kernel, file_system, fsync } = &self.machine;
-        write!(f, "{cores} cores ({processor}), Linux {kernel}; databases on {file_system}")?;
+        let Machine { file_system, fsync, .. } = &self.machine;
+        write!(f, "{}; databases on {file_system}", self.machine)?;
         if let Some(fsync) = fsync {
             write!(f, ", fsync of 4 KiB p50 {:.2} ms, p99 {:.2} ms", fsync.p50_ms, fsync.p99_ms)?;
         }

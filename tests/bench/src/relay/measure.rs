@@ -12,7 +12,7 @@ use crate::{
     marks::{Arrival, Faults, Mark, per_chat},
     numbers::{Quantiles, float, now_us},
     push,
-    relay::rig::{Between, PEOPLE, PushJob, Rig, message},
+    relay::rig::{Between, Event, PEOPLE, PushJob, Rig, message},
 };
 
 /// How long nothing may arrive before the rest counts as lost.
@@ -141,12 +141,9 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
     let busy = watch.disturbance(&cpu, sent.as_ref());
     tokio::time::sleep(AFTER).await;
 
-    let of_run = |mark: &Mark| mark.run == run;
+    let of_run = |arrival: &Arrival| arrival.mark.run == run;
     let injected = rig.events(since).await?;
-    let marked = injected.iter().filter_map(|event| {
-        let mark = Mark::find(event.text().as_bytes()).filter(of_run)?;
-        Some(Arrival { mark, at: event.received_us })
-    });
+    let marked = injected.iter().filter_map(Event::arrival).filter(of_run);
     let (arrivals, starts) = match way {
         Way::DingTalkToMatrix => (marked.collect::<Vec<_>>(), starts),
         Way::MatrixToDingTalk => {
@@ -155,7 +152,7 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
                 starts[mark.chat as usize][mark.number as usize] = at;
             }
             let mut arrivals = rig.take_arrivals().await?;
-            arrivals.retain(|arrival| of_run(&arrival.mark));
+            arrivals.retain(of_run);
             (arrivals, starts)
         }
     };

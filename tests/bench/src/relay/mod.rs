@@ -4,14 +4,12 @@ pub(crate) mod measure;
 mod report;
 pub(crate) mod rig;
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use test_support::usage;
 
 use crate::{
-    frame::{self, Folders, Progress},
+    frame::{self, Progress, Usual},
     machine::Machine,
 };
 use measure::{Load, Run, WARM_UP, Way};
@@ -42,31 +40,16 @@ pub(crate) struct Options {
     /// Chats that are bridged, with five people each; somebody writes in every one of them
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     chats: u32,
-    /// Print one JSON object instead of tables
-    #[arg(long)]
-    json: bool,
     /// Measure only these; may be given several times or as a list with commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
-    /// Folder of the programs to measure; otherwise the one this program is in
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
-    /// Folder in which the database is made; a disk, or the figures mean nothing
-    #[arg(long, value_name = "FOLDER")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    usual: Usual,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            seconds: 5,
-            messages: None,
-            chats: 50,
-            json: false,
-            only: Vec::new(),
-            programs: None,
-            dir: None,
-        }
+        Self { seconds: 5, messages: None, chats: 50, only: Vec::new(), usual: Usual::default() }
     }
 }
 
@@ -91,21 +74,18 @@ enum Part {
 
 /// Measures and prints; answers whether everything crossed once and in order.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    Ok(frame::report(measure(&options), options.json).await?.correct)
+    Ok(frame::report(measure(&options), options.usual.json).await?.correct)
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let progress: Progress<'_> = &frame::tell;
-    let Folders { own, programs } = Folders::find(options.programs.as_deref(), "relay")?;
-    let dir = tempfile::Builder::new()
-        .prefix("bench-relay-")
-        .tempdir_in(options.dir.as_deref().unwrap_or(&own))
-        .context("making a folder for the database")?;
+    let folders = options.usual.folders("relay")?;
+    let (programs, dir) = (&folders.programs, folders.fresh()?);
     let machine = Machine::look(dir.path())?;
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
 
     progress("Starting the homeserver stub, a small DingTalk and the bridge.");
-    let mut rig = Rig::start(&programs, dir.path(), Setup::sqlite(options.chats), progress).await?;
+    let mut rig = Rig::start(programs, dir.path(), Setup::sqlite(options.chats), progress).await?;
     let mut report = Report::new(machine, options.chats);
     report.binary_bytes = std::fs::metadata(programs.join("dingtalk-bridge"))?.len();
 

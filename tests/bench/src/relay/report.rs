@@ -174,12 +174,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, kernel, file_system, fsync } = &self.machine;
-        writeln!(
-            f,
-            "{cores} cores ({processor}), Linux {kernel}; database: {}, on {file_system}",
-            self.database
-        )?;
+        let Machine { file_system, fsync, .. } = &self.machine;
+        writeln!(f, "{}; database: {}, on {file_system}", self.machine, self.database)?;
         if let Some(fsync) = fsync {
             writeln!(f, "fsync of 4 KiB there: p50 {:.2} ms, p99 {:.2} ms", fsync.p50_ms, fsync.p99_ms)?;
         }

@@ -17,7 +17,7 @@ use crate::{
     app::{AGENT_ID, APP_KEY, APP_SECRET, CORP_ID, PEOPLE_PER_CHAT, chat_id, staff_id},
     forward,
     frame::Progress,
-    marks::Mark,
+    marks::{Arrival, Mark},
     push,
 };
 
@@ -114,6 +114,11 @@ pub(crate) struct Event {
 impl Event {
     pub(crate) fn text(&self) -> &str {
         self.content["body"].as_str().unwrap_or_default()
+    }
+
+    /// As the arrival of a message of a measurement, if it is one.
+    pub(crate) fn arrival(&self) -> Option<Arrival> {
+        Some(Arrival { mark: Mark::find(self.text().as_bytes())?, at: self.received_us })
     }
 
     /// The event that it answers.
@@ -221,7 +226,7 @@ impl Rig {
         let as_token = as_token.context("the registration has no as_token")?.trim().trim_matches(['"', '\'']);
         let mut ghosts = HashMap::new();
         for event in self.events(0).await? {
-            if let Some(mark) = Mark::find(event.text().as_bytes())
+            if let Some(Arrival { mark, .. }) = event.arrival()
                 && !PEOPLE.contains(&&*event.sender)
             {
                 ghosts.insert(staff_id(mark.chat, mark.number), event.sender);
@@ -309,7 +314,7 @@ impl Rig {
         Ok((counts["marked"].as_u64().unwrap_or_default(), counts["others"].as_u64().unwrap_or_default()))
     }
 
-    pub(crate) async fn take_arrivals(&self) -> anyhow::Result<Vec<crate::marks::Arrival>> {
+    pub(crate) async fn take_arrivals(&self) -> anyhow::Result<Vec<Arrival>> {
         let answer = self.http.post(format!("{}/take", self.places.dingtalk)).send().await?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
