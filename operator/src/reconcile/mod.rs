@@ -44,8 +44,8 @@ const MOST_ROUNDS: usize = 8;
 /// written once instead of twice.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// The same for a status that this process looks at for the first time and that is about the spec as it is: after a
-/// restart all questions are asked anew, many at a time, and nobody waits for an answer that is most likely the same.
+/// The same for a status that this process looks at for the first time, of an object that is as it was: after a restart
+/// all questions are asked anew, many at a time, and nobody waits for an answer that is most likely the same.
 const FIRST_QUIET: Duration = Duration::from_secs(10);
 
 /// Pause after a write that failed for a reason that passes. It doubles with each further one, up to 32 s, so that many
@@ -264,11 +264,9 @@ impl Reconciler {
     fn patience(&self, key: &Key, object: &DingTalkBridge, under_way: bool) -> Duration {
         let now = Instant::now();
         let left = self.state.with_record(key, |record| {
-            let just_written = record.wrote_at.is_some_and(|at| now - at < QUIET);
-            let quiet = match under_way {
-                true if !record.told && is_told(object) => FIRST_QUIET,
-                false if !just_written => return Duration::ZERO,
-                _ => QUIET,
+            let as_it_was = !record.told && record.wrote_at.is_none() && is_told(object);
+            let Some(quiet) = quiet(under_way, as_it_was, record.wrote_at.map(|at| now - at)) else {
+                return Duration::ZERO;
             };
             let since = *record.status_held.get_or_insert(now);
             quiet.saturating_sub(now - since)
@@ -282,6 +280,16 @@ impl Reconciler {
         for (key, is_told) in self.state.standing() {
             self.queue.push(&key, if is_told { Lane::Resync } else { Lane::Spec });
         }
+    }
+}
+
+/// How long a status waits from when it is known; `None`: not at all. `as_it_was`: this process has neither told of the
+/// object nor changed anything of it. `written`: how long ago it wrote a child of it.
+fn quiet(under_way: bool, as_it_was: bool, written: Option<Duration>) -> Option<Duration> {
+    match under_way {
+        true if as_it_was => Some(FIRST_QUIET),
+        true => Some(QUIET),
+        false => written.is_some_and(|ago| ago < QUIET).then_some(QUIET),
     }
 }
 
@@ -354,6 +362,16 @@ mod tests {
         for key in [a, b] {
             assert!(spread(span, &key) >= span.mul_f64(0.8) && spread(span, &key) <= span.mul_f64(1.2));
         }
+    }
+
+    #[test]
+    fn a_status_waits_long_only_for_an_object_that_is_as_it_was() {
+        let (just, before) = (Some(Duration::from_millis(1)), Some(QUIET));
+        assert_eq!(quiet(true, true, None), Some(FIRST_QUIET));
+        // What was written, e.g. a change of the platform's, is news that nobody is to wait for.
+        assert_eq!((quiet(true, false, just), quiet(true, false, before)), (Some(QUIET), Some(QUIET)));
+        assert_eq!((quiet(false, false, just), quiet(false, false, before)), (Some(QUIET), None));
+        assert_eq!(quiet(false, true, None), None);
     }
 
     #[test]

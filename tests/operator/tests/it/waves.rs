@@ -123,6 +123,7 @@ fn a_new_image_comes_in_waves_stops_when_it_breaks_bridges_and_is_taken_back() {
         halted(&operator).await;
         assert_eq!(Fleet::look(shared).await.with("broken"), BTreeSet::from([CANARY]));
         api.condition_until(HERE, "w0", ["Progressing", "True", "WaitingForWave"]).await;
+        api.condition_until(HERE, CANARY, ["WorkloadAvailable", "False", "ImagePullFailed"]).await;
         let told = async || {
             let events = api.list("Event", HERE, "").await;
             events
