@@ -24,7 +24,8 @@ pub enum Mode {
     Pass,
     /// New connections are accepted and reset at once; the existing ones go on.
     Refuse,
-    /// Existing connections are closed at once, new ones as soon as they come.
+    /// Existing connections are closed at once, new ones as soon as they come. The existing ones are closed however soon another
+    /// mode follows, and what they held is lost.
     Cut,
     /// So many bytes per second and direction of each connection, at least one.
     Slow(u32),
@@ -38,6 +39,8 @@ pub enum Mode {
 pub struct FaultProxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    /// How often everything was cut.
+    cuts: watch::Sender<u64>,
     accepting: JoinHandle<()>,
 }
 
@@ -46,9 +49,10 @@ impl FaultProxy {
     pub async fn start(target: impl ToString) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the proxy")?;
         let address = listener.local_addr()?;
-        let (mode, watching) = watch::channel(Mode::Pass);
-        let accepting = tokio::spawn(accept(listener, target.to_string(), watching));
-        Ok(Self { address, mode, accepting })
+        let (mode, modes) = watch::channel(Mode::Pass);
+        let (cuts, cutting) = watch::channel(0);
+        let accepting = tokio::spawn(accept(listener, target.to_string(), modes, cutting));
+        Ok(Self { address, mode, cuts, accepting })
     }
 
     /// Where the proxy listens.
@@ -63,6 +67,10 @@ impl FaultProxy {
 
     /// Changes the mode, for the existing connections too.
     pub fn set(&self, mode: Mode) {
+        // First, so that no connection that is to be closed goes on for what is said of the mode.
+        if mode == Mode::Cut {
+            self.cuts.send_modify(|cuts| *cuts += 1);
+        }
         self.mode.send_replace(mode);
     }
 
@@ -78,21 +86,32 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, mode: watch::Receiver<Mode>) {
+async fn accept(
+    listener: TcpListener,
+    target: String,
+    mode: watch::Receiver<Mode>,
+    cuts: watch::Receiver<u64>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // A client that has left again.
                 let Ok((client, _)) = accepted else { continue };
-                connections.spawn(connection(client, target.clone(), mode.clone()));
+                connections.spawn(connection(client, target.clone(), mode.clone(), cuts.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn connection(client: TcpStream, target: String, mut mode: watch::Receiver<Mode>) {
+async fn connection(
+    client: TcpStream,
+    target: String,
+    mut mode: watch::Receiver<Mode>,
+    mut cuts: watch::Receiver<u64>,
+) {
+    cuts.mark_unchanged();
     let now = *mode.borrow_and_update();
     match now {
         Mode::Refuse => reset(&client),
@@ -100,8 +119,12 @@ async fn connection(client: TcpStream, target: String, mut mode: watch::Receiver
         Mode::Pass | Mode::Slow(_) | Mode::Blackhole => {
             let mut cut = mode.clone();
             tokio::select! {
-                () = forward(client, &target, mode) => {}
+                // What it held must not go through because another mode has followed.
+                biased;
+                _ = cuts.changed() => {}
+                // One that came while everything was being cut.
                 _ = cut.wait_for(|mode| *mode == Mode::Cut) => {}
+                () = forward(client, &target, mode) => {}
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Waiting for something to become true, and ports to listen on.
 
 use std::{
-    collections::BTreeSet,
+    hash::{BuildHasher as _, RandomState},
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use anyhow::Context as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -61,20 +61,30 @@ impl Patience {
     }
 }
 
+/// The ports that are given out. They lie below those that a system gives to whoever listens on port 0 or connects: one of
+/// these would be taken by somebody else as long as the program that is to have it is still starting.
+const PORTS: Range<u16> = 20_000..30_000;
+
 /// A TCP port of this machine that nobody listens on at the moment and that was not given out before.
 ///
-/// Another process may take it before it is used; a program that can listen on port 0 and report should do that.
+/// A program that can listen on port 0 and report should do that. Processes that give out ports at the same time begin at
+/// places of their own.
 pub fn free_port() -> anyhow::Result<u16> {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    for _ in 0..100 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-        let port = listener.local_addr()?.port();
-        if given.insert(port) {
+    static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut offset = next.unwrap_or_else(|| {
+        let chance = RandomState::new().hash_one(std::process::id());
+        u16::try_from(chance % u64::from(PORTS.end - PORTS.start)).unwrap_or_default()
+    });
+    for _ in PORTS {
+        let port = PORTS.start + offset;
+        offset = (offset + 1) % (PORTS.end - PORTS.start);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            *next = Some(offset);
             return Ok(port);
         }
     }
-    anyhow::bail!("no free port that was not given out before")
+    anyhow::bail!("no free port")
 }
 
 #[cfg(test)]
@@ -115,7 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn a_free_port_can_be_listened_on() {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, free_port().unwrap())).unwrap();
+    fn a_free_port_can_be_listened_on_and_is_no_other_ones() {
+        let (one, other) = (free_port().unwrap(), free_port().unwrap());
+        assert_ne!(one, other);
+        for port in [one, other] {
+            assert!(PORTS.contains(&port), "{port}");
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        }
     }
 }

@@ -138,6 +138,22 @@ async fn blackhole_holds_everything_until_it_ends() {
     end(&mut old).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_that_is_over_at_once_has_cut_and_what_was_held_is_lost() {
+    let proxy = proxy().await;
+    let mut old = connect(&proxy).await;
+    goes_through(&mut old).await;
+    proxy.set(Mode::Blackhole);
+    old.write_all(b"hello").await.unwrap();
+    proxy.set(Mode::Cut);
+    proxy.set(Mode::Pass);
+    let mut rest = Vec::new();
+    // An orderly end or a reset, without a byte before.
+    let _ = timeout(LIMIT, old.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.is_empty(), "{rest:?}");
+    goes_through(&mut connect(&proxy).await).await;
+}
+
 #[tokio::test]
 async fn a_target_that_is_away_is_a_reset() {
     let away = SocketAddr::from(([127, 0, 0, 1], test_support::free_port().unwrap()));
