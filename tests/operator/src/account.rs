@@ -1,9 +1,15 @@
 //! An account of the operator's with the rights that its chart gives, and no others.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use cluster::Cluster;
 use dingtalk_crds::rights::{Name, RIGHTS, Right, Scope};
 use serde_json::{Value, json};
+use test_support::wait_until;
+
+/// How long the API server may take, on a busy machine.
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// An account, and how it reaches the API server.
 #[derive(Clone, Debug)]
@@ -26,6 +32,7 @@ impl Account {
     ) -> anyhow::Result<Self> {
         let objects = rights(name, home, namespaces);
         cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).await?;
+        heeded(cluster, name, home, namespaces).await?;
         let token = cluster.kubectl(&["create", "token", name, "-n", home, "--duration=24h"]).await?;
         let view = cluster.kubectl(&["config", "view", "--raw", "-o", "json"]).await?;
         let mut kubeconfig: Value = serde_json::from_str(&view).context("the kubeconfig of the cluster")?;
@@ -48,6 +55,25 @@ impl Account {
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.home, self.name)
     }
+}
+
+/// Waits until the API server heeds the rights: it hears of Roles and bindings a moment after it has stored them, in the order
+/// in which they were made.
+async fn heeded(cluster: &Cluster, name: &str, home: &str, namespaces: &[&str]) -> anyhow::Result<()> {
+    let (namespace, scope) = namespaces.last().map_or((home, Scope::Own), |&last| (last, Scope::Watched));
+    // The own kind may not be there yet.
+    let known = |right: &&Right| {
+        right.scope == scope && right.named.is_none() && right.group != dingtalk_crds::names::GROUP
+    };
+    let right = RIGHTS.iter().find(known).context("no right that can be asked for")?;
+    let resource = match right.group {
+        "" => right.resource.to_owned(),
+        group => format!("{}.{group}", right.resource),
+    };
+    let user = format!("--as=system:serviceaccount:{home}:{name}");
+    let question = ["auth", "can-i", right.verbs[0], &resource, "-n", namespace, &user];
+    let heeded = async || cluster.kubectl(&question).await.ok();
+    wait_until(LIMIT, &format!("the rights of {name} to be heeded"), heeded).await.map(drop)
 }
 
 /// Namespaces, account, Roles and bindings, as the chart makes them.

@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod each;
 mod homeserver;
+mod kind;
 mod program;
 
 pub use account::Account;
@@ -15,4 +16,5 @@ pub use admin::{Admin, KINDS, path, resource};
 pub use audit::{History, Request, Tail};
 pub use each::each;
 pub use homeserver::homeserver;
+pub use kind::install_kind;
 pub use program::{Program, settings};

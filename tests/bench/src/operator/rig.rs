@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use cluster::{Cluster, ClusterOptions, Extent, Init, Programs};
-use operator_e2e::{Account, Admin, Program, each, resource, settings};
+use operator_e2e::{Account, Admin, Program, each, install_kind, resource, settings};
 use serde_json::{Value, json};
 use test_support::{Process, wait_until};
 use tokio::sync::Mutex;
@@ -54,10 +54,7 @@ impl Rig {
             ..ClusterOptions::new("bench", folder.join("cluster"))
         };
         let cluster = Cluster::start(options, &programs, progress).await?;
-        let definition = dingtalk_crds::definition_yaml().map_err(|error| anyhow::anyhow!("{error}"))?;
-        cluster.apply(&definition).await?;
-        let kind = format!("crd/{}.{}", dingtalk_crds::names::PLURAL, dingtalk_crds::names::GROUP);
-        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &kind]).await?;
+        install_kind(&cluster).await?;
         cluster.kubectl(&["create", "namespace", BARE]).await?;
         let admin = Admin::connect(cluster.kubeconfig(), "bench").await?;
         let ledger = Mutex::new(Ledger::open(&cluster.audit_log())?);

@@ -15,7 +15,7 @@ use super::{FaultyApi, Picture, Weather, weather::draw};
 use crate::{Account, Admin, Program, path, settings};
 
 /// How long a run may take to come to rest.
-const LIMIT: Duration = Duration::from_mins(3);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// How long nothing changes in a run that has come to rest: longer than the operator waits for anything without faults.
 const STEADY: Duration = Duration::from_secs(8);

@@ -7,7 +7,7 @@ use cluster::{Cluster, ClusterOptions, Component, Extent, Programs};
 use operator_e2e::{
     Account, Admin, History, Program, Request,
     faults::{Field, calm, storm},
-    path, settings,
+    install_kind, path, settings,
 };
 use serde_json::{Value, json};
 use test_support::{Process, wait_until};
@@ -41,13 +41,8 @@ impl Place {
         let admin = Admin::connect(cluster.kubeconfig(), "person").await.unwrap();
         let homeservers = operator_e2e::homeserver().await.unwrap();
         let place = Self { cluster, admin, folder, homeservers };
-        place.install_kind().await;
+        install_kind(&place.cluster).await.unwrap();
         place
-    }
-
-    async fn install_kind(&self) {
-        self.cluster.apply(&dingtalk_crds::definition_yaml().unwrap()).await.unwrap();
-        self.cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", KIND]).await.unwrap();
     }
 
     /// Objects of a namespace that have a status about their spec, by name.
@@ -279,7 +274,7 @@ fn an_object_that_cannot_be_read_stops_no_other_and_is_served_when_it_is_mended(
         let address = path("DingTalkBridge", here, "a-broken");
         place.admin.send("PATCH", &address, "application/merge-patch+json", &mended).await.unwrap();
         place.until_told(here, &["a-broken"], &operator).await;
-        place.install_kind().await;
+        install_kind(&place.cluster).await.unwrap();
     });
 }
 

@@ -84,7 +84,7 @@ fn an_object_with_k_children_takes_k_writes_and_one_for_the_status() {
         let (api, operator) = (&shared.stage.api, &shared.operator);
         let mut statuses: Vec<usize> = Vec::new();
         // While other tests keep the cluster busy, a homeserver or a controller that answers late costs a second status.
-        let calm = wait_until(LIMIT, "an object with one status", async || {
+        let calm = wait_until(4 * LIMIT, "an object with one status", async || {
             let number = statuses.len();
             let name = format!("counted-{number}");
             api.bridge("t-five", &name, &json!({"workspace": name, "suspend": true})).await;

@@ -127,8 +127,10 @@ fn the_plugin_shows_and_changes_what_its_user_may() {
 
         let (good, _, error) = plugin.try_run(&["pause", "nobody"]).await;
         assert!(!good && error.contains("no DingTalkBridge nobody"), "{error}");
-        let unchanged = plugin.diff(&shared.operator, "docker.io/local/dingtalk-bridge:none").await;
-        assert_eq!(unchanged, json!([]));
+        let changes = plugin.diff(&shared.operator, "docker.io/local/dingtalk-bridge:none").await;
+        // Tests beside this one have objects in the same namespace, of which some are just being made.
+        let own = changes.as_array().unwrap().iter().find(|change| change["name"] == "acme");
+        assert_eq!(own, None);
     });
 }
 
@@ -172,14 +174,27 @@ fn a_move_is_refused_before_anything_is_touched_when_its_goal_is_not_there() {
     });
 }
 
-/// Waits until the pod of the Job that copies is there, and says how it has ended, as a kubelet would.
+/// Waits until the pod of the Job that copies is there, says how it has ended, as a kubelet would, and waits until the Job has
+/// ended so. The node's own kubelet, which finds no image, may say a moment later what it saw before; then it is said again.
 async fn copies(api: &Api, name: &str, phase: &str) {
     let labels = format!("job-name=dingtalk-{name}-move");
-    let pod = wait_until(LIMIT, "the pod of the Job", async || {
+    let condition = if phase == "Failed" { "\"Failed\"" } else { "\"Complete\"" };
+    let ended = wait_until(LIMIT, "the Job to have ended", async || {
         let pods = api.list("Pod", HERE, &labels).await;
-        pods.into_iter().find(|pod| pod["status"]["phase"] == "Pending")
+        for pod in pods.iter().filter(|pod| pod["status"]["phase"] == "Pending") {
+            ends(api, pod, phase).await;
+        }
+        match api.get("Job", HERE, &format!("dingtalk-{name}-move")).await {
+            Some(job) => job["status"]["conditions"].to_string().contains(condition).then_some(()),
+            // Who waited for its end has taken it away.
+            None => Some(()),
+        }
     });
-    let pod = pod.await.unwrap();
+    ended.await.unwrap();
+}
+
+/// Says how a pod has ended.
+async fn ends(api: &Api, pod: &Value, phase: &str) {
     let container = &pod["spec"]["containers"][0];
     assert_eq!((&container["args"][0], &container["args"][1]), (&json!("db"), &json!("copy")));
     let code = i32::from(phase == "Failed");
@@ -187,10 +202,11 @@ async fn copies(api: &Api, name: &str, phase: &str) {
         "name": container["name"], "image": container["image"], "imageID": "", "ready": false, "restartCount": 0,
         "state": {"terminated": {"exitCode": code, "finishedAt": "2026-03-01T08:00:00Z"}},
     }]}});
-    let address = format!("{}/status", path("Pod", HERE, text(&pod, "/metadata/name")));
+    let address = format!("{}/status", path("Pod", HERE, text(pod, "/metadata/name")));
     let body = ("application/merge-patch+json", status.to_string());
     let (code, answer) = api.send(Method::PATCH, &address, Some(body)).await.unwrap();
-    assert_eq!(code, 200, "{answer}");
+    // It goes with its Job.
+    assert!([200, 404].contains(&code), "{code} {answer}");
 }
 
 #[test]
@@ -217,10 +233,8 @@ fn a_move_that_is_interrupted_and_fails_once_goes_on_until_it_is_done() {
         assert!(text(&config, "/data/config.toml").contains("url_file"), "{config:#}");
 
         copies(api, "moved", "Failed").await;
-        let failed = api.until("Job", HERE, "dingtalk-moved-move", |job| {
-            job["status"]["conditions"].to_string().contains("\"Failed\"")
-        });
-        let before = failed.await["metadata"]["uid"].clone();
+        let failed = api.get("Job", HERE, "dingtalk-moved-move").await.unwrap();
+        let before = failed["metadata"]["uid"].clone();
         // Who comes then deletes that Job and has another one copy.
         let again = plugin.try_run(&command);
         let copied = async {
@@ -268,10 +282,6 @@ fn a_move_that_is_called_off_leaves_the_object_as_it_was() {
         let (good, _, error) = plugin.try_run(&["move-database", "back", "--cancel"]).await;
         assert!(!good && error.contains("it is being copied"), "{error}");
         copies(api, "back", "Succeeded").await;
-        api.until("Job", HERE, "dingtalk-back-move", |job| {
-            job["status"]["conditions"].to_string().contains("\"Complete\"")
-        })
-        .await;
         plugin.run(&["move-database", "back", "--cancel"]).await;
         let after = api.get("DingTalkBridge", HERE, "back").await.unwrap();
         assert_eq!(after["spec"], before["spec"]);

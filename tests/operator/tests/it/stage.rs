@@ -61,9 +61,7 @@ impl Stage {
 
     /// Installs the kind and waits until it is served.
     pub(crate) async fn install_kind(&self) {
-        self.cluster.apply(&dingtalk_crds::definition_yaml().unwrap()).await.unwrap();
-        let kind = "crd/dingtalkbridges.bridges.meldry.com";
-        self.cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", kind]).await.unwrap();
+        operator_e2e::install_kind(&self.cluster).await.unwrap();
     }
 
     /// An operator with an account and a lease of its own, that looks after these namespaces.
