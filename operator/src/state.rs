@@ -64,6 +64,8 @@ pub(crate) struct Snapshot {
     pub(crate) report: ReportFact,
     /// When something of this is forgotten, so that it is looked for again.
     pub(crate) expires: Option<Duration>,
+    /// Whether somebody has asked for a look at everything that was not made yet.
+    pub(crate) is_unread: bool,
 }
 
 impl Snapshot {
@@ -83,6 +85,7 @@ impl Snapshot {
             former: Former::new(),
             report: ReportFact::Unknown,
             expires: None,
+            is_unread: false,
         }
     }
 }
@@ -124,7 +127,7 @@ impl State {
             record.forget_answers();
         } else if asked_anew {
             record.look_anew();
-            record.read_all = true;
+            record.looks_asked += 1;
         } else if urgent {
             record.ask_anew();
         }
@@ -224,6 +227,7 @@ impl State {
             former: record.former(now),
             report: record.report.current(|_| false, &ReportFact::Unknown, now),
             expires: record.expires(now),
+            is_unread: record.is_unread(),
         })
     }
 

@@ -143,14 +143,18 @@ impl Reconciler {
     async fn pass(self: &Arc<Self>, turn: &lanes::Turn) -> Outcome {
         let key = &turn.key;
         let mut wrote = false;
-        if let Err(failure) = self.read_all(key).await {
-            tracing::warn!(object = %key, error = %failure, "the children could not be read");
-            return self.failed(key, &failure);
-        }
         for _ in 0..MOST_ROUNDS {
+            // A request may come while a pass is under way. The status says that it was handled, so it waits for the look.
+            if let Err(failure) = self.read_all(key).await {
+                tracing::warn!(object = %key, error = %failure, "the children could not be read");
+                return self.failed(key, &failure);
+            }
             let Some(snapshot) = self.state.snapshot(key) else {
                 return Outcome { result: PassResult::Settled, again: None };
             };
+            if snapshot.is_unread {
+                continue;
+            }
             if !self.http_routes.load(Ordering::Relaxed) && self.wants_http_route(&snapshot) {
                 self.http_routes_wanted.notify_one();
             }

@@ -19,7 +19,7 @@ use crate::{
     kinds,
     lanes::{Lane, Turn},
     projection,
-    state::{Known, Snapshot, version},
+    state::{Known, Record, Snapshot, version},
 };
 
 /// What came of the writes of a plan.
@@ -176,9 +176,8 @@ impl Reconciler {
     /// Reads every child when somebody has asked for that, whatever the watches say. A read that fails leaves the
     /// request open.
     pub(super) async fn read_all(&self, key: &Key) -> Result<(), Failure> {
-        if self.state.with_record(key, |record| record.read_all) != Some(true) {
-            return Ok(());
-        }
+        let asked = |record: &mut Record| record.is_unread().then_some(record.looks_asked);
+        let Some(asked) = self.state.with_record(key, asked).flatten() else { return Ok(()) };
         for child in ChildKind::ALL {
             if child == ChildKind::HttpRoute && !self.http_routes.load(Ordering::Relaxed) {
                 continue;
@@ -193,7 +192,7 @@ impl Reconciler {
                 (Err(failure), _) => return Err(failure),
             }
         }
-        self.state.with_record(key, |record| record.read_all = false);
+        self.state.with_record(key, |record| record.looks_made = asked);
         Ok(())
     }
 

@@ -59,8 +59,10 @@ pub(crate) struct Record {
     /// What came of taking registrations back.
     pub(crate) former: BTreeMap<Place, Asked<AdminFact>>,
     pub(crate) report: Asked<ReportFact>,
-    /// Whether every child is to be read, since somebody asked for a look at everything.
-    pub(crate) read_all: bool,
+    /// How often somebody asked for a look at everything, for which every child is to be read.
+    pub(crate) looks_asked: u64,
+    /// Up to which of these every child was read.
+    pub(crate) looks_made: u64,
     /// Since when a status waits for answers that are on their way.
     pub(crate) status_held: Option<Instant>,
     /// When children were written last.
@@ -87,7 +89,8 @@ impl Default for Record {
             admin: Asked::new(AdminFact::Unknown),
             former: BTreeMap::new(),
             report: Asked::new(ReportFact::Unknown),
-            read_all: false,
+            looks_asked: 0,
+            looks_made: 0,
             status_held: None,
             wrote_at: None,
             told: false,
@@ -99,6 +102,11 @@ impl Default for Record {
 }
 
 impl Record {
+    /// Whether every child is to be read before anything is decided.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.looks_made != self.looks_asked
+    }
+
     /// Whether it may be dropped.
     pub(super) fn is_empty(&self) -> bool {
         self.object.is_none()

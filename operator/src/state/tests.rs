@@ -183,3 +183,24 @@ fn an_order_that_was_decided_before_the_last_answer_is_not_given() {
     assert_eq!(record.order(register, &different, now), Turn::UnderWay);
     assert_eq!(record.order(look, &registered, now), Turn::Go);
 }
+
+#[test]
+fn a_look_that_is_asked_for_during_another_one_is_still_to_be_made() {
+    let state = State::default();
+    let asked = |rv: u64, at: &str| {
+        let mut object = object("a", "u", rv, 1);
+        object.metadata.annotations = Some([(names::RECONCILE.to_owned(), at.to_owned())].into());
+        object
+    };
+    let is_unread = || state.snapshot(&key("a")).unwrap().is_unread;
+    state.put_object(&key("a"), object("a", "u", 1, 1), None);
+    assert!(!is_unread());
+    state.put_object(&key("a"), asked(2, "one"), None);
+    assert!(is_unread());
+    let first = state.with_record(&key("a"), |record| record.looks_asked).unwrap();
+    state.put_object(&key("a"), asked(3, "two"), None);
+    state.with_record(&key("a"), |record| record.looks_made = first);
+    assert!(is_unread(), "the second");
+    state.with_record(&key("a"), |record| record.looks_made = record.looks_asked);
+    assert!(!is_unread());
+}
