@@ -1,6 +1,6 @@
 //! When the bridge is killed, and what else breaks meanwhile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use test_support::wait_until;
 use tokio::sync::{RwLock, watch};
@@ -15,6 +15,9 @@ const OTHERS: usize = 8;
 
 /// How often it is told how far it is.
 const TELL: usize = 50;
+
+/// How often a bridge that is to start is looked after.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What can break beside the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,6 +172,11 @@ impl Weather<'_> {
         self.life(victim, chance).await?;
         tokio::time::sleep(chance.span(50, 600)).await;
         disk.free()?;
-        victim.revive().await.map(drop)
+        // One that has met the full disk runs on until it has ended: it has started for good when it is ready.
+        wait_until(PATIENCE, "the bridge to start on a disk with room", async || {
+            victim.revive().await.ok()?;
+            self.world.bridge().wait_ready(LOOK).await.ok()
+        })
+        .await
     }
 }

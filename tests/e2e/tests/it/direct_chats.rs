@@ -18,7 +18,7 @@ async fn write(world: &World, staff_id: &str, text: &str) {
 /// Waits for the invitation to the room of a ghost's, and accepts it.
 pub(crate) async fn accept(world: &World, ghost: &str) -> String {
     // Each look is a first sync, which takes Synapse long for somebody in many rooms.
-    world.admin().accept_invitation_of(ghost, LIMIT * 3).await.unwrap()
+    world.admin().accept_invitation_of(ghost, LIMIT).await.unwrap()
 }
 
 /// What reached a person.

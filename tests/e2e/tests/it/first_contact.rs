@@ -15,15 +15,20 @@ fn what_was_written_before_bridging_follows_with_its_time_before_what_is_newer()
         let (admin, sandbox) = (world.admin(), world.sandbox());
         let chat_id = new_group(world, "首次接触").await;
         let person = &world.info().people[0];
-        let held = stage::metric(world, "held", &[]).await;
         let texts: Vec<String> = (0..5).map(|number| unique(&format!("held-{number}"))).collect();
+        let mut ids = Vec::new();
         for text in &texts {
-            sandbox.write(&chat_id, &person.staff_id, text).await.unwrap();
+            ids.push(sandbox.write(&chat_id, &person.staff_id, text).await.unwrap());
         }
-        let all_held = wait_until(LIMIT, "five held messages", async || {
-            (stage::metric(world, "held", &[]).await >= held + 5).then_some(())
-        });
-        all_held.await.unwrap();
+        for id in &ids {
+            let taken = wait_until(LIMIT, "the message to be taken", async || {
+                sandbox.delivery(id).await.ok()?["answered"].as_bool()?.then_some(())
+            });
+            taken.await.unwrap();
+        }
+        // What was taken is held when nothing is to be handled any more. Others hold and release messages of their own meanwhile.
+        stage::wait_quiet(world).await;
+        assert!(stage::metric(world, "held", &[]).await >= 5);
         for text in &texts {
             assert!(
                 !database::contains(world, text),

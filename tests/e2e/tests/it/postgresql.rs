@@ -90,8 +90,9 @@ fn the_database_restarts_under_traffic_and_nothing_is_lost_or_doubled() {
                     postgres.kill().await.unwrap();
                 }
                 postgres.resume().await.unwrap();
-                // Something must get through between two faults.
+                // Something must get through between two faults, be it after all the others.
                 let before = postgres.sql("bridge", "SELECT commits FROM holder").await.unwrap();
+                world.users()[1].send_text(&chat(0).room_id, &unique("after a fault")).await.unwrap();
                 wait_until(LIMIT, "a transaction after the restart", async || {
                     let now = postgres.sql("bridge", "SELECT commits FROM holder").await.ok()?;
                     (now != before).then_some(())
