@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 const FIRST: &str = "第一条消息 (first contact)";
 
 /// How long an answer may follow another one.
-const SECOND_SENTENCE: Duration = Duration::from_secs(5);
+const SECOND_SENTENCE: Duration = Duration::from_secs(30);
 
 /// The admin at work.
 pub(crate) struct Setup<'a> {

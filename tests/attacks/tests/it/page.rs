@@ -54,7 +54,6 @@ async fn on_the_page_of_matrix(stage: &Stage, browser: &Browser) {
     browser.type_into("#text", &clicked).await.unwrap();
     browser.click("#send").await.unwrap();
     let typed = stage.unique("with the keyboard");
-    // The field is emptied when the first has been sent.
     browser.wait_for_text("#messages", &clicked, LIMIT).await.unwrap();
     browser.type_into("#text", &format!("{typed}{ENTER}")).await.unwrap();
     for written in [&clicked, &typed] {

@@ -136,16 +136,19 @@ function become(user) {
 
 async function send(event) {
   event.preventDefault();
-  const body = element("text").value.trim();
+  const field = element("text");
+  const body = field.value.trim();
   if (!body) return;
+  // At once: what is typed while this is on its way is the next message's.
+  field.value = "";
   sent += 1;
   const transaction = `page-${Date.now()}-${sent}`;
   const room = encodeURIComponent(element("room").value);
   try {
     await call("PUT", `/rooms/${room}/send/m.room.message/${transaction}`, { msgtype: "m.text", body });
-    element("text").value = "";
     element("status").textContent = "";
   } catch (error) {
+    field.value ||= body;
     failed(new Error(`Not sent: ${error.message}`));
   }
 }

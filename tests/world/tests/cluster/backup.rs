@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use test_support::wait_until;
 use world::{BridgedChat, ClusterWorld};
 
-use crate::{LIMIT, MANY, all_arrive_once, arrive_once, write_many, write_to_dingtalk};
+use crate::{LIMIT, MANY, TIMEOUT, all_arrive_once, arrive_once, write_many, write_to_dingtalk};
 
 const CONFIG: &str = "/etc/dingtalk-bridge/config/config.toml";
 const BACKUP: &str = "/var/lib/dingtalk-bridge/backup.db";
@@ -39,12 +39,12 @@ pub(crate) async fn a_backup_is_put_back_and_nothing_is_posted_twice(
     let file = world.dir().join("restore.json");
     std::fs::write(&file, job.to_string()).unwrap();
     kubectl(world, &["apply", "-f", file.to_str().unwrap()]).await;
-    kubectl(world, &["wait", "--for=condition=Complete", "job/restore", "--timeout=60s"]).await;
+    kubectl(world, &["wait", "--for=condition=Complete", "job/restore", TIMEOUT]).await;
     let said = kubectl(world, &["logs", "job/restore"]).await;
     assert!(said.contains("rooms are read from now on"), "{said}");
     kubectl(world, &["delete", "job/restore"]).await;
     suspend(Value::Null).await;
-    kubectl(world, &["wait", "--for=condition=Ready", "dtb", name, "--timeout=90s"]).await;
+    kubectl(world, &["wait", "--for=condition=Ready", "dtb", name, TIMEOUT]).await;
 
     let crossing = world.cross_to_matrix(chat, "恢复之后", LIMIT).await.unwrap();
     assert_eq!(crossing.read, crossing.written);

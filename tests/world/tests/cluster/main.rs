@@ -27,11 +27,14 @@ use world::{
     IngressAt, Sides,
 };
 
-/// How long anything may take that has to happen.
-const LIMIT: Duration = Duration::from_mins(1);
+/// How long anything may take that has to happen, on a machine that is busy with a cluster.
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// How long the cluster may take to start a pod again; its pauses grow to minutes when one dies again and again.
-const AGAIN: Duration = Duration::from_mins(2);
+const AGAIN: Duration = Duration::from_mins(4);
+
+/// The same as [`LIMIT`] for `kubectl wait`.
+pub(crate) const TIMEOUT: &str = "--timeout=120s";
 
 /// How many messages are under way in each direction when the bridge dies.
 const MANY: usize = 12;
@@ -86,8 +89,7 @@ async fn a_bridge_that_is_killed_and_replaced_neither_loses_nor_doubles_a_messag
     assert_ne!(replaced.unwrap().uid, before.uid);
     all_arrive_once(&world, &chat, "replaced").await;
 
-    let ready =
-        ["-n", world.namespace(), "wait", "--for=condition=Ready", "dtb", world.name(), "--timeout=60s"];
+    let ready = ["-n", world.namespace(), "wait", "--for=condition=Ready", "dtb", world.name(), TIMEOUT];
     world.kubectl().run(&ready).await.unwrap();
 
     waves::a_new_image_comes_in_a_wave_while_people_write(&world, &chat).await;
@@ -157,7 +159,14 @@ async fn a_cluster_of_the_users_is_used_as_the_advice_says_and_left_as_it_was() 
     metrics.await.unwrap();
     world.stop().await.unwrap();
 
-    assert_eq!(everything(&theirs).await, before);
+    // Volumes go a moment after their claims: the cluster's own provisioner takes them away.
+    let mut after = String::new();
+    let as_before = wait_until(LIMIT, "the cluster to be as it was", async || {
+        after = everything(&theirs).await;
+        (after == before).then_some(())
+    });
+    let as_before = as_before.await;
+    assert!(as_before.is_ok(), "{after}\ninstead of\n{before}");
     theirs.stop().await.unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
 }
