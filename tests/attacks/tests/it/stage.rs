@@ -85,6 +85,8 @@ impl Stage {
         let _ = std::fs::remove_dir_all(&dir);
         let mut options = WorldOptions::new(dir, HomeserverKind::stub());
         settings.clone_into(&mut options.bridge_settings);
+        // Reply addresses have to outlive the suite.
+        options.sandbox_flags = ["--session-seconds", "5400"].map(str::to_owned).to_vec();
         let world = World::start(options, &|_| {}).await.unwrap();
         let description = world.description();
         let keys = &description.webhook;
