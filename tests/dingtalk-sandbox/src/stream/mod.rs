@@ -303,9 +303,10 @@ pub(crate) async fn push(world: &World, push: Push<'_>) -> Result<u16, String> {
 }
 
 impl World {
-    /// How long after `disconnect` TCP is closed; never so short that nobody could react.
+    /// How long after `disconnect` TCP is closed; never so short that nobody could react, on a busy machine and after the pause
+    /// that a bridge makes when it has just been sent away before.
     fn grace(&self) -> Duration {
-        self.options.scaled(Duration::from_secs(10)).max(Duration::from_secs(2))
+        self.options.scaled(Duration::from_secs(10)).max(Duration::from_secs(5))
     }
 
     /// How often a connection is asked whether it lives.

@@ -160,11 +160,16 @@ async fn palpo_forgets_what_was_refused() {
 #[tokio::test]
 async fn palpo_repeats_what_met_no_answer_and_lets_later_events_overtake() {
     let fake = FakeBridge::start().await;
-    let (stub, bridge, room) = with_room(palpo(&fake.url)).await;
+    let mut options = palpo(&fake.url);
+    // 30 s, scaled, in which the second has to arrive.
+    options.retry_scale = 0.05;
+    let (stub, bridge, room) = with_room(options).await;
     wait_until("the room is known", || stub.pending_pushes() == 0).await;
     stub.add_fault(Fault::on_transactions(FaultKind::Cut, 0).times(1));
+    stub.pause_pushing();
     bridge.acting(ALICE).text(&room, "1", "first").await;
     bridge.acting(ALICE).text(&room, "2", "second").await;
+    stub.resume_pushing();
     wait_until("both", || fake.texts().len() == 2).await;
     assert_eq!(fake.texts(), ["second", "first"]);
 }
