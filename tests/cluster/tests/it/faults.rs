@@ -39,7 +39,8 @@ fn pods_go_on_while_the_api_server_is_away_and_it_comes_back() {
         assert_eq!(cluster.broken().await, ["kube-apiserver has ended with signal 9"]);
         assert_eq!(served().await, "from the image");
         api.start().await.unwrap();
-        assert!(answers(&cluster).await);
+        // Not within a second, which may be too short for a program that has just started.
+        cluster.kubectl(&["get", "namespaces"]).await.unwrap();
         assert!(cluster.broken().await.is_empty());
 
         for component in Component::ALL {

@@ -99,7 +99,19 @@ pub(crate) async fn restricted_web(cluster: &Cluster, namespace: &str) {
 apiVersion: v1
 kind: Namespace
 metadata: {{name: {namespace}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}
----
+"
+        ))
+        .await
+        .unwrap();
+    // Without it no pod is let in, and a controller makes it.
+    test_support::wait_until(LIMIT, "the namespace's account", async || {
+        cluster.kubectl(&["get", "-n", namespace, "serviceaccount/default"]).await.ok()
+    })
+    .await
+    .unwrap();
+    cluster
+        .apply(&format!(
+            "
 apiVersion: v1
 kind: Pod
 metadata: {{name: web, namespace: {namespace}, labels: {{app: web}}}}
