@@ -146,14 +146,18 @@ async fn closing_does_not_wait_for_a_database_that_is_away() {
 async fn cut_connections_lose_and_double_nothing() {
     const WRITERS: usize = 6;
     const COMMITS: usize = 60;
+    const CUTS: usize = 4;
     let own = Own::new().await;
     let (proxy, store) = through_a_proxy(&own).await;
     let mut feed = store.take_feed().unwrap();
+    let (cut, cuts) = tokio::sync::watch::channel(0);
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            let store = Arc::clone(&store);
+            let (store, mut cuts) = (Arc::clone(&store), cuts.clone());
             tokio::spawn(async move {
                 for number in 0..COMMITS {
+                    // However fast it writes, a part is left for each cut.
+                    cuts.wait_for(|cuts| *cuts >= number * CUTS / COMMITS).await.unwrap();
                     let key = format!("{writer}/{number:03}");
                     let enqueue = vec![outbox_item(&*store, "a", &key)];
                     let commit = Commit { enqueue, ..accept([envelope(&writer.to_string(), &key)]) };
@@ -164,13 +168,12 @@ async fn cut_connections_lose_and_double_nothing() {
             })
         })
         .collect();
-    let mut cuts = 0;
     while writers.iter().any(|writer| !writer.is_finished()) {
         // Sooner and later in a transaction, by what was written meanwhile.
         let before = own.sql("SELECT commits FROM holder").await;
         proxy.set(Mode::Cut);
         proxy.set(Mode::Pass);
-        cuts += 1;
+        cut.send_modify(|cuts| *cuts += 1);
         wait_until(PATIENCE, "a transaction after the cut", async || {
             let done = writers.iter().all(tokio::task::JoinHandle::is_finished);
             (done || own.sql("SELECT commits FROM holder").await != before).then_some(())
@@ -181,7 +184,7 @@ async fn cut_connections_lose_and_double_nothing() {
     for writer in writers {
         writer.await.unwrap();
     }
-    assert!(cuts > 2, "the connections were hardly cut");
+    assert!(*cuts.borrow() > 2, "the connections were hardly cut");
     let mut delivered = 0;
     while let Ok(bridge_store::Feed::Item(_)) = feed.try_recv() {
         delivered += 1;
