@@ -1,5 +1,6 @@
 //! `bench relay`.
 
+mod config;
 pub(crate) mod measure;
 mod report;
 pub(crate) mod rig;

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use test_support::{Process, Spawn, free_port, usage, wait_until};
 
 use crate::{
-    app::{AGENT_ID, APP_KEY, APP_SECRET, CORP_ID, PEOPLE_PER_CHAT, chat_id, staff_id},
+    app::{PEOPLE_PER_CHAT, chat_id, staff_id},
     forward,
     frame::Progress,
     marks::{Arrival, Mark},
     push,
+    relay::config,
 };
 
 /// Whose bridge it is.
@@ -138,7 +139,7 @@ impl Rig {
         let Setup { chats, postgresql } = setup;
         let bridge = programs.join("dingtalk-bridge");
         let mut rig = Self::around(programs, dir, async |places| {
-            let config = write_config(dir, places, postgresql)?;
+            let config = config::write(dir, places, postgresql)?;
             run(&bridge, &["registration", "generate", "--config", &config]).await?;
             let spawn = Spawn::new(&bridge).args(["run", "--config", &config]);
             Ok(Launch { spawn, ready: format!("http://{}/readyz", places.second) })
@@ -475,59 +476,6 @@ pub(crate) struct PushJob {
 /// A text for the stub's `send`.
 pub(crate) fn message(room: &str, sender: &str, text: &str) -> Value {
     json!({"room": room, "sender": sender, "content": {"msgtype": "m.text", "body": text}})
-}
-
-fn write_config(dir: &Path, places: &Places, postgresql: Option<&str>) -> anyhow::Result<String> {
-    let Places { address, second: health, homeserver, dingtalk } = places;
-    let secret = |name: &str, content: &str| -> anyhow::Result<String> {
-        let path = dir.join(name);
-        std::fs::write(&path, content).with_context(|| path.display().to_string())?;
-        Ok(path.display().to_string())
-    };
-    let app_secret = secret("app-secret", APP_SECRET)?;
-    let token = secret("webhook-token", "bench0123456789abcdefghij")?;
-    let aes_key = secret("webhook-aes-key", &format!("{}A", "b".repeat(42)))?;
-    let sealing_key = secret("sealing-key", &"5e".repeat(32))?;
-    let folder = dir.display();
-    let database = match postgresql {
-        Some(address) => format!("url_file = \"{}\"", secret("database-url", address)?),
-        None => format!("url = \"sqlite://{folder}/bridge.db\""),
-    };
-    let config = format!(
-        r#"[workspace]
-id = "{WORKSPACE}"
-[homeserver]
-url = "{homeserver}"
-server_name = "{SERVER}"
-registration = "{folder}/registration.yaml"
-[appservice]
-listen = "{address}"
-url = "http://{address}"
-webhook_url = "http://{address}/bridges/dingtalk/webhook"
-[dingtalk]
-api_base = "{dingtalk}"
-oapi_base = "{dingtalk}"
-corp_id = "{CORP_ID}"
-[dingtalk.credentials]
-app_key = "{APP_KEY}"
-app_secret_file = "{app_secret}"
-agent_id = "{AGENT_ID}"
-[dingtalk.webhook]
-token_file = "{token}"
-aes_key_file = "{aes_key}"
-[database]
-{database}
-[security]
-sealing_key_file = "{sealing_key}"
-[permissions]
-admins = ["{ADMIN}"]
-[health]
-listen = "{health}"
-[log]
-filter = "warn"
-"#
-    );
-    secret("bridge.toml", &config)
 }
 
 async fn run(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {
