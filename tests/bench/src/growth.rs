@@ -95,7 +95,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             Rig::start(
                 &folders.programs,
                 dir.path(),
-                Setup { chats, postgresql: address.as_deref() },
+                Setup { chats, postgresql: address.as_deref(), encryption: false },
                 progress,
             )
             .await

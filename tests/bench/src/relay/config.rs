@@ -6,12 +6,13 @@ use anyhow::Context as _;
 
 use crate::{
     app::{AGENT_ID, APP_KEY, APP_SECRET, CORP_ID},
-    relay::rig::{ADMIN, Places, SERVER, WORKSPACE},
+    relay::rig::{ADMIN, Places, SERVER, Setup, WORKSPACE},
 };
 
 /// Writes configuration and secrets into a folder; the path of the configuration.
-pub(super) fn write(dir: &Path, places: &Places, postgresql: Option<&str>) -> anyhow::Result<String> {
+pub(super) fn write(dir: &Path, places: &Places, setup: Setup<'_>) -> anyhow::Result<String> {
     let Places { address, second: health, homeserver, dingtalk } = places;
+    let Setup { postgresql, encryption, .. } = setup;
     let secret = |name: &str, content: &str| -> anyhow::Result<String> {
         let path = dir.join(name);
         std::fs::write(&path, content).with_context(|| path.display().to_string())?;
@@ -56,6 +57,8 @@ sealing_key_file = "{sealing_key}"
 admins = ["{ADMIN}"]
 [health]
 listen = "{health}"
+[encryption]
+enabled = {encryption}
 [log]
 filter = "warn"
 "#
