@@ -7,7 +7,7 @@ use bridge_core::clock::Clock;
 use bridge_store::{Commit, CryptoRecord, Store, StoreError};
 use matrix_sdk_common::deserialized_responses::ProcessedToDeviceEvent as Processed;
 use matrix_sdk_crypto::store::types::RoomSettings;
-use matrix_sdk_crypto::types::requests::{AnyIncomingResponse as Response, ToDeviceRequest};
+use matrix_sdk_crypto::types::requests::ToDeviceRequest;
 use matrix_sdk_crypto::vodozemac::megolm::DecryptionError;
 use matrix_sdk_crypto::{
     CollectStrategy, DecryptionSettings, EncryptionSettings, EncryptionSyncChanges, MegolmError, OlmMachine,
@@ -21,7 +21,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::Mutex;
 
 use crate::CryptoError;
-use crate::request::{Answer, Request};
+use crate::request::Request;
 use crate::store::{Records, as_one};
 
 /// The record with the device's id.
@@ -173,16 +173,7 @@ impl Machine {
 
     /// Takes in the answer to a request.
     pub async fn answered(&self, request: &Request, body: &[u8]) -> Result<(), CryptoError> {
-        let answer = request.read(body)?;
-        let response = match &answer {
-            Answer::UploadKeys(answer) => Response::KeysUpload(answer),
-            Answer::QueryKeys(answer) => Response::KeysQuery(answer),
-            Answer::ClaimKeys(answer) => Response::KeysClaim(answer),
-            Answer::ToDevice(answer) => Response::ToDevice(answer),
-            Answer::UploadIdentity(answer) => Response::SigningKeysUpload(answer),
-            Answer::UploadSignatures(answer) => Response::SignatureUpload(answer),
-        };
-        Ok(self.olm.mark_request_as_sent(&request.id, response).await?)
+        request.answered(&self.olm, body).await
     }
 
     /// From now on the devices of these people are kept track of.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
+use matrix_sdk_crypto::OlmMachine;
 use matrix_sdk_crypto::types::requests::{
-    AnyOutgoingRequest, KeysQueryRequest, OutgoingRequest, ToDeviceRequest, UploadSigningKeysRequest,
+    AnyIncomingResponse as Response, AnyOutgoingRequest, KeysQueryRequest, OutgoingRequest, ToDeviceRequest,
+    UploadSigningKeysRequest,
 };
 use ruma::api::auth_scheme::SendAccessToken;
 use ruma::api::client::keys::{claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys};
@@ -43,11 +45,11 @@ pub struct Request {
     pub path: String,
     /// Its body, JSON.
     pub body: Vec<u8>,
-    pub(crate) id: OwnedTransactionId,
+    id: OwnedTransactionId,
 }
 
 /// An answer, read.
-pub(crate) enum Answer {
+enum Answer {
     UploadKeys(upload_keys::v3::Response),
     QueryKeys(get_keys::v3::Response),
     ClaimKeys(claim_keys::v3::Response),
@@ -75,7 +77,8 @@ impl Request {
         Ok(Self { kind, method: head.method, path, body, id })
     }
 
-    pub(crate) fn outgoing(request: &OutgoingRequest) -> Result<Option<Self>, CryptoError> {
+    /// What a machine wants to be sent; none where that belongs to a verification.
+    pub fn outgoing(request: &OutgoingRequest) -> Result<Option<Self>, CryptoError> {
         let id = request.request_id().to_owned();
         match request.request() {
             AnyOutgoingRequest::KeysUpload(request) => {
@@ -101,16 +104,15 @@ impl Request {
         Self::new(Kind::QueryKeys, id, query)
     }
 
-    pub(crate) fn claim(
-        id: OwnedTransactionId,
-        request: &claim_keys::v3::Request,
-    ) -> Result<Self, CryptoError> {
+    /// Asks for one-time keys.
+    pub fn claim(id: OwnedTransactionId, request: &claim_keys::v3::Request) -> Result<Self, CryptoError> {
         let mut claim = claim_keys::v3::Request::new(request.one_time_keys.clone());
         claim.timeout = request.timeout;
         Self::new(Kind::ClaimKeys, id, claim)
     }
 
-    pub(crate) fn to_device(request: &ToDeviceRequest) -> Result<Self, CryptoError> {
+    /// Messages to devices.
+    pub fn to_device(request: &ToDeviceRequest) -> Result<Self, CryptoError> {
         let ToDeviceRequest { event_type, txn_id, messages } = request;
         let messages: BTreeMap<_, _> = messages.clone();
         let send = send_event_to_device::v3::Request::new_raw(event_type.clone(), txn_id.clone(), messages);
@@ -137,8 +139,21 @@ impl Request {
         Self::new(Kind::UploadIdentity, TransactionId::new(), upload)
     }
 
-    /// Reads the body of an answer of 200.
-    pub(crate) fn read(&self, body: &[u8]) -> Result<Answer, CryptoError> {
+    /// Hands the machine that wanted it the body of an answer of 200.
+    pub async fn answered(&self, olm: &OlmMachine, body: &[u8]) -> Result<(), CryptoError> {
+        let answer = self.read(body)?;
+        let response = match &answer {
+            Answer::UploadKeys(answer) => Response::KeysUpload(answer),
+            Answer::QueryKeys(answer) => Response::KeysQuery(answer),
+            Answer::ClaimKeys(answer) => Response::KeysClaim(answer),
+            Answer::ToDevice(answer) => Response::ToDevice(answer),
+            Answer::UploadIdentity(answer) => Response::SigningKeysUpload(answer),
+            Answer::UploadSignatures(answer) => Response::SignatureUpload(answer),
+        };
+        Ok(olm.mark_request_as_sent(&self.id, response).await?)
+    }
+
+    fn read(&self, body: &[u8]) -> Result<Answer, CryptoError> {
         fn parse<R: ruma::api::IncomingResponse>(body: &[u8]) -> Result<R, CryptoError> {
             R::try_from_http_response(http::Response::new(body))
                 .map_err(|_| CryptoError::Request("the homeserver's answer is not as specified".to_owned()))

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tempfile::TempDir;
+use test_support::{Postgres, PostgresOptions};
 
 /// What is told while it goes on.
 pub(crate) type Progress<'a> = &'a (dyn Fn(&str) + Sync);
@@ -58,6 +59,33 @@ impl Database {
             Self::Sqlite => "SQLite",
             Self::Postgresql => "PostgreSQL",
         }
+    }
+}
+
+/// Where the databases of bridges are made; a server ends with this.
+pub(crate) struct Databases {
+    server: Option<Postgres>,
+    made: u32,
+}
+
+impl Databases {
+    /// Starts the server, where there is one. Its commits survive a power failure, as those of files do.
+    pub(crate) async fn start(database: Database, progress: Progress<'_>) -> anyhow::Result<Self> {
+        let server = match database {
+            Database::Sqlite => None,
+            Database::Postgresql => {
+                let options = PostgresOptions { fsync: true, ..PostgresOptions::default() };
+                Some(Postgres::start(options, progress).await?)
+            }
+        };
+        Ok(Self { server, made: 0 })
+    }
+
+    /// The address of a new one; none where it is a file of the bridge's own.
+    pub(crate) async fn fresh(&mut self) -> anyhow::Result<Option<String>> {
+        let Some(server) = &self.server else { return Ok(None) };
+        self.made += 1;
+        server.database(&format!("bench{}", self.made)).await.map(Some)
     }
 }
 

@@ -5,11 +5,11 @@ use std::fmt;
 
 use clap::Args;
 use serde::Serialize;
-use test_support::{Postgres, PostgresOptions, usage};
+use test_support::usage;
 
 use crate::{
     figures::table,
-    frame::{self, Database, Progress, Usual},
+    frame::{self, Database, Databases, Progress, Usual},
     machine::Machine,
     numbers::{float, thousands},
     past,
@@ -89,45 +89,33 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let folders = options.usual.folders("growth")?;
     let mut report = Report { machine: Machine::look(&folders.own)?, rows: Vec::new() };
     for database in &options.database {
-        let server = match database {
-            Database::Sqlite => None,
-            Database::Postgresql => {
-                let options = PostgresOptions { fsync: true, ..PostgresOptions::default() };
-                Some(Postgres::start(options, progress).await?)
-            }
-        };
-        let mut made = 0;
-        let mut address = async || -> anyhow::Result<Option<String>> {
-            let Some(server) = &server else { return Ok(None) };
-            made += 1;
-            server.database(&format!("bench{made}")).await.map(Some)
-        };
+        let mut databases = Databases::start(*database, progress).await?;
         let start = async |chats: u32, address: &Option<String>, dir: &tempfile::TempDir| {
             progress(&format!("{}, {chats} chats.", database.title()));
             Rig::start(
                 &folders.programs,
                 dir.path(),
-                Setup { chats, postgresql: address.as_deref() },
+                Setup { chats, postgresql: address.as_deref(), encryption: false },
                 progress,
             )
             .await
         };
         let size = |chats, writers, past| Size { database: *database, chats, writers, past };
         for chats in options.chats.iter().copied().filter(|chats| *chats > 0) {
-            let (dir, address) = (folders.fresh()?, address().await?);
+            let (dir, address) = (folders.fresh()?, databases.fresh().await?);
             let mut rig = start(chats, &address, &dir).await?;
             report.rows.push(row(&mut rig, size(chats, chats, 0), true, options, progress).await?);
         }
         let writers: Vec<u32> = options.writers.iter().copied().filter(|writers| *writers > 0).collect();
         if !writers.is_empty() {
-            let (dir, address) = (folders.fresh()?, address().await?);
+            let (dir, address) = (folders.fresh()?, databases.fresh().await?);
             let mut rig = start(CHATS, &address, &dir).await?;
             for writers in writers {
                 report.rows.push(row(&mut rig, size(CHATS, writers, 0), false, options, progress).await?);
             }
         }
         if options.past > 0 {
-            let (dir, address) = (folders.fresh()?, address().await?);
+            let (dir, address) = (folders.fresh()?, databases.fresh().await?);
             let mut rig = start(CHATS, &address, &dir).await?;
             rig.stop_between().await?;
             past::write(dir.path(), address.as_deref(), &rig.rooms, options.past, progress).await?;

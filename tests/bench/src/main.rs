@@ -1,11 +1,12 @@
 //! Measures what the product promises about speed and size.
 //!
 //! `bench relay` starts the bridge between a homeserver stub and a small DingTalk, each a process of its own, and
-//! drives both ways. `bench media` sends a large file through it. `bench peers` puts bridges made with
-//! other frameworks in its place. `bench operator` has many objects on a real control plane. `bench faults` kills the
-//! bridge a thousand times. `bench growth`, `bench overload` and `bench endurance` say what becomes of the figures when
-//! there is more, too much, and for how long. All print figures; they never fail because something was slow, only because our own bridge
-//! lost, doubled or reordered a message, a file was not whole, or the operator wrote what it should not.
+//! drives both ways; with `--encryption` once more in encrypted rooms. `bench media` sends a large file through it.
+//! `bench peers` puts bridges made with other frameworks in its place. `bench operator` has many objects on a real control
+//! plane. `bench faults` kills the bridge a thousand times. `bench growth`, `bench overload` and `bench endurance` say what
+//! becomes of the figures when there is more, too much, and for how long. All print figures; they never fail because something
+//! was slow, only because our own bridge lost, doubled or reordered a message, a file was not whole, or the operator wrote what
+//! it should not.
 
 mod app;
 mod endurance;

@@ -3,7 +3,7 @@
 //! It serves the client-server calls a bridge uses, refuses what real servers refuse, pushes transactions the way
 //! Synapse or Palpo does, and counts and times everything. [`start`] gives a running stub; the program of the same
 //! name does so from the command line. State is in memory; with [`Options::state`] a journal lets a restarted stub
-//! go on with its rooms, users and events (uploads are not kept).
+//! go on with its rooms, users and events (keys of devices and messages to them are not kept).
 //!
 //! Control calls under `/_stub/`:
 //!
@@ -17,6 +17,7 @@
 mod api;
 mod auth;
 mod control;
+mod devices;
 mod error;
 mod event;
 mod faults;
@@ -30,6 +31,7 @@ mod power;
 mod push;
 mod room;
 mod server;
+mod signed;
 mod stats;
 mod stub;
 mod sync;
@@ -38,6 +40,6 @@ pub use event::Event;
 pub use faults::{Fault, FaultKind};
 pub use ids::now_us;
 pub use operate::{Human, NewEvent, RoomInfo};
-pub use options::{Mode, Namespace, Namespaces, Options, Registration};
+pub use options::{Feature, Mode, Namespace, Namespaces, Options, Registration};
 pub use room::{Membership, Receipt};
 pub use stub::{Stub, start};

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use homeserver_stub::{Mode, Options, Registration, start};
+use homeserver_stub::{Feature, Mode, Options, Registration, start};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,6 +49,9 @@ struct Cli {
     /// Milliseconds the answer to a transaction may take
     #[arg(long, default_value_t = 60_000)]
     push_timeout_ms: u64,
+    /// What Synapse has off unless its configuration says otherwise; may be a list with commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FEATURE")]
+    experimental_features: Vec<Feature>,
 }
 
 /// What the environment asks for, else the stub's own lines and the warnings of all.
@@ -80,6 +83,7 @@ async fn main() -> anyhow::Result<()> {
     options.max_upload = cli.max_upload;
     options.room_version = cli.room_version;
     options.push_timeout = Duration::from_millis(cli.push_timeout_ms);
+    options.features = cli.experimental_features;
     let mut terminate = signal(SignalKind::terminate())?;
     let stub = start(options).await?;
     announce(&stub.base_url(), &cli.server_name);

@@ -15,6 +15,17 @@ pub enum Mode {
     Palpo,
 }
 
+/// One of Synapse's `experimental_features`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Feature {
+    /// Transactions have messages to devices, where the registration asks for what is ephemeral.
+    #[value(name = "msc2409_to_device_messages_enabled")]
+    ToDeviceMessages,
+    /// Transactions tell changes of devices and counts of keys, where the registration asks for it.
+    #[value(name = "msc3202_transaction_extensions")]
+    TransactionExtensions,
+}
+
 /// The bridge's registration, with the names of the registration file.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Registration {
@@ -34,6 +45,9 @@ pub struct Registration {
     /// Whether typing and receipts are pushed.
     #[serde(default, alias = "de.sorunome.msc2409.push_ephemeral")]
     pub receive_ephemeral: bool,
+    /// Whether changes of devices and counts of keys are told.
+    #[serde(default, rename = "org.matrix.msc3202")]
+    pub transaction_extensions: bool,
 }
 
 /// The namespaces of a registration.
@@ -73,6 +87,7 @@ impl Registration {
             sender_localpart: format!("{prefix}-sender"),
             namespaces: Namespaces { users: vec![namespace('@')], aliases: vec![namespace('#')] },
             receive_ephemeral: false,
+            transaction_extensions: false,
         }
     }
 
@@ -107,6 +122,8 @@ pub struct Options {
     pub room_version: Option<String>,
     /// Longest wait for the answer to a transaction.
     pub push_timeout: Duration,
+    /// What Synapse has off unless its configuration says otherwise.
+    pub features: Vec<Feature>,
 }
 
 impl Options {
@@ -124,6 +141,7 @@ impl Options {
             max_upload: 50 * 1024 * 1024,
             room_version: None,
             push_timeout: Duration::from_mins(1),
+            features: Vec::new(),
         }
     }
 }

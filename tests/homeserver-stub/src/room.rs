@@ -22,6 +22,12 @@ pub(crate) struct Member {
     pub(crate) is_as: bool,
 }
 
+impl Member {
+    pub(crate) fn is_joined(&self) -> bool {
+        self.membership == Membership::Join
+    }
+}
+
 /// The values of `membership`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

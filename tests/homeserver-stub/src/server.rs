@@ -1,6 +1,7 @@
 //! The state shared by all requests, and the one place where events come into being.
 
 use crate::api::account::RegisterLimit;
+use crate::devices::Devices;
 use crate::event::{Content, Event};
 use crate::faults::Faults;
 use crate::ids::{Ids, now_us};
@@ -69,8 +70,10 @@ pub(crate) struct Server {
     pub(crate) rooms: RwLock<HashMap<String, Arc<Room>>>,
     pub(crate) aliases: Mutex<HashMap<String, String>>,
     pub(crate) account_data: Mutex<HashMap<String, Value>>,
+    pub(crate) devices: Mutex<Devices>,
     /// All events in stream order.
     pub(crate) log: Mutex<Vec<Arc<Event>>>,
+    /// Tells whoever waits for events, for messages to devices and for changes of devices.
     pub(crate) log_grew: Notify,
     pub(crate) media: Media,
     pub(crate) push: Push,
@@ -103,6 +106,7 @@ impl Server {
             rooms: RwLock::default(),
             aliases: Mutex::default(),
             account_data: Mutex::default(),
+            devices: Mutex::default(),
             log: Mutex::default(),
             log_grew: Notify::new(),
             media: Media::new(options.max_upload),
@@ -183,7 +187,12 @@ impl Server {
     pub(crate) fn add_token(&self, user: &Arc<User>, device: Option<&str>) -> (String, String) {
         let token = format!("syt_{}", self.ids.opaque());
         let device = device.map_or_else(|| self.ids.opaque()[22..32].to_uppercase(), str::to_owned);
-        lock(&user.inner).devices.entry(device.clone()).or_default();
+        let is_new = {
+            let mut user = lock(&user.inner);
+            let is_new = !user.devices.contains_key(&device);
+            user.devices.entry(device.clone()).or_default();
+            is_new
+        };
         self.record(&Record::Token {
             token: token.as_str().into(),
             user: user.id.as_str().into(),
@@ -191,7 +200,26 @@ impl Server {
         });
         let owner = TokenOwner { user: Arc::clone(user), device: device.clone() };
         write(&self.tokens).insert(token.clone(), owner);
+        if is_new {
+            lock(&self.devices).add(&user.id, &device);
+            self.device_changed(user);
+        }
         (token, device)
+    }
+
+    /// Tells clients, and the bridge where it is interested, that somebody's devices or identity are others.
+    pub(crate) fn device_changed(&self, user: &User) {
+        lock(&self.devices).changed(&user.id);
+        self.log_grew.notify_waiters();
+        if self.push.tells_changes() && (user.is_as || self.meets_bridge(user)) {
+            self.push.add_changed(&user.id);
+        }
+    }
+
+    /// Whether somebody is in a room with one of the bridge's users.
+    fn meets_bridge(&self, user: &User) -> bool {
+        let rooms = lock(&user.inner).joined.clone();
+        rooms.iter().any(|id| self.room(id).is_some_and(|room| lock(&room.inner).as_joined > 0))
     }
 
     /// Gives an accepted event its id and place; the caller holds the room's lock and has checked it.

@@ -13,6 +13,8 @@ use crate::{
 #[command(after_help = "Examples:
   cargo xtask bench relay          messages per second each way, beside a bare forwarder
   cargo xtask bench relay --json   the same for scripts
+  cargo xtask bench relay --encryption
+                                   the same, then with encrypted rooms beside it
   cargo xtask bench peers          the bridge beside small ones with other frameworks, kills included
   cargo xtask bench media          memory while a file of 500 MiB goes through, each way
   cargo xtask bench operator       requests, speed, memory and failover with 5,000 objects (root)

@@ -42,7 +42,7 @@ struct Config<'a> {
 /// Starts a peer, with everybody in the rooms of the chats.
 pub(crate) async fn start(spawn: Spawn, programs: &Path, dir: &Path, chats: u32) -> anyhow::Result<Rig> {
     let path = dir.join("peer.json");
-    let mut rig = Rig::around(programs, dir, async |places| {
+    let mut rig = Rig::around(programs, dir, &[], async |places| {
         std::fs::write(dir.join("registration.yaml"), registration(places.second))?;
         // It keeps files where it runs.
         let spawn = spawn.arg(&path).folder(dir);

@@ -57,6 +57,8 @@ pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) between: Between,
     pub(crate) way: Way,
+    /// Whether the rooms are encrypted; then what counts is what a person's device could read.
+    pub(crate) encrypted: bool,
     pub(crate) chats: u32,
     pub(crate) messages: u32,
     pub(crate) rate: Option<f64>,
@@ -105,12 +107,15 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
             (std::mem::take(&mut sent.starts), Some(sent))
         }
         Way::MatrixToDingTalk => {
-            let events = events(rig, run, chats, each);
+            if rate.is_none() {
+                // Before messages are encrypted: their keys wait with them.
+                rig.stub("pause", &json!({})).await?;
+            }
+            let events = rig.sealed(events(rig, run, chats, each)).await?;
             let target = u64::from(messages);
             let arrived = async || rig.counts().await.ok().map(|(marked, _)| marked);
             match rate {
                 None => {
-                    rig.stub("pause", &json!({})).await?;
                     for events in events.chunks(INJECTED) {
                         rig.stub("send", &Value::from(events)).await?;
                     }
@@ -120,6 +125,8 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
                     watch.until(target, arrived).await?;
                 }
                 Some(rate) => {
+                    // Encrypting them neither.
+                    watch = Watch::start(rig)?;
                     let pause = Duration::from_secs_f64(1.0 / rate);
                     let mut clock = tokio::time::interval(pause);
                     let inject = async {
@@ -173,6 +180,7 @@ pub(crate) async fn run(rig: &mut Rig, load: Load) -> anyhow::Result<Run> {
         name,
         between,
         way,
+        encrypted: rig.is_encrypted(),
         chats,
         messages,
         rate,

@@ -1,19 +1,23 @@
 //! `bench relay`.
 
+mod config;
+mod devices;
 pub(crate) mod measure;
 mod report;
 pub(crate) mod rig;
+
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use test_support::usage;
 
 use crate::{
-    frame::{self, Progress, Usual},
+    frame::{self, Database, Databases, Progress, Usual},
     machine::Machine,
 };
 use measure::{Load, Run, WARM_UP, Way};
-use report::{Memory, Report};
+use report::{Memory, Report, Side};
 use rig::{Between, Fresh, Rig, Setup};
 
 /// Messages per second of the loads that are paced.
@@ -29,7 +33,12 @@ const MOST: f64 = 100_000.0;
   cargo xtask bench relay                              all of it, with 50 chats
   cargo xtask bench relay --only d2m,m2d --seconds 20
   cargo xtask bench relay --chats 2000 --only idle,latency
-                                                       start and memory with 2,000 portals and 10,000 ghosts")]
+                                                       start and memory with 2,000 portals and 10,000 ghosts
+  cargo xtask bench relay --encryption                 all of it, then the same with encrypted rooms beside it
+  cargo xtask bench relay --encryption --chats 2000 --only idle,latency
+
+With --encryption two people have real devices in every room: what they write is encrypted before the measurement begins, and
+what the bridge writes counts when such a device can read it.")]
 pub(crate) struct Options {
     /// How long each measurement takes, about; none has more than 100,000 messages
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600), conflicts_with = "messages")]
@@ -43,13 +52,27 @@ pub(crate) struct Options {
     /// Measure only these; may be given several times or as a list with commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
+    /// Measure once more, with the bridge's encryption on and every chat bridged to an encrypted room
+    #[arg(long)]
+    encryption: bool,
+    /// The bridge's database; commits of PostgreSQL survive a power failure, too
+    #[arg(long, value_enum, default_value_t = Database::Sqlite)]
+    database: Database,
     #[command(flatten)]
     usual: Usual,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seconds: 5, messages: None, chats: 50, only: Vec::new(), usual: Usual::default() }
+        Self {
+            seconds: 5,
+            messages: None,
+            chats: 50,
+            only: Vec::new(),
+            encryption: false,
+            database: Database::Sqlite,
+            usual: Usual::default(),
+        }
     }
 }
 
@@ -74,23 +97,42 @@ enum Part {
 
 /// Measures and prints; answers whether everything crossed once and in order.
 pub(crate) async fn run(options: Options) -> anyhow::Result<bool> {
-    Ok(frame::report(measure(&options), options.usual.json).await?.correct)
+    Ok(frame::report(Box::pin(measure(&options)), options.usual.json).await?.correct)
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let progress: Progress<'_> = &frame::tell;
     let folders = options.usual.folders("relay")?;
-    let (programs, dir) = (&folders.programs, folders.fresh()?);
-    let machine = Machine::look(dir.path())?;
+    let mut databases = Databases::start(options.database, progress).await?;
+    let mut report = Report::new(Machine::look(&folders.own)?, options.database, options.chats);
+    report.binary_bytes = std::fs::metadata(folders.programs.join("dingtalk-bridge"))?.len();
+    let (dir, address) = (folders.fresh()?, databases.fresh().await?);
+    let setup = Setup { chats: options.chats, postgresql: address.as_deref(), encryption: false };
+    let (side, runs) = measure_side(options, &folders.programs, dir.path(), setup, progress).await?;
+    (report.open, report.runs) = (side, runs);
+    if options.encryption {
+        let (dir, address) = (folders.fresh()?, databases.fresh().await?);
+        let setup = Setup { chats: options.chats, postgresql: address.as_deref(), encryption: true };
+        let (side, runs) = measure_side(options, &folders.programs, dir.path(), setup, progress).await?;
+        report.encrypted = Some(side);
+        report.runs.extend(runs);
+    }
+    report.judge();
+    Ok(report)
+}
+
+/// Measures a bridge of its own, with encryption or without; the bare forwarder knows no encryption.
+async fn measure_side(
+    options: &Options,
+    programs: &Path,
+    dir: &Path,
+    setup: Setup<'_>,
+    progress: Progress<'_>,
+) -> anyhow::Result<(Side, Vec<Run>)> {
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
-
     progress("Starting the homeserver stub, a small DingTalk and the bridge.");
-    let mut rig = Rig::start(programs, dir.path(), Setup::sqlite(options.chats), progress).await?;
-    let mut report = Report::new(machine, options.chats);
-    report.binary_bytes = std::fs::metadata(programs.join("dingtalk-bridge"))?.len();
-
+    let mut rig = Rig::start(programs, dir, setup, progress).await?;
     let Fresh { start_ms, pid: bridge, idle_kib } = rig.start_anew().await?;
-    report.start_ms = start_ms;
     progress(&format!("The bridge is process {bridge}."));
 
     let (d2m, m2d) = (Way::DingTalkToMatrix, Way::MatrixToDingTalk);
@@ -106,25 +148,24 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         (Part::Latency, load("Matrix → DingTalk at 200/s", m2d, chats, Some(STEADY))),
         (Part::Ack, load("DingTalk → Matrix at 500/s", d2m, chats, Some(ACKS))),
     ];
+    let mut runs = Vec::new();
     for (_, load) in loads.iter().filter(|(part, _)| wanted(*part)) {
-        report.runs.extend(carry(&mut rig, *load, amount, progress).await?);
+        runs.extend(carry(&mut rig, *load, amount, progress).await?);
     }
     let after = usage(bridge)?;
-    if wanted(Part::Idle) {
-        report.memory = Some(Memory { idle_kib, after_kib: after.resident_kib, peak_kib: after.peak_kib });
-    }
-    report.complaints = rig.complaints();
+    let memory = Memory { idle_kib, after_kib: after.resident_kib, peak_kib: after.peak_kib };
+    let memory = wanted(Part::Idle).then_some(memory);
+    let side = Side { memory, start_ms, complaints: rig.complaints() };
 
-    if wanted(Part::Bare) {
+    if wanted(Part::Bare) && !setup.encryption {
         rig.start_bare().await?;
         for (_, load) in loads.iter().filter(|(part, _)| matches!(part, Part::D2m | Part::M2d)) {
             let load = Load { between: Between::Bare, ..*load };
-            report.runs.extend(carry(&mut rig, load, amount, progress).await?);
+            runs.extend(carry(&mut rig, load, amount, progress).await?);
         }
     }
     rig.stop_between().await?;
-    report.judge();
-    Ok(report)
+    Ok((side, runs))
 }
 
 /// How much is sent where nothing paces it.
@@ -144,6 +185,7 @@ pub(crate) async fn carry(
 ) -> anyhow::Result<Vec<Run>> {
     let mut runs = Vec::new();
     if load.rate.is_none() {
+        load.messages = amount.messages.map_or(WARM_UP, |messages| messages.min(WARM_UP));
         let warm_up = measure::run(rig, load).await.with_context(|| rig.last_words())?;
         rig.settle().await?;
         let fitting = (warm_up.per_second * f64::from(amount.seconds)).clamp(f64::from(WARM_UP), MOST);

@@ -2,7 +2,7 @@
 //! were bridged by the commands an admin gives.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -14,11 +14,15 @@ use serde_json::{Value, json};
 use test_support::{Process, Spawn, free_port, usage, wait_until};
 
 use crate::{
-    app::{AGENT_ID, APP_KEY, APP_SECRET, CORP_ID, PEOPLE_PER_CHAT, chat_id, staff_id},
+    app::{PEOPLE_PER_CHAT, chat_id, staff_id},
     forward,
     frame::Progress,
     marks::{Arrival, Mark},
     push,
+    relay::{
+        config,
+        devices::{Devices, Human},
+    },
 };
 
 /// Whose bridge it is.
@@ -30,6 +34,9 @@ pub(crate) const BOT: &str = "@dingtalkbot:bench.localhost";
 pub(crate) const ADMIN: &str = "@admin:bench.localhost";
 /// Who writes on the Matrix side.
 pub(crate) const PEOPLE: [&str; 2] = ["@alice:bench.localhost", "@bob:bench.localhost"];
+
+/// The type of what people say where nothing is encrypted.
+const MESSAGE: &str = "m.room.message";
 
 const STEP: Duration = Duration::from_mins(1);
 const END: Duration = Duration::from_secs(12);
@@ -56,6 +63,8 @@ pub(crate) struct Rig {
     pub(crate) places: Places,
     /// The room of each chat.
     pub(crate) rooms: Vec<String>,
+    /// People's devices, where the rooms are encrypted.
+    devices: Option<Devices>,
     runs: u32,
 }
 
@@ -77,12 +86,23 @@ pub(crate) struct Setup<'a> {
     pub(crate) chats: u32,
     /// The address of a database of PostgreSQL; otherwise it is a file of SQLite.
     pub(crate) postgresql: Option<&'a str>,
+    /// Whether all chats are bridged to encrypted rooms.
+    pub(crate) encryption: bool,
 }
 
 impl Setup<'_> {
-    /// So many chats, and SQLite.
+    /// So many chats, and SQLite; nothing is encrypted.
     pub(crate) fn sqlite(chats: u32) -> Self {
-        Self { chats, postgresql: None }
+        Self { chats, postgresql: None, encryption: false }
+    }
+
+    /// What the homeserver stub is told.
+    fn flags(&self) -> &'static [&'static str] {
+        if self.encryption {
+            &["--experimental-features", "msc2409_to_device_messages_enabled,msc3202_transaction_extensions"]
+        } else {
+            &[]
+        }
     }
 }
 
@@ -107,6 +127,8 @@ pub(crate) struct Event {
     pub(crate) id: String,
     pub(crate) room_id: String,
     pub(crate) sender: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
     pub(crate) content: Value,
     pub(crate) received_us: u64,
 }
@@ -135,26 +157,29 @@ impl Rig {
         setup: Setup<'_>,
         progress: Progress<'_>,
     ) -> anyhow::Result<Self> {
-        let Setup { chats, postgresql } = setup;
+        let Setup { chats, encryption, .. } = setup;
         let bridge = programs.join("dingtalk-bridge");
-        let mut rig = Self::around(programs, dir, async |places| {
-            let config = write_config(dir, places, postgresql)?;
+        let mut rig = Self::around(programs, dir, setup.flags(), async |places| {
+            let config = config::write(dir, places, setup)?;
             run(&bridge, &["registration", "generate", "--config", &config]).await?;
             let spawn = Spawn::new(&bridge).args(["run", "--config", &config]);
             Ok(Launch { spawn, ready: format!("http://{}/readyz", places.second) })
         })
         .await?;
         rig.start_bridge().await?;
-        progress(&format!("Bridging {chats} chats."));
-        let rooms = rig.bridge_chats(chats).await;
+        let rooms = if encryption { "encrypted rooms" } else { "rooms" };
+        progress(&format!("Bridging {chats} chats to {rooms}."));
+        let rooms = rig.bridge_chats(chats, encryption).await;
         rig.rooms = rooms.with_context(|| rig.last_words())?;
         Ok(rig)
     }
 
-    /// Starts what a bridge stands between; the bridge is only configured, which includes its `registration.yaml`.
+    /// Starts what a bridge stands between, the stub with these flags; the bridge is only configured, which includes its
+    /// `registration.yaml`.
     pub(crate) async fn around(
         programs: &Path,
         dir: &Path,
+        flags: &[&str],
         configure: impl AsyncFnOnce(&Places) -> anyhow::Result<Launch>,
     ) -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("this program has no path")?;
@@ -170,12 +195,13 @@ impl Rig {
         let (stub, _) = Spawn::new(programs.join("homeserver-stub"))
             .args(["--listen", &stub_address.to_string(), "--server-name", SERVER, "--registration"])
             .arg(dir.join("registration.yaml"))
+            .args(flags)
             .log(dir.join("homeserver-stub.log"))
             .start_ready(STEP)
             .await?;
         let http = reqwest::Client::builder().no_proxy().timeout(STEP).build()?;
         let (dir, rooms) = (dir.to_owned(), Vec::new());
-        Ok(Self { between: None, stub, sink, dir, launch, http, places, rooms, runs: 0 })
+        Ok(Self { between: None, stub, sink, dir, launch, http, places, rooms, devices: None, runs: 0 })
     }
 
     /// Starts the bridge, with the database as it is; answers with how long it took until it was ready.
@@ -296,7 +322,35 @@ impl Rig {
         self.stub("stats", &Value::Null).await?["events"].as_u64().context("the stub counts no events")
     }
 
+    /// Whether all chats are bridged to encrypted rooms.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.devices.is_some()
+    }
+
+    /// Messages as people's devices send them: encrypted where rooms are. The keys are with the homeserver then.
+    pub(crate) async fn sealed(&self, messages: Vec<Value>) -> anyhow::Result<Vec<Value>> {
+        match &self.devices {
+            Some(devices) => devices.seal(&messages).await,
+            None => Ok(messages),
+        }
+    }
+
+    /// The events since a position, as people see them. What none of their devices can read stays as it is, without a mark.
     pub(crate) async fn events(&self, since: u64) -> anyhow::Result<Vec<Event>> {
+        let mut events = self.raw_events(since).await?;
+        if let Some(devices) = &self.devices {
+            let rooms: HashSet<&str> = self.rooms.iter().map(String::as_str).collect();
+            let in_the_clear = |event: &&Event| event.kind == MESSAGE && rooms.contains(&*event.room_id);
+            if let Some(event) = events.iter().find(in_the_clear) {
+                anyhow::bail!("{} wrote into an encrypted room in the clear: {}", event.sender, event.id);
+            }
+            devices.read(&mut events).await?;
+        }
+        Ok(events)
+    }
+
+    /// The events since a position, as the homeserver has them.
+    async fn raw_events(&self, since: u64) -> anyhow::Result<Vec<Event>> {
         #[derive(Deserialize)]
         struct Events {
             events: Vec<Event>,
@@ -361,7 +415,8 @@ impl Rig {
         while begin.elapsed() < longest {
             let stub = self.stub("stats", &Value::Null).await?;
             let count = |value: &Value| value.as_u64().unwrap_or_default();
-            let now = (count(&stub["events"]), self.counts().await?, count(&stub["push"]["pending"]));
+            let pending = count(&stub["push"]["pending"]) + count(&stub["push"]["pending_to_device"]);
+            let now = (count(&stub["events"]), self.counts().await?, pending);
             if now != last.0 || now.2 > 0 {
                 last = (now, Instant::now());
             } else if last.1.elapsed() >= silence {
@@ -373,8 +428,12 @@ impl Rig {
     }
 
     /// An admin bridges each chat after its first message, and everybody writes once, so that all ghosts are there.
-    async fn bridge_chats(&mut self, chats: u32) -> anyhow::Result<Vec<String>> {
-        self.make_people().await?;
+    async fn bridge_chats(&mut self, chats: u32, encryption: bool) -> anyhow::Result<Vec<String>> {
+        let people = self.make_people().await?;
+        if encryption {
+            let devices = Devices::start(&self.http, &self.places.homeserver, people, BOT).await;
+            self.devices = Some(devices.context("making the people's devices")?);
+        }
         let direct = self.room(json!({"creator": ADMIN, "is_direct": true, "invite": [BOT]})).await?;
         let mut rooms = Vec::new();
         for chat in 0..chats {
@@ -399,7 +458,7 @@ impl Rig {
         self.stub("send", &Value::from(commands)).await?;
         let mut answers = Vec::new();
         let done = wait_until(patience, "every chat to be bridged", async || {
-            let events = self.events(since).await.ok()?;
+            let events = self.raw_events(since).await.ok()?;
             let said = events.iter().filter(|event| event.room_id == direct && event.sender == BOT);
             answers = said.map(|event| event.text().to_owned()).collect();
             let wrong = answers.iter().any(|answer| !answer.starts_with("Bridged"));
@@ -426,7 +485,8 @@ impl Rig {
     pub(crate) async fn greet(&mut self, rooms: &[String]) -> anyhow::Result<()> {
         self.push_everywhere(u32::try_from(rooms.len())?, PEOPLE_PER_CHAT, true).await?;
         let greetings = rooms.iter().flat_map(|room| PEOPLE.map(|person| message(room, person, "hello")));
-        self.stub("send", &Value::from(greetings.collect::<Vec<_>>())).await?;
+        let greetings = self.sealed(greetings.collect()).await?;
+        self.stub("send", &Value::from(greetings)).await?;
         self.settle().await
     }
 
@@ -436,19 +496,25 @@ impl Rig {
         self.push(PushJob { run, chats, each, rate: None, marked }).await.map(drop)
     }
 
-    /// The admin and the people of Matrix.
-    pub(crate) async fn make_people(&self) -> anyhow::Result<()> {
+    /// The admin and the people of Matrix; answers with the people.
+    pub(crate) async fn make_people(&self) -> anyhow::Result<Vec<Human>> {
+        let mut people = Vec::new();
         for human in [ADMIN, PEOPLE[0], PEOPLE[1]] {
             let localpart = human.trim_start_matches('@').split(':').next();
-            self.stub("humans", &json!({"localpart": localpart})).await?;
+            let made = self.stub("humans", &json!({"localpart": localpart})).await?;
+            people.push(serde_json::from_value(made).context("reading who was made")?);
         }
-        Ok(())
+        Ok(people.split_off(1))
     }
 
     /// The room of a chat, with these in it and the bot invited.
     pub(crate) async fn chat_room(&self, chat: u32, inside: &[&str]) -> anyhow::Result<String> {
+        let encryption = self.is_encrypted().then(|| {
+            json!({"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}})
+        });
         let wish = json!({
             "creator": ADMIN,
+            "initial_state": encryption.into_iter().collect::<Vec<_>>(),
             "name": format!("Chat {chat}"),
             "invite": [BOT],
             "join": inside,
@@ -475,59 +541,6 @@ pub(crate) struct PushJob {
 /// A text for the stub's `send`.
 pub(crate) fn message(room: &str, sender: &str, text: &str) -> Value {
     json!({"room": room, "sender": sender, "content": {"msgtype": "m.text", "body": text}})
-}
-
-fn write_config(dir: &Path, places: &Places, postgresql: Option<&str>) -> anyhow::Result<String> {
-    let Places { address, second: health, homeserver, dingtalk } = places;
-    let secret = |name: &str, content: &str| -> anyhow::Result<String> {
-        let path = dir.join(name);
-        std::fs::write(&path, content).with_context(|| path.display().to_string())?;
-        Ok(path.display().to_string())
-    };
-    let app_secret = secret("app-secret", APP_SECRET)?;
-    let token = secret("webhook-token", "bench0123456789abcdefghij")?;
-    let aes_key = secret("webhook-aes-key", &format!("{}A", "b".repeat(42)))?;
-    let sealing_key = secret("sealing-key", &"5e".repeat(32))?;
-    let folder = dir.display();
-    let database = match postgresql {
-        Some(address) => format!("url_file = \"{}\"", secret("database-url", address)?),
-        None => format!("url = \"sqlite://{folder}/bridge.db\""),
-    };
-    let config = format!(
-        r#"[workspace]
-id = "{WORKSPACE}"
-[homeserver]
-url = "{homeserver}"
-server_name = "{SERVER}"
-registration = "{folder}/registration.yaml"
-[appservice]
-listen = "{address}"
-url = "http://{address}"
-webhook_url = "http://{address}/bridges/dingtalk/webhook"
-[dingtalk]
-api_base = "{dingtalk}"
-oapi_base = "{dingtalk}"
-corp_id = "{CORP_ID}"
-[dingtalk.credentials]
-app_key = "{APP_KEY}"
-app_secret_file = "{app_secret}"
-agent_id = "{AGENT_ID}"
-[dingtalk.webhook]
-token_file = "{token}"
-aes_key_file = "{aes_key}"
-[database]
-{database}
-[security]
-sealing_key_file = "{sealing_key}"
-[permissions]
-admins = ["{ADMIN}"]
-[health]
-listen = "{health}"
-[log]
-filter = "warn"
-"#
-    );
-    secret("bridge.toml", &config)
 }
 
 async fn run(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {

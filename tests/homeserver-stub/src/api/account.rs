@@ -190,7 +190,11 @@ pub(crate) async fn put_device(
         device: device.as_str().into(),
         name: name.as_deref().map(Into::into),
     });
-    lock(&requester.user.inner).devices.insert(device, name);
+    lock(&requester.user.inner).devices.insert(device.clone(), name);
+    if !known {
+        lock(&server.devices).add(requester.id(), &device);
+        server.device_changed(&requester.user);
+    }
     let status = if known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(json!({}))))
 }
@@ -211,7 +215,11 @@ pub(crate) async fn delete_devices(
 
 fn forget_device(server: &Server, requester: &Requester, device: &str) {
     server.record(&Record::DeviceGone { user: requester.id().into(), device: device.into() });
-    lock(&requester.user.inner).devices.remove(device);
+    let there = lock(&requester.user.inner).devices.remove(device).is_some();
+    if there {
+        lock(&server.devices).remove(requester.id(), device);
+        server.device_changed(&requester.user);
+    }
 }
 
 pub(crate) async fn delete_device(

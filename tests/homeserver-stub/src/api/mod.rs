@@ -5,13 +5,17 @@ pub(crate) mod create;
 pub(crate) mod data;
 pub(crate) mod directory;
 pub(crate) mod files;
+pub(crate) mod inbox;
+pub(crate) mod keys;
 pub(crate) mod membership;
 pub(crate) mod ping;
 pub(crate) mod profile;
 pub(crate) mod send;
+pub(crate) mod signing;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod timeline;
+pub(crate) mod to_device;
 
 use crate::error::{ApiError, ApiResult};
 use crate::room::{Room, RoomInner};
@@ -82,6 +86,12 @@ fn client_routes() -> Router<Arc<Server>> {
             "/user/{user}/rooms/{room}/account_data/{kind}",
             get(data::room_account_data).put(data::put_room_account_data),
         )
+        .route("/keys/upload", post(keys::upload))
+        .route("/keys/query", post(keys::query))
+        .route("/keys/claim", post(keys::claim))
+        .route("/keys/device_signing/upload", post(signing::upload_identity))
+        .route("/keys/signatures/upload", post(signing::upload_signatures))
+        .route("/sendToDevice/{kind}/{txn}", put(to_device::send))
         .route("/sync", get(sync::sync))
 }
 

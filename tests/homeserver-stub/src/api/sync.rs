@@ -1,7 +1,8 @@
-//! A `/sync` that is good enough for a client that polls: timelines, invites, departures.
+//! A `/sync` that is good enough for a client that polls: timelines, invites, departures, and what is for its device.
 
+use super::inbox::{self, Place};
 use super::state::all_state;
-use super::timeline::{parse_token, token};
+use super::timeline::token;
 use crate::auth::{Params, Requester};
 use crate::error::{ApiError, ApiResult};
 use crate::event::Event;
@@ -13,7 +14,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,49 +32,79 @@ pub(crate) async fn sync(
     if requester.is_as && requester.id() == server.sender && !server.is_palpo() {
         return Err(ApiError::unknown(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"));
     }
-    let limit = timeline_limit(&params);
-    let tail = limit.unwrap_or(TAIL);
-    let Some(since) = params.get("since") else { return Ok(Json(everything(&server, &requester, tail))) };
-    let mut since = parse_token(since)?;
+    let filter = Filter::of(&params);
+    let Some(since) = params.get("since") else { return Ok(Json(everything(&server, &requester, &filter))) };
+    let mut since = Place::parse(since)?;
+    inbox::acknowledge(&server, &requester, since);
     let wait = params.number("timeout").unwrap_or(0).min(LONGEST_WAIT_MS);
     let until = Instant::now() + Duration::from_millis(wait);
     loop {
         let grew = server.log_grew.notified();
-        let (next, rooms) = news(&server, &requester, since, limit);
+        let News { log, rooms, met } = news(&server, &requester, since.log, &filter);
+        let (next, mut body) = inbox::news(&server, &requester, Place { log, ..since }, met);
         let left = until.saturating_duration_since(Instant::now());
-        if !rooms.is_empty() || left.is_zero() {
-            return Ok(Json(json!({"next_batch": token(next), "rooms": rooms})));
+        if !rooms.is_empty() || inbox::is_worth_an_answer(&body) || left.is_zero() {
+            body.insert("next_batch".to_owned(), next.token().into());
+            body.insert("rooms".to_owned(), rooms.into());
+            return Ok(Json(body.into()));
         }
         since = next;
         let _ = tokio::time::timeout(left, grew).await;
     }
 }
 
-/// `room.timeline.limit` of a filter given in the address.
-fn timeline_limit(params: &Params) -> Option<usize> {
-    let filter: Value = serde_json::from_str(params.get("filter")?).ok()?;
-    let limit = filter.pointer("/room/timeline/limit")?.as_u64()?;
-    Some(usize::try_from(limit).unwrap_or(LARGEST).clamp(1, LARGEST))
+/// What is taken of a filter given in the address.
+#[derive(Default)]
+struct Filter {
+    /// `room.timeline.limit`
+    limit: Option<usize>,
+    /// `room.rooms`: only these.
+    rooms: Option<BTreeSet<String>>,
 }
 
-fn everything(server: &Server, requester: &Requester, tail: usize) -> Value {
-    let next = lock(&server.log).len() as u64;
+impl Filter {
+    fn of(params: &Params) -> Self {
+        let filter = params.get("filter").and_then(|filter| serde_json::from_str::<Value>(filter).ok());
+        let Some(filter) = filter else { return Self::default() };
+        let limit = filter.pointer("/room/timeline/limit").and_then(Value::as_u64);
+        let rooms = filter.pointer("/room/rooms").and_then(Value::as_array);
+        Self {
+            limit: limit.map(|limit| usize::try_from(limit).unwrap_or(LARGEST).clamp(1, LARGEST)),
+            rooms: rooms.map(|rooms| rooms.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        }
+    }
+
+    fn wants(&self, room: &str) -> bool {
+        self.rooms.as_ref().is_none_or(|rooms| rooms.contains(room))
+    }
+}
+
+fn everything(server: &Server, requester: &Requester, filter: &Filter) -> Value {
+    let tail = filter.limit.unwrap_or(TAIL);
+    // Whose devices changed before is asked for where it matters.
+    let now = Place::now(server);
+    let (place, mut body) = inbox::news(server, requester, Place { messages: 0, ..now }, BTreeSet::new());
+    let next = now.log;
     let (joined, invited) = {
         let user = lock(&requester.user.inner);
         (user.joined.clone(), user.invited.clone())
     };
     let join: Map<_, _> = joined
         .into_iter()
+        .filter(|id| filter.wants(id))
         .filter_map(|id| Some((id.clone(), whole_room(&*server.room(&id)?, next, tail))))
         .collect();
+    let invited = invited.into_iter().filter(|id| filter.wants(id));
     let invite: Map<_, _> =
-        invited.into_iter().filter_map(|id| Some((id.clone(), invitation(&*server.room(&id)?)))).collect();
+        invited.filter_map(|id| Some((id.clone(), invitation(&*server.room(&id)?)))).collect();
     let prefix = format!("{}\n\n", requester.id());
     let data = lock(&server.account_data);
     let own = data.iter().filter_map(|(key, content)| Some((key.strip_prefix(&prefix)?, content)));
     let own: Vec<_> = own.map(|(kind, content)| json!({"type": kind, "content": content})).collect();
-    json!({"next_batch": token(next), "rooms": {"join": join, "invite": invite, "leave": {}},
-        "account_data": {"events": own}})
+    body.insert("next_batch".to_owned(), place.token().into());
+    body.insert("rooms".to_owned(), json!({"join": join, "invite": invite, "leave": {}}));
+    body.insert("account_data".to_owned(), json!({"events": own}));
+    body.into()
 }
 
 fn to_json<'a>(events: impl Iterator<Item = &'a Arc<Event>>) -> Vec<Value> {
@@ -99,12 +130,17 @@ fn invitation(room: &Room) -> Value {
     json!({"invite_state": {"events": all_state(&inner)}})
 }
 
-fn news(
-    server: &Server,
-    requester: &Requester,
-    since: u64,
-    limit: Option<usize>,
-) -> (u64, Map<String, Value>) {
+/// What happened in rooms.
+struct News {
+    /// The position after it.
+    log: u64,
+    rooms: Map<String, Value>,
+    /// Who is in a room with the client since then.
+    met: BTreeSet<String>,
+}
+
+fn news(server: &Server, requester: &Requester, since: u64, filter: &Filter) -> News {
+    let limit = filter.limit;
     let (next, fresh) = {
         let log = lock(&server.log);
         let from = usize::try_from(since).unwrap_or(usize::MAX).min(log.len());
@@ -114,13 +150,22 @@ fn news(
     let joined = lock(&requester.user.inner).joined.clone();
     let mut by_room: BTreeMap<&str, Vec<&Arc<Event>>> = BTreeMap::new();
     let mut own: BTreeMap<&str, (Membership, &Arc<Event>)> = BTreeMap::new();
+    let mut met = BTreeSet::new();
     for event in &fresh {
-        let about_me = event.kind == "m.room.member" && event.state_key.as_deref() == Some(requester.id());
-        if about_me {
+        let target = event.state_key.as_deref().filter(|_| event.kind == "m.room.member");
+        let about_me = target == Some(requester.id());
+        if let Some(target) = target.filter(|_| about_me || joined.contains(&event.room_id)) {
             let membership = event.content_value().get("membership").cloned().unwrap_or_default();
-            if let Ok(membership) = serde_json::from_value(membership) {
+            let Ok(membership) = serde_json::from_value(membership) else { continue };
+            if membership == Membership::Join && !was_joined(event) {
+                meet(server, &event.room_id, target, requester.id(), &mut met);
+            }
+            if about_me {
                 own.insert(&event.room_id, (membership, event));
             }
+        }
+        if !filter.wants(&event.room_id) {
+            continue;
         }
         if about_me || joined.contains(&event.room_id) {
             by_room.entry(&event.room_id).or_default().push(event);
@@ -153,7 +198,19 @@ fn news(
     }
     let sections = [("join", join), ("invite", invite), ("leave", leave)];
     let sections = sections.into_iter().filter(|(_, section)| !section.is_empty());
-    (next, sections.map(|(name, section)| (name.to_owned(), Value::Object(section))).collect())
+    let rooms = sections.map(|(name, section)| (name.to_owned(), Value::Object(section))).collect();
+    News { log: next, rooms, met }
+}
+
+/// Notes whom somebody meets by a join: the one who came, or all others of the room where that is oneself.
+fn meet(server: &Server, room: &str, target: &str, own: &str, met: &mut BTreeSet<String>) {
+    if target != own {
+        met.insert(target.to_owned());
+    } else if let Some(room) = server.room(room) {
+        let room = lock(&room.inner);
+        let others = room.members.iter().filter(|(user, member)| *user != own && member.is_joined());
+        met.extend(others.map(|(user, _)| user.clone()));
+    }
 }
 
 /// Whether a join only changes name or picture.

@@ -1,6 +1,7 @@
 //! Reading back: `messages`, `context`, single events.
 //!
-//! A token is `s` and a stream position: everything below it is before, the rest after.
+//! A token is `s` and a stream position: everything below it is before, the rest after. Tokens of `/sync` go on with
+//! `_` and other positions, and are good here as well.
 
 use super::state::may_read;
 use crate::auth::{Params, Requester};
@@ -22,7 +23,7 @@ pub(crate) fn token(seq: u64) -> String {
 }
 
 pub(crate) fn parse_token(text: &str) -> ApiResult<u64> {
-    let seq = text.strip_prefix('s').and_then(|seq| seq.parse().ok());
+    let seq = text.strip_prefix('s').and_then(|seq| seq.split('_').next()?.parse().ok());
     seq.ok_or_else(|| ApiError::invalid_param(format!("Invalid stream token '{text}'")))
 }
 

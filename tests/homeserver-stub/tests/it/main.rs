@@ -6,6 +6,7 @@ mod bridge;
 mod client;
 mod control;
 mod delivery;
+mod encryption;
 mod faults;
 mod program;
 mod restart;
