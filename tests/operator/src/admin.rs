@@ -149,7 +149,11 @@ impl Admin {
     }
 }
 
-/// Whether the API server had too little time.
+/// Whether the API server had too little time: it says so, or closes the connection without a word.
 fn is_timeout(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 504)
+    match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => status.code == 504,
+        Some(kube::Error::Service(_)) => true,
+        _ => false,
+    }
 }

@@ -26,7 +26,7 @@ use self::{
 use crate::{
     frame::{self, Progress},
     machine::Machine,
-    numbers::{float, now_us},
+    numbers::{Quantiles, float, now_us},
 };
 
 /// Requests at rest, writes, speed, memory and failover of the operator with many objects, beside a bare loop and Helm
@@ -120,6 +120,14 @@ fn found(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// What is known so far is told as it comes: a measurement that ends halfway has taken long.
+fn brief(times: Option<&Quantiles>) -> String {
+    times.map_or_else(
+        || "not seen".to_owned(),
+        |times| format!("p50 {} ms, p99 {} ms", times.p50_ms, times.p99_ms),
+    )
+}
+
 struct Measurement<'a> {
     rig: &'a Rig,
     program: &'a Path,
@@ -154,6 +162,7 @@ impl Measurement<'_> {
         found.spec = rig.look(|ledger| ledger.spec_writes(TENANTS, "i")).await?;
         let template = Template::of(rig, SAMPLE).await?;
         found.children = template.children();
+        self.say(&format!("  from a spec to its first child: {}", brief(found.idle.as_ref())));
 
         self.say(&format!("{objects} new objects"));
         let cpu = one.cpu_seconds()?;
@@ -165,11 +174,19 @@ impl Measurement<'_> {
         found.crowd = rig.look(|ledger| ledger.first_writes(TENANTS, "n")).await?;
         let (most, all) = self.writes(TENANTS, objects).await?;
         (found.most_writes, found.writes) = (most, all);
+        self.say(&format!(
+            "  {:.1} s, {:.0} µs of processor each, at most {most} writes, {} KiB; from a spec to its first child: {}",
+            found.operator_seconds,
+            found.cpu_us,
+            found.memory.after_kib,
+            brief(found.crowd.as_ref())
+        ));
 
         self.say(&format!("the same writes for {objects} objects by a bare loop"));
         let helm_template = Template::of(rig, SAMPLE).await?;
         bare::run(rig, template, objects).await?;
         found.bare_seconds = self.seconds(BARE).await?;
+        self.say(&format!("  {:.1} s", found.bare_seconds));
 
         self.say("Deployments become available, claims are bound");
         rig.play("n", objects).await?;
@@ -180,9 +197,11 @@ impl Measurement<'_> {
 
         self.say(&format!("nothing happens for {} s", self.options.rest_seconds));
         found.rest_requests = self.rest(&one).await?;
+        self.say(&format!("  {} requests", found.rest_requests));
 
         self.say("children of all objects are deleted, and new objects come");
         found.busy = self.repair(&one).await?;
+        self.say(&format!("  from a spec to its first child: {}", brief(found.busy.as_ref())));
 
         self.say("restart");
         found.restart = self.restart(&mut one).await?;
@@ -247,7 +266,7 @@ impl Measurement<'_> {
     }
 
     /// New objects while many others have children to be made again.
-    async fn repair(&self, operator: &Operator) -> anyhow::Result<Option<crate::numbers::Quantiles>> {
+    async fn repair(&self, operator: &Operator) -> anyhow::Result<Option<Quantiles>> {
         const MOST: usize = 200;
         for kind in ["NetworkPolicy", "Ingress", "Service"] {
             self.rig.delete_all(kind).await?;
