@@ -223,7 +223,8 @@ mod tests {
             content["m.relates_to"] = json!({"m.in_reply_to": {"event_id": about}});
         }
         serde_json::from_value(json!({
-            "event_id": id, "room_id": "!r", "sender": sender, "content": content, "received_us": 1,
+            "event_id": id, "room_id": "!r", "sender": sender, "type": "m.room.message", "content": content,
+            "received_us": 1,
         }))
         .unwrap()
     }
