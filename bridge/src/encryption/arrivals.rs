@@ -57,7 +57,11 @@ async fn once(
         }
     }
     let what = device::for_device(content, &app.own.bot, encryption.machine.device());
-    receive(app, encryption, what).await
+    let unreadable = receive(app, encryption, what).await?;
+    if unreadable > 0 {
+        tracing::warn!(count = unreadable, "messages to the bot's device could not be read");
+    }
+    Ok(())
 }
 
 /// Fetches what the homeserver keeps for the device. Transactions bring the same, but Synapse leaves it out of those that
@@ -74,7 +78,9 @@ pub(super) async fn fetch(app: &App, encryption: &Encryption) -> Result<(), Prob
     loop {
         let Kept { next, what } = app.matrix.kept_for_device(machine.device(), taken.as_deref()).await?;
         let is_last = what.to_device.is_empty();
-        receive(app, encryption, what).await?;
+        // Most were read before, when a transaction brought them; a second time they cannot be.
+        let unreadable = receive(app, encryption, what).await?;
+        tracing::debug!(count = unreadable, "fetched messages to the bot's device say nothing new");
         // A crash before this line has the same handed out again, which changes nothing.
         machine.taken_to(&next).await?;
         if is_last {
@@ -86,12 +92,12 @@ pub(super) async fn fetch(app: &App, encryption: &Encryption) -> Result<(), Prob
     Ok(())
 }
 
-/// Makes durable what came for the device, and tells who waits for it.
+/// Makes durable what came for the device, and tells who waits for it. Answers how many messages could not be read.
 async fn receive(
     app: &App,
     encryption: &Encryption,
     what: ForDevice,
-) -> Result<(), bridge_crypto::CryptoError> {
+) -> Result<usize, bridge_crypto::CryptoError> {
     let ForDevice { to_device, changed, one_time_keys, fallback_keys } = what;
     let probe = to_device.iter().rev().find_map(|message| device::probe(message, PROBE, &app.own.bot));
     let probe = probe.and_then(|number| number.parse().ok()).map(Timestamp);
@@ -106,12 +112,9 @@ async fn receive(
         fallback_keys.map(|keys| keys.into_iter().map(OneTimeKeyAlgorithm::from).collect::<Vec<_>>());
     let arrived = Arrived { to_device, changed, one_time_keys, fallback_keys };
     if arrived.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let received = encryption.machine.receive(arrived).await?;
-    if received.unreadable > 0 {
-        tracing::warn!(count = received.unreadable, "messages to the bot's device could not be read");
-    }
     if received.room_keys > 0 {
         encryption.keys.send_modify(|number| *number += 1);
     }
@@ -122,5 +125,5 @@ async fn receive(
         is_newer
     });
     encryption.work.notify_one();
-    Ok(())
+    Ok(received.unreadable)
 }

@@ -10,7 +10,7 @@ pub(crate) mod reading;
 pub(crate) mod sealing;
 pub(crate) mod upkeep;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
@@ -28,13 +28,16 @@ use crate::relay::facts::or_default;
 use crate::relay::outcome;
 use crate::relay::step::StepError;
 
+/// About half of how many people's places in rooms are remembered, some 100 bytes each.
+const PEOPLE: usize = 16_384;
+
 /// The bot's device in the running bridge.
 pub(crate) struct Encryption {
     pub(crate) machine: Machine,
     /// Whether a room is encrypted.
     rooms: Cache<OwnedRoomId, bool>,
     /// Who gets the keys of a room.
-    members: Cache<OwnedRoomId, Vec<OwnedUserId>>,
+    members: Cache<OwnedRoomId, Arc<[OwnedUserId]>>,
     /// Rises when keys of rooms came.
     keys: watch::Sender<u64>,
     /// When the last probe that came back was sent: all that was sent to the device before has come.
@@ -111,7 +114,7 @@ impl Encryption {
         Self {
             machine,
             rooms: Cache::new(4_096),
-            members: Cache::new(256),
+            members: Cache::weighing(PEOPLE, |people: &Arc<[OwnedUserId]>| people.len() + 1),
             keys: watch::Sender::new(0),
             probe: watch::Sender::new(None),
             fetched: tokio::sync::Mutex::default(),

@@ -1,5 +1,7 @@
 //! Encrypts what is about to leave.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ruma::{OwnedRoomId, OwnedUserId};
@@ -43,18 +45,18 @@ async fn members(
     app: &App,
     encryption: &Encryption,
     room: &OwnedRoomId,
-) -> Result<Vec<OwnedUserId>, Problem> {
+) -> Result<Arc<[OwnedUserId]>, Problem> {
     if let Some(known) = encryption.members.get(room) {
         return Ok(known);
     }
     let mark = encryption.members.mark();
     let joined = app.matrix.joined_members(room).await?;
-    let members: Vec<OwnedUserId> = joined
+    let members: Arc<[OwnedUserId]> = joined
         .into_iter()
         .map(|member| member.user)
         .filter(|user| !app.own.contains(user.as_str()))
         .collect();
-    encryption.members.fill(room.clone(), members.clone(), mark);
+    encryption.members.fill(room.clone(), Arc::clone(&members), mark);
     Ok(members)
 }
 

@@ -14,6 +14,9 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often is looked whether there is something to send when nothing tells so.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// How often what the homeserver keeps for the device is fetched, so that little of it is there at the next start.
+const CATCH_UP: Duration = Duration::from_mins(15);
+
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -40,11 +43,7 @@ pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        // What is missing is fetched again when an event waits for it.
-        if let Err(problem) = arrivals::fetch(&app, encryption).await {
-            tracing::warn!("what the homeserver keeps for the bot's device could not be fetched: {problem}");
-        }
-        tokio::join!(tend(&app, encryption), prove(&app, encryption));
+        tokio::join!(catch_up(&app, encryption), tend(&app, encryption), prove(&app, encryption));
     };
     tokio::select! {
         () = work => {}
@@ -69,6 +68,17 @@ async fn set_up(app: &App, encryption: &Encryption) -> Result<(), Problem> {
         );
     }
     Ok(())
+}
+
+/// Fetches what the homeserver keeps for the device, now and then: it keeps what its transactions have brought, too, until it
+/// is fetched. What is missing is fetched again when an event waits for it.
+async fn catch_up(app: &App, encryption: &Encryption) {
+    loop {
+        if let Err(problem) = arrivals::fetch(app, encryption).await {
+            tracing::warn!("what the homeserver keeps for the bot's device could not be fetched: {problem}");
+        }
+        tokio::time::sleep(CATCH_UP).await;
+    }
 }
 
 /// Sends what the device wants to be sent, whenever there is something.

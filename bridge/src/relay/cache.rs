@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A map of at most about twice `half` entries that forgets what was not used for a while: entries live in a young
 /// generation; when that is full it becomes the old one, and the old one is dropped. Use brings an entry back.
 pub(crate) struct Cache<K, V> {
+    /// How much a generation may weigh.
     half: usize,
+    weight: fn(&V) -> usize,
     generations: Mutex<Generations<K, V>>,
 }
 
@@ -16,15 +18,20 @@ struct Generations<K, V> {
     /// How often something was forgotten.
     forgotten: u64,
     young: HashMap<K, V>,
+    /// What the young ones weigh.
+    weight: usize,
     old: HashMap<K, V>,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     pub(crate) fn new(half: usize) -> Self {
-        Self {
-            half,
-            generations: Mutex::new(Generations { forgotten: 0, young: HashMap::new(), old: HashMap::new() }),
-        }
+        Self::weighing(half, |_| 1)
+    }
+
+    /// One whose entries are of different sizes: all together weigh at most about twice `half`.
+    pub(crate) fn weighing(half: usize, weight: fn(&V) -> usize) -> Self {
+        let generations = Generations { forgotten: 0, young: HashMap::new(), weight: 0, old: HashMap::new() };
+        Self { half, weight, generations: Mutex::new(generations) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations<K, V>> {
@@ -70,7 +77,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     {
         let mut generations = self.lock();
         generations.forgotten += 1;
-        generations.young.remove(key);
+        if let Some(value) = generations.young.remove(key) {
+            generations.weight -= (self.weight)(&value);
+        }
         generations.old.remove(key);
     }
 
@@ -78,14 +87,21 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         let mut generations = self.lock();
         generations.forgotten += 1;
         generations.young.clear();
+        generations.weight = 0;
         generations.old.clear();
     }
 
     fn put(&self, generations: &mut Generations<K, V>, key: K, value: V) {
-        if generations.young.len() >= self.half {
+        let weight = (self.weight)(&value);
+        // One that weighs too much for a generation has one of its own.
+        if generations.weight > 0 && generations.weight + weight > self.half {
             generations.old = std::mem::take(&mut generations.young);
+            generations.weight = 0;
         }
-        generations.young.insert(key, value);
+        generations.weight += weight;
+        if let Some(before) = generations.young.insert(key, value) {
+            generations.weight -= (self.weight)(&before);
+        }
     }
 }
 
@@ -115,5 +131,27 @@ mod tests {
         }
         let generations = cache.lock();
         assert!(generations.young.len() + generations.old.len() <= 20);
+    }
+
+    #[test]
+    fn what_it_keeps_is_bounded_by_weight() {
+        let cache = Cache::weighing(10, |value: &usize| *value);
+        let weight = || {
+            let generations = cache.lock();
+            assert_eq!(generations.weight, generations.young.values().sum::<usize>());
+            generations.weight + generations.old.values().sum::<usize>()
+        };
+        for key in 0..100 {
+            cache.insert(key % 7, key % 4 + 1);
+            assert!(weight() <= 20);
+            cache.remove(&(key % 3));
+            assert!(weight() <= 20);
+        }
+        cache.insert(1, 4);
+        cache.insert(1, 5);
+        assert_eq!(cache.get(&1), Some(5));
+        // One that is too heavy is alone with what was there before.
+        cache.insert(8, 30);
+        assert_eq!((cache.get(&8), weight() <= 40), (Some(30), true));
     }
 }
