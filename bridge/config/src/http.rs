@@ -82,6 +82,7 @@ impl Default for Api {
 pub struct Log {
     /// The level (`error`, `warn`, `info`, `debug`, `trace`), or a filter per part, e.g.
     /// `"info,bridge_matrix=debug"`.
+    /// What `matrix_sdk_crypto` says of single messages is left out up to `info` unless it is named.
     pub filter: String,
     /// One JSON object per line, or text for people.
     pub format: LogFormat,
