@@ -7,41 +7,9 @@ use serde_json::Value;
 
 /// The canonical form: members by name, nothing between them.
 pub(crate) fn canonical(value: &Value) -> String {
-    let mut text = String::new();
-    write(value, &mut text);
-    text
-}
-
-fn write(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_unstable_by_key(|(name, _)| *name);
-            text.push('{');
-            for (place, (name, item)) in members.into_iter().enumerate() {
-                separate(place, text);
-                text.push_str(&Value::from(name.as_str()).to_string());
-                text.push(':');
-                write(item, text);
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for (place, item) in items.iter().enumerate() {
-                separate(place, text);
-                write(item, text);
-            }
-            text.push(']');
-        }
-        other => text.push_str(&other.to_string()),
-    }
-}
-
-fn separate(place: usize, text: &mut String) {
-    if place > 0 {
-        text.push(',');
-    }
+    let mut value = value.clone();
+    value.sort_all_objects();
+    value.to_string()
 }
 
 /// What is signed of an object.

@@ -1,15 +1,12 @@
 //! An account of the operator's with the rights that its chart gives, and no others.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use cluster::Cluster;
 use dingtalk_crds::rights::{Name, RIGHTS, Right, Scope};
 use serde_json::{Value, json};
 use test_support::wait_until;
 
-/// How long the API server may take, on a busy machine.
-const LIMIT: Duration = Duration::from_mins(2);
+use crate::LIMIT;
 
 /// An account, and how it reaches the API server.
 #[derive(Clone, Debug)]

@@ -1,13 +1,10 @@
 //! The kind in a cluster.
 
-use std::time::Duration;
-
 use cluster::Cluster;
 use dingtalk_crds::names;
 use test_support::wait_until;
 
-/// How long the API server may take, on a busy machine.
-const LIMIT: Duration = Duration::from_mins(2);
+use crate::LIMIT;
 
 /// Installs the kind and waits until it is served. A definition has no condition at all at first, which is an error to
 /// `kubectl wait`, and is served a moment after it calls itself established.

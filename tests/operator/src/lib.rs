@@ -11,6 +11,8 @@ mod homeserver;
 mod kind;
 mod program;
 
+use std::time::Duration;
+
 pub use account::Account;
 pub use admin::{Admin, KINDS, path, resource};
 pub use audit::{History, Request, Tail};
@@ -18,3 +20,6 @@ pub use each::each;
 pub use homeserver::homeserver;
 pub use kind::install_kind;
 pub use program::{Program, settings};
+
+/// How long the API server may take, on a busy machine.
+const LIMIT: Duration = Duration::from_mins(2);

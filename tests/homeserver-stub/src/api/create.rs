@@ -78,7 +78,7 @@ pub(crate) fn create(server: &Server, requester: &Requester, wish: &Value) -> Ap
         return Err(ApiError::bad_json(format!("'{preset}' is not a valid preset")));
     }
     let levels = power_levels(wish, creator, version, preset)?;
-    if let Some(bad) = strings(wish, "invite").find(|user| !user.starts_with('@') || !user.contains(':')) {
+    if let Some(bad) = strings(wish, "invite").find(|user| !super::is_user_id(user)) {
         return Err(ApiError::invalid_param(format!("Invalid user_id: {bad}")));
     }
     let initial = wish.get("initial_state").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -96,11 +96,6 @@ fn named_keys(body: &Value, member: &str) -> ApiResult<Vec<OneTimeKey>> {
     Ok(named)
 }
 
-/// Whether it has the form of a user's id.
-pub(crate) fn is_user_id(text: &str) -> bool {
-    text.starts_with('@') && text.contains(':')
-}
-
 /// The failure of a server that is not this one: there is no other.
 fn elsewhere(failures: &mut Map<String, Value>, user: &str) {
     let server = user.split_once(':').map_or("", |(_, server)| server);
@@ -117,7 +112,7 @@ pub(crate) async fn query(State(server): State<Arc<Server>>, requester: Requeste
     }
     let (mut keys, mut failures) = (Map::new(), Map::new());
     let (mut master, mut self_signing, mut user_signing) = (Map::new(), Map::new(), Map::new());
-    for (user, ids) in wanted.iter().filter(|(user, _)| is_user_id(user)) {
+    for (user, ids) in wanted.iter().filter(|(user, _)| super::is_user_id(user)) {
         if !server.is_local(user) {
             elsewhere(&mut failures, user);
             continue;
@@ -162,7 +157,7 @@ pub(crate) async fn claim(State(server): State<Arc<Server>>, _: Requester, body:
     let wanted = body.get("one_time_keys").unwrap_or(&no_keys).as_object().ok_or_else(wrong)?;
     let (mut keys, mut failures) = (Map::new(), Map::new());
     for (user, devices) in wanted {
-        if !is_user_id(user) {
+        if !super::is_user_id(user) {
             return Err(ApiError::invalid_param(format!("Expected UserID string to start with '@': {user}")));
         }
         let mut found = Map::new();

@@ -137,8 +137,9 @@ fn other(server: &Server, requester: &Requester, room_id: &str, body: &[u8], to:
     let body = super::object(body)?;
     let target = body.get("user_id").and_then(Value::as_str);
     let target = target.ok_or_else(|| ApiError::bad_json("Missing params: ['user_id']"))?;
-    let well_formed = target.starts_with('@') && target.contains(':');
-    if !well_formed || (server.is_local(target) && to == Membership::Invite && target.len() > 255) {
+    if !super::is_user_id(target)
+        || (server.is_local(target) && to == Membership::Invite && target.len() > 255)
+    {
         return Err(ApiError::invalid_param("user_id is not a valid user id"));
     }
     let room = super::room(server, room_id, requester.id())?;

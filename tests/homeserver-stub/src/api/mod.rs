@@ -103,6 +103,11 @@ async fn wrong_method() -> Response {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "Unrecognized request").into_response()
 }
 
+/// Whether it has the form of a user's id.
+fn is_user_id(text: &str) -> bool {
+    text.starts_with('@') && text.contains(':')
+}
+
 /// The body as a JSON object; an empty body counts as `{}`.
 pub(crate) fn object(body: &[u8]) -> ApiResult<Value> {
     if body.is_empty() {

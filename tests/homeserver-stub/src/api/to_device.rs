@@ -1,6 +1,5 @@
 //! `sendToDevice`.
 
-use super::keys::is_user_id;
 use crate::auth::Requester;
 use crate::devices::Message;
 use crate::error::{ApiError, ApiResult};
@@ -40,7 +39,7 @@ pub(crate) async fn send(
         if !contents.values().all(Value::is_object) {
             return Err(wrong());
         }
-        if !is_user_id(user) {
+        if !super::is_user_id(user) {
             continue;
         }
         let too_large = |(_, content): &(&String, &Value)| canonical(content).len() > MAX_CONTENT;
