@@ -93,10 +93,17 @@ impl Flow {
         self.after_space = false;
     }
 
-    /// Adds code.
+    /// Adds code as clients show it, with every space of a line (Element: `white-space: pre-wrap`). A line's end is one space, with what surrounds it.
     pub(super) fn code(&mut self, code: &str) {
-        let code = collapse(code);
-        if !code.is_empty() {
+        let lines: Vec<&str> = code.split(['\n', '\r']).collect();
+        let last = lines.len() - 1;
+        let inner = lines.iter().enumerate().map(|(number, line)| {
+            let line = if number > 0 { line.trim_start_matches(is_space) } else { line };
+            if number < last { line.trim_end_matches(is_space) } else { line }
+        });
+        let code =
+            inner.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").replace(['\t', '\u{c}'], " ");
+        if !code.trim().is_empty() {
             self.push(Inline::Code(code));
         }
     }
