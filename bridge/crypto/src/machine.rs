@@ -80,6 +80,7 @@ pub enum Decrypted {
 /// The bot's one device for encrypted rooms.
 pub struct Machine {
     olm: OlmMachine,
+    records: Arc<Records>,
     store: Arc<dyn Store>,
     /// Held while keys are asked for and shared: the crypto crate wants one such request at a time.
     sharing: Mutex<()>,
@@ -104,9 +105,9 @@ impl Machine {
                 id
             }
         };
-        let records = Records::new(Arc::clone(&store), clock);
-        let olm = OlmMachine::with_store(bot, &device, records, None).await?;
-        Ok(Self { olm, store, sharing: Mutex::default() })
+        let records = Arc::new(Records::new(Arc::clone(&store), clock));
+        let olm = OlmMachine::with_store(bot, &device, Arc::clone(&records), None).await?;
+        Ok(Self { olm, records, store, sharing: Mutex::default() })
     }
 
     /// The device's id.
@@ -204,6 +205,12 @@ impl Machine {
         };
         let requests = self.olm.share_room_key(room, references(users).into_iter(), settings).await?;
         requests.iter().map(|request| Request::to_device(request)).collect()
+    }
+
+    /// Whether the key that the room's last message was encrypted with, by this process, can be used again: it was shared
+    /// whole, and neither withdrawn nor used long enough. Who else should have it by now is not looked at.
+    pub fn has_usable_key(&self, room: &RoomId) -> bool {
+        self.records.has_usable_key(room)
     }
 
     /// Encrypts a content for a room whose key was shared. When it answers, the step of the room's key is used up for

@@ -49,10 +49,14 @@ async fn once(
 ) -> Result<(), bridge_crypto::CryptoError> {
     for touch in envelopes.iter().filter_map(|envelope| device::touch(&envelope.body)) {
         match touch {
-            Touch::Members(room) => encryption.members.remove(&room),
+            Touch::Members(room) => {
+                encryption.members.remove(&room);
+                encryption.settled.remove(&room);
+            }
             Touch::Encrypted(room, content) => {
                 encryption.machine.turn_on(&room, &settings(&content)).await?;
                 encryption.rooms.remove(&room);
+                encryption.settled.remove(&room);
             }
         }
     }
@@ -114,7 +118,12 @@ async fn receive(
     if arrived.is_empty() {
         return Ok(0);
     }
+    // A message to the device may ask for a key, or say that a connection to another one has to be made anew.
+    let unsettles = !(arrived.changed.is_empty() && arrived.to_device.is_empty());
     let received = encryption.machine.receive(arrived).await?;
+    if unsettles {
+        encryption.settled.clear();
+    }
     if received.room_keys > 0 {
         encryption.keys.send_modify(|number| *number += 1);
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bridge_core::clock::Timestamp;
 use bridge_core::delivery::attempt::Outcome;
-use bridge_crypto::{CryptoError, Machine, Request, RoomLocks, RoomSettings};
+use bridge_crypto::{CryptoError, Kind, Machine, Request, RoomLocks, RoomSettings};
 use bridge_matrix::client::Client;
 use bridge_matrix::error::MatrixError;
 use bridge_matrix::wire::device;
@@ -38,6 +38,8 @@ pub(crate) struct Encryption {
     rooms: Cache<OwnedRoomId, bool>,
     /// Who gets the keys of a room.
     members: Cache<OwnedRoomId, Arc<[OwnedUserId]>>,
+    /// Rooms whose key all devices have that should have it.
+    settled: Cache<OwnedRoomId, ()>,
     /// Rises when keys of rooms came.
     keys: watch::Sender<u64>,
     /// When the last probe that came back was sent: all that was sent to the device before has come.
@@ -115,6 +117,7 @@ impl Encryption {
             machine,
             rooms: Cache::new(4_096),
             members: Cache::weighing(PEOPLE, |people: &Arc<[OwnedUserId]>| people.len() + 1),
+            settled: Cache::new(4_096),
             keys: watch::Sender::new(0),
             probe: watch::Sender::new(None),
             fetched: tokio::sync::Mutex::default(),
@@ -144,7 +147,12 @@ impl Encryption {
     async fn send(&self, matrix: &Client, request: &Request) -> Result<(), Problem> {
         let Request { method, path, body, .. } = request;
         let answer = matrix.forward(method.clone(), path, body.clone(), self.machine.device()).await?;
-        Ok(self.machine.answered(request, &answer).await?)
+        self.machine.answered(request, &answer).await?;
+        // Other devices are known now, or can be written to.
+        if matches!(request.kind, Kind::QueryKeys | Kind::ClaimKeys) {
+            self.settled.clear();
+        }
+        Ok(())
     }
 
     /// Whether what is said in a room has to be encrypted. The homeserver is asked once; what it said cannot be taken

@@ -33,8 +33,12 @@ async fn seal_now(app: &App, room: &OwnedRoomId, content: &str) -> Result<Option
         return Ok(None);
     }
     let _order = encryption.order.lock(room).await;
-    let members = members(app, encryption, room).await?;
-    share(app, encryption, room, &members).await?;
+    if encryption.settled.get(room).is_none() || !encryption.machine.has_usable_key(room) {
+        let mark = encryption.settled.mark();
+        let members = members(app, encryption, room).await?;
+        share(app, encryption, room, &members).await?;
+        encryption.settled.fill(room.clone(), (), mark);
+    }
     let sealed = encryption.machine.encrypt(room, "m.room.message", content).await?;
     app.metrics.encrypted();
     Ok(Some(sealed))

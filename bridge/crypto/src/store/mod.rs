@@ -31,7 +31,7 @@ use matrix_sdk_crypto::store::{CryptoStore, CryptoStoreError};
 use matrix_sdk_crypto::vodozemac::Curve25519PublicKey;
 use matrix_sdk_crypto::{Account, DeviceData, GossipRequest, SecretInfo, TrackedUser, UserIdentityData};
 use ruma::events::secret::request::SecretName;
-use ruma::{DeviceId, OwnedDeviceId, RoomId, TransactionId, UserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedRoomId, RoomId, TransactionId, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -53,6 +53,8 @@ pub struct Records {
     order: Arc<Mutex<()>>,
     /// The same for the outbound sessions of some rooms.
     rooms: RoomLocks,
+    /// The outbound sessions that were written, as they are now: the crypto crate's copies share their state with it.
+    outbound: RwLock<HashMap<OwnedRoomId, OutboundGroupSession>>,
     /// Only one process works on a database, so leases are its own business.
     leases: std::sync::Mutex<HashMap<String, Lease>>,
 }
@@ -72,6 +74,7 @@ impl Records {
             account: RwLock::default(),
             order: Arc::default(),
             rooms: RoomLocks::default(),
+            outbound: RwLock::default(),
             leases: std::sync::Mutex::default(),
         }
     }
@@ -83,6 +86,18 @@ impl Records {
 
     fn set_account(&self, account: &Account) {
         *self.account.write().unwrap_or_else(PoisonError::into_inner) = Some(account.static_data().clone());
+    }
+
+    /// Whether the room's outbound session is known to be good for another message to those who have it.
+    pub(crate) fn has_usable_key(&self, room: &RoomId) -> bool {
+        let outbound = self.outbound.read().unwrap_or_else(PoisonError::into_inner);
+        let session = outbound.get(room);
+        session.is_some_and(|session| session.shared() && !session.invalidated() && !session.expired())
+    }
+
+    fn remember(&self, session: &OutboundGroupSession) {
+        let mut outbound = self.outbound.write().unwrap_or_else(PoisonError::into_inner);
+        outbound.insert(session.room_id().to_owned(), session.clone());
     }
 
     async fn get<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Result<Option<T>> {
@@ -194,6 +209,7 @@ impl CryptoStore for Records {
         for session in &outbound {
             let pickle = session.pickle().await;
             records.push(write(kind::OUTBOUND, session.room_id().as_str(), "", &pickle)?);
+            self.remember(session);
         }
         if let Some(identity) = &changes.private_identity {
             records.push(write(kind::OWN, keys::IDENTITY, "", &identity.pickle().await)?);

@@ -140,6 +140,27 @@ async fn messages_of_many_rooms_at_once_keep_their_steps() {
 }
 
 #[tokio::test]
+async fn the_key_of_the_last_message_is_usable_until_it_was_used_long_enough() {
+    let folder = Folder::new();
+    let device = machine(&folder.store().await, "D").await;
+    let twice = RoomSettings { session_rotation_period_messages: Some(2), ..RoomSettings::default() };
+    device.turn_on(room(), &twice).await.unwrap();
+    assert!(!device.has_usable_key(room()), "there is none");
+    let first = say(&device, "one").await;
+    assert!(device.has_usable_key(room()));
+    let second = say(&device, "two").await;
+    assert_eq!(step(&first).0, step(&second).0);
+    assert!(!device.has_usable_key(room()), "used twice");
+    let third = say(&device, "three").await;
+    assert_ne!(step(&first).0, step(&third).0);
+    assert!(device.has_usable_key(room()));
+    let crashed = folder.after_crash();
+    let again = machine(&crashed.store().await, "D").await;
+    assert!(!again.has_usable_key(room()), "it may lie there for long already");
+    assert_eq!(step(&say(&again, "four").await).0, step(&third).0);
+}
+
+#[tokio::test]
 async fn a_room_that_was_encrypted_stays_so() {
     let folder = Folder::new();
     let store = folder.store().await;

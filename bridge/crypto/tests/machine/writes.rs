@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bridge_crypto::Machine;
+use bridge_crypto::{Decrypted, Machine};
 use bridge_store::Store;
 use ruma::{UserId, user_id};
 
@@ -66,6 +66,22 @@ async fn a_key_that_could_not_be_kept_is_not_handed_out() {
     let messages = share_and_answer((bot(), &again), room(), alice()).await;
     hers.receive(arrived(&messages)).await.unwrap();
     assert_eq!(body(&read(&hers, &seal(&again, "after the crash").await).await), "after the crash");
+}
+
+#[tokio::test]
+async fn a_key_that_was_not_handed_out_whole_is_not_usable() {
+    let Stage { bot: device, alice: hers, .. } = Stage::new().await;
+    share((bot(), &device), room(), alice()).await;
+    assert!(!device.has_usable_key(room()), "nobody has it yet");
+    let messages = share_and_answer((bot(), &device), room(), alice()).await;
+    hers.receive(arrived(&messages)).await.unwrap();
+    assert!(device.has_usable_key(room()));
+    assert_eq!(body(&read(&hers, &seal(&device, "for her").await).await), "for her");
+    // She has left.
+    device.share(room(), &[]).await.unwrap();
+    let said = seal(&device, "without her").await;
+    assert!(matches!(read(&hers, &said).await, Decrypted::NoKey));
+    assert!(device.has_usable_key(room()));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! code with the bridge, links an organisation, bridges a chat and talks. The homeserver sees nothing of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use base64::{
     Engine as _,
@@ -194,6 +195,32 @@ async fn a_key_of_meanwhile_is_fetched(stage: &Stage, room: &str) {
     assert_eq!(sent.msg_key, "sampleText");
 }
 
+/// Devices and people that come later get the key that the room has by then.
+async fn newcomers_read(stage: &Stage, chat: &str, room: &str) {
+    let Stage { world, .. } = stage;
+    let nio = world::install_python(Package::NIO, &|_| {}).await.unwrap();
+    let (admin, other) = (world.admin(), &world.users()[0]);
+    for (who, user) in [("another device", admin), ("another person", other)] {
+        stage.talk(chat, room).await;
+        let folder = world.dir().join(who);
+        let (software, url) = (Software::Nio(&nio), world.homeserver().url());
+        let client =
+            EncryptingClient::start(software, &folder, url, user.user_id(), user.password()).await.unwrap();
+        if user.user_id() != admin.user_id() {
+            admin.invite(room, user.user_id()).await.unwrap();
+            user.join(room).await.unwrap();
+        }
+        // What is said before the bridge has heard of a device is not for it.
+        let reads = test_support::wait_until(LIMIT, who, async || {
+            let text = unique("for all");
+            world.sandbox().write(chat, &world.info().people[0].staff_id, &text).await.unwrap();
+            let read = |event: &Value| event["decrypted"] == true && event["content"]["body"] == text;
+            client.wait_event(room, Duration::from_secs(3), read).await.ok()
+        });
+        reads.await.unwrap();
+    }
+}
+
 /// A file of the homeserver's; its path has the id in pieces.
 fn stored_file(folder: &Path, id: &str) -> Option<Vec<u8>> {
     let path = folder.join("local_content").join(&id[..2]).join(&id[2..4]).join(&id[4..]);
@@ -263,6 +290,8 @@ async fn everything_works(stage: &Stage) {
     // Keys, sessions and the step of each outlive the process.
     world.bridge().kill().await.unwrap();
     stage.talk(&chat, &room).await;
+
+    newcomers_read(stage, &chat, &room).await;
 
     // A portal that becomes encrypted stays one.
     let open = &world.chats()[0];
