@@ -37,7 +37,7 @@ use crate::{
 /// What the operator calls itself in events.
 const CONTROLLER: &str = "bridges.meldry.com/dingtalk-operator";
 
-/// Questions to homeservers and bridges at the same time.
+/// Questions to homeservers at the same time, and as many to bridges.
 const QUESTIONS: usize = 64;
 
 /// How long passes under way may take after SIGTERM.
@@ -95,7 +95,8 @@ pub(crate) async fn run(config: Config, place: Place) -> anyhow::Result<()> {
         definition: watch::Sender::default(),
         resync: settings.resync(),
         homeservers: homeserver::Clients::default(),
-        questions: Semaphore::new(QUESTIONS),
+        to_homeservers: Semaphore::new(QUESTIONS),
+        to_bridges: Semaphore::new(QUESTIONS),
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?namespaces, "starting");
 

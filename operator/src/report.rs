@@ -1,6 +1,10 @@
 //! Asking a bridge for its report.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bridge_config::Report;
 use operator_plan::{ReportFact, Secret};
@@ -18,7 +22,7 @@ const MOST_BYTES: usize = bridge_config::MOST_REPORT_BYTES;
 #[derive(Debug)]
 pub(crate) struct Reporter {
     http: reqwest::Client,
-    tags: Mutex<HashMap<Key, (String, Box<Report>)>>,
+    tags: Mutex<HashMap<Key, (String, Arc<Report>)>>,
 }
 
 /// Why there is no report.
@@ -78,7 +82,7 @@ impl Reporter {
         &self,
         key: &Key,
         request: reqwest::RequestBuilder,
-    ) -> Result<Option<Box<Report>>, Problem> {
+    ) -> Result<Option<Arc<Report>>, Problem> {
         let told = |error: reqwest::Error| {
             let error = error.without_url();
             Problem::Other(if error.is_timeout() { "no answer in time" } else { "no connection" }.to_owned())
@@ -98,9 +102,9 @@ impl Reporter {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let report = Box::new(Report::from_json(&bytes).map_err(|fault| Problem::Other(fault.reason))?);
+        let report = Arc::new(Report::from_json(&bytes).map_err(|fault| Problem::Other(fault.reason))?);
         match tag {
-            Some(tag) => self.tags().insert(key.clone(), (tag, report.clone())),
+            Some(tag) => self.tags().insert(key.clone(), (tag, Arc::clone(&report))),
             None => self.tags().remove(key),
         };
         Ok(Some(report))
@@ -111,7 +115,7 @@ impl Reporter {
         self.tags().remove(key);
     }
 
-    fn tags(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (String, Box<Report>)>> {
+    fn tags(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (String, Arc<Report>)>> {
         self.tags.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

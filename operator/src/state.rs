@@ -4,6 +4,7 @@
 
 mod asked;
 mod claims;
+mod kept;
 mod record;
 mod references;
 
@@ -40,7 +41,8 @@ pub(crate) struct State {
 
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
-    records: HashMap<Key, Record>,
+    /// In boxes: a table grows by doubling, and a record has some thousand bytes.
+    records: HashMap<Key, Box<Record>>,
     workspaces: Claims,
     hosts: Claims,
     reads: Reads,
@@ -107,7 +109,7 @@ impl State {
     }
 
     /// Takes a version of an object, from a watch or from the answer to a write. An older one than is known is left.
-    pub(crate) fn put_object(&self, key: &Key, object: DingTalkBridge, host: Option<String>) -> ObjectChange {
+    pub(crate) fn put_object(&self, key: &Key, object: DingTalkBridge, host: Option<&str>) -> ObjectChange {
         let mut inner = self.lock();
         let rv = version(object.metadata.resource_version.as_deref());
         let record = inner.records.entry(key.clone()).or_default();
@@ -132,10 +134,10 @@ impl State {
             record.ask_anew();
         }
         let owner = claims::Owner::of(key, &object);
-        let workspace = object.spec.workspace.clone();
-        record.object = Some(Arc::new(object));
+        let object = Arc::new(object);
+        record.object = Some(Arc::clone(&object));
         record.object_rv = rv;
-        let mut others = inner.workspaces.put(owner.clone(), Some(workspace));
+        let mut others = inner.workspaces.put(owner.clone(), Some(&object.spec.workspace));
         others.extend(inner.hosts.put(owner, host));
         others.retain(|other| other != key);
         ObjectChange { look: true, urgent, others }
@@ -179,7 +181,7 @@ impl State {
     /// Remembers a write that was refused, or that it no longer is.
     pub(crate) fn put_refusal(&self, key: &Key, child: ChildKind, refusal: Option<Refusal>) {
         if let Some(record) = self.lock().records.get_mut(key) {
-            *record.refused.get_mut(child) = refusal;
+            record.put_refusal(child, refusal);
         }
     }
 
@@ -217,7 +219,7 @@ impl State {
             object,
             seen: record.seen(),
             versions: record.versions(),
-            refused: record.refused.clone(),
+            refused: record.refused(),
             applied: record.applied.clone(),
             pod: record.newest_pod(),
             references,
@@ -233,7 +235,7 @@ impl State {
 
     /// Lets a change be made to the answers of one object.
     pub(crate) fn with_record<T>(&self, key: &Key, change: impl FnOnce(&mut Record) -> T) -> Option<T> {
-        self.lock().records.get_mut(key).map(change)
+        self.lock().records.get_mut(key).map(|record| change(record))
     }
 
     /// Remembers what was read of an object that `key` names.

@@ -255,7 +255,7 @@ impl Listener<'_> {
             WatchEvent::Applied { meta, value } => {
                 let key = Key::new(meta.key.namespace, meta.key.name);
                 let host = operator_plan::host(&value, self.platform);
-                let change = self.state.put_object(&key, *value, host);
+                let change = self.state.put_object(&key, *value, host.as_deref());
                 if change.look {
                     self.queue.push(&key, if change.urgent { Lane::Spec } else { Lane::Child });
                 }

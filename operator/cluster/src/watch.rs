@@ -1,6 +1,7 @@
 //! Watches: each a task of its own with its own back-off, which hands on what the caller makes of an object and keeps of
 //! it no more than its name, UID and version.
 
+mod book;
 mod progress;
 mod task;
 mod wire;

@@ -244,7 +244,7 @@ pub enum ReportFact {
     /// Not asked yet.
     Unknown,
     /// Its report.
-    Report(Box<Report>),
+    Report(Arc<Report>),
     /// It did not answer.
     Unreachable(String),
 }

@@ -97,7 +97,7 @@ impl World {
             let of = |text: &Option<String>| text.clone().unwrap_or_default();
             let key = Key::new(of(&bridge.metadata.namespace), of(&bridge.metadata.name));
             let host = host(&bridge, platform);
-            state.put_object(&key, bridge, host);
+            state.put_object(&key, bridge, host.as_deref());
         }
         let mut has_http_routes = true;
         for child in kinds::WATCHED {

@@ -98,7 +98,8 @@ impl Reconciler {
     }
 
     async fn answer(&self, key: &Key, ask: Ask) {
-        let Ok(_place) = self.questions.acquire().await else { return };
+        let places = if matches!(ask, Ask::Report { .. }) { &self.to_bridges } else { &self.to_homeservers };
+        let Ok(_place) = places.acquire().await else { return };
         let changed = match ask {
             Ask::Whoami { url, as_token, user_id, ca } => {
                 let fact = match self.homeservers.trusting(ca.as_ref()) {

@@ -109,8 +109,10 @@ pub(crate) struct Reconciler {
     pub(crate) clock: Clock,
     pub(crate) resync: Duration,
     pub(crate) homeservers: homeserver::Clients,
-    /// Questions to homeservers and bridges at the same time.
-    pub(crate) questions: tokio::sync::Semaphore,
+    /// Places for questions to homeservers.
+    pub(crate) to_homeservers: tokio::sync::Semaphore,
+    /// Places for questions to bridges: thousands of them may be away at once, each of which takes seconds.
+    pub(crate) to_bridges: tokio::sync::Semaphore,
 }
 
 /// What came of a pass.

@@ -284,7 +284,7 @@ impl Reconciler {
             Ok(mut object) => {
                 object.metadata.managed_fields = None;
                 let host = operator_plan::host(&object, &self.platform);
-                self.state.put_object(key, object, host);
+                self.state.put_object(key, object, host.as_deref());
             }
             Err(error) => tracing::debug!(object = %key, %error, "the answer to a write cannot be read"),
         }

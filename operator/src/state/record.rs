@@ -8,7 +8,10 @@ use operator_plan::{
 };
 use tokio::time::Instant;
 
-use super::asked::{Asked, Turn};
+use super::{
+    asked::{Asked, Turn},
+    kept::Kept,
+};
 
 /// How long an object that no watch shows is believed to be there.
 const OUT_OF_SIGHT: Duration = Duration::from_mins(5);
@@ -21,7 +24,7 @@ const UNCONFIRMED: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     /// What is remembered.
-    pub(crate) seen: Seen,
+    pub(crate) kept: Kept,
     /// Its version; a later one is newer.
     pub(crate) rv: u64,
     /// Set for an object that the operator's watches do not show, e.g. somebody else's, or have not shown yet: until when
@@ -32,17 +35,17 @@ pub(crate) struct Known {
 impl Known {
     /// Seen by a watch, which will tell of its end.
     pub(crate) fn new(seen: Seen, rv: u64) -> Self {
-        Self { seen, rv, until: None }
+        Self { kept: seen.into(), rv, until: None }
     }
 
     /// Seen in the answer to a request; a watch is to show it as well.
     pub(crate) fn answered(seen: Seen, rv: u64, now: Instant) -> Self {
-        Self { seen, rv, until: Some(now + UNCONFIRMED) }
+        Self { kept: seen.into(), rv, until: Some(now + UNCONFIRMED) }
     }
 
     /// Seen by a single look at an object that no watch shows.
     pub(crate) fn out_of_sight(seen: Seen, rv: u64, now: Instant) -> Self {
-        Self { seen, rv, until: Some(now + OUT_OF_SIGHT) }
+        Self { kept: seen.into(), rv, until: Some(now + OUT_OF_SIGHT) }
     }
 }
 
@@ -52,7 +55,8 @@ pub(crate) struct Record {
     pub(crate) object: Option<Arc<DingTalkBridge>>,
     pub(crate) object_rv: u64,
     pub(crate) children: Children<Option<Known>>,
-    pub(crate) refused: Children<Option<Refusal>>,
+    /// Writes that were refused for good, which are few.
+    refused: Vec<(ChildKind, Refusal)>,
     pub(crate) pods: BTreeMap<String, (String, PodSeen)>,
     pub(crate) whoami: Asked<WhoamiFact>,
     pub(crate) admin: Asked<AdminFact>,
@@ -83,7 +87,7 @@ impl Default for Record {
             object: None,
             object_rv: 0,
             children: Children::default(),
-            refused: Children::default(),
+            refused: Vec::new(),
             pods: BTreeMap::new(),
             whoami: Asked::new(WhoamiFact::Unknown),
             admin: Asked::new(AdminFact::Unknown),
@@ -157,7 +161,7 @@ impl Record {
 
     /// Forgets everything that no watch keeps true.
     pub(super) fn look_anew(&mut self) {
-        self.refused = Children::default();
+        self.refused = Vec::new();
         self.ask_anew();
         self.report.reset(ReportFact::Unknown);
         for child in ChildKind::ALL {
@@ -170,7 +174,7 @@ impl Record {
 
     /// Forgets what was asked about a former object of this name.
     pub(super) fn forget_answers(&mut self) {
-        self.refused = Children::default();
+        self.refused = Vec::new();
         self.applied = Children::default();
         self.spellings.clear();
         self.status_held = None;
@@ -181,15 +185,20 @@ impl Record {
     }
 
     /// Takes a version of a child; answers whether something has changed.
-    pub(super) fn put_child(&mut self, child: ChildKind, known: Known) -> bool {
+    pub(super) fn put_child(&mut self, child: ChildKind, mut known: Known) -> bool {
+        for other in ChildKind::ALL {
+            if let Some(other) = self.children.get(other) {
+                known.kept.share(&other.kept);
+            }
+        }
         let place = self.children.get_mut(child);
         if let Some(before) = place
-            && before.seen.uid == known.seen.uid
+            && before.kept.uid() == known.kept.uid()
             && (before.rv > known.rv || (before.rv == known.rv && before.until.is_none()))
         {
             return false;
         }
-        let changed = place.as_ref().is_none_or(|before| before.seen != known.seen);
+        let changed = place.as_ref().is_none_or(|before| before.kept != known.kept);
         *place = Some(known);
         if changed && child == ChildKind::RegistrationSecret {
             self.ask_anew();
@@ -200,7 +209,7 @@ impl Record {
     /// A child is gone; answers whether it was known.
     pub(super) fn remove_child(&mut self, child: ChildKind, uid: &str) -> bool {
         let place = self.children.get_mut(child);
-        if place.as_ref().is_some_and(|known| known.seen.uid == uid) {
+        if place.as_ref().is_some_and(|known| known.kept.uid() == uid) {
             *place = None;
             return true;
         }
@@ -237,7 +246,7 @@ impl Record {
     pub(super) fn seen(&self) -> Children<Option<Seen>> {
         let mut seen = Children::default();
         for child in ChildKind::ALL {
-            *seen.get_mut(child) = self.children.get(child).as_ref().map(|known| known.seen.clone());
+            *seen.get_mut(child) = self.children.get(child).as_ref().map(|known| known.kept.seen());
         }
         for (child, wanted, live) in &self.spellings {
             if let Some(seen) = seen.get_mut(*child)
@@ -247,6 +256,21 @@ impl Record {
             }
         }
         seen
+    }
+
+    /// A write was refused, or no longer is.
+    pub(super) fn put_refusal(&mut self, child: ChildKind, refusal: Option<Refusal>) {
+        self.refused.retain(|(other, _)| *other != child);
+        self.refused.extend(refusal.map(|refusal| (child, refusal)));
+    }
+
+    /// The refusals as a decision sees them.
+    pub(super) fn refused(&self) -> Children<Option<Refusal>> {
+        let mut refused = Children::default();
+        for (child, refusal) in &self.refused {
+            *refused.get_mut(*child) = Some(refusal.clone());
+        }
+        refused
     }
 
     /// The versions of the children; 0 for what is not there.

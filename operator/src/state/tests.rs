@@ -61,8 +61,8 @@ fn an_object_made_anew_starts_without_answers() {
 #[test]
 fn a_workspace_belongs_to_the_older_object_until_it_goes() {
     let state = State::default();
-    state.put_object(&key("a"), object("a", "u1", 1, 1), Some("acme.example".into()));
-    state.put_object(&key("b"), object("b", "u2", 2, 2), Some("acme.example".into()));
+    state.put_object(&key("a"), object("a", "u1", 1, 1), Some("acme.example"));
+    state.put_object(&key("b"), object("b", "u2", 2, 2), Some("acme.example"));
     let rivals = state.snapshot(&key("b")).unwrap().rivals;
     assert_eq!((rivals.workspace.as_deref(), rivals.host.as_deref()), (Some("ns/a"), Some("ns/a")));
     assert_eq!(state.snapshot(&key("a")).unwrap().rivals, Rivals::default());

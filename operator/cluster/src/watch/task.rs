@@ -1,7 +1,6 @@
 //! The life of a watch.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -15,11 +14,12 @@ use tokio::{
 
 use super::{
     WatchEvent, WatchSpec,
+    book::{Book, News},
     progress::{Shared, State},
     wire::{End, Line, Lines},
 };
 use crate::{
-    Failure, Key, Meta,
+    Failure, Meta,
     backoff::{Backoff, spread},
     client::{TIMEOUT, Verb},
     failure::Status,
@@ -36,14 +36,6 @@ const MUTE: u32 = 2;
 
 const LIST_METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-
-/// What is remembered of an object.
-struct Known {
-    uid: Box<str>,
-    version: u64,
-    /// The list that saw it last, or that was the last when an event told of it.
-    list: u64,
-}
 
 /// Nobody takes events any more.
 struct Unheard;
@@ -85,8 +77,7 @@ pub(super) struct Task<P, E, F, W> {
     wrap: W,
     sink: mpsc::Sender<E>,
     shared: Arc<Shared>,
-    known: HashMap<Key, Known>,
-    list: u64,
+    book: Book,
     backoff: Backoff,
     is_missing: bool,
     making: std::marker::PhantomData<fn() -> P>,
@@ -111,8 +102,7 @@ where
             wrap,
             sink,
             shared,
-            known: HashMap::new(),
-            list: 0,
+            book: Book::default(),
             backoff,
             is_missing: false,
             making: std::marker::PhantomData,
@@ -142,7 +132,7 @@ where
 
     /// Reads all objects, page by page, and tells what differs from what was told. The version to watch from.
     async fn list(&mut self) -> Result<String, Back> {
-        self.list += 1;
+        self.book.begin();
         let mut next = None;
         let version = loop {
             let body = self
@@ -168,10 +158,8 @@ where
                 break version;
             }
         };
-        let list = self.list;
-        let gone: Vec<(Key, Known)> = self.known.extract_if(|_, known| known.list != list).collect();
-        for (key, known) in gone {
-            self.tell(WatchEvent::Deleted { key, uid: known.uid.into() }).await?;
+        for (key, uid) in self.book.end() {
+            self.tell(WatchEvent::Deleted { key, uid }).await?;
         }
         self.is_missing = false;
         self.shared.lists.fetch_add(1, Relaxed);
@@ -295,15 +283,13 @@ where
             self.tell(WatchEvent::Malformed { meta: None, error }).await?;
             return Ok(version);
         };
-        let known = Known { uid: meta.uid.as_str().into(), version: meta.version, list: self.list };
-        match self.known.insert(meta.key.clone(), known) {
-            Some(known) if *known.uid != *meta.uid => {
-                self.tell(WatchEvent::Deleted { key: meta.key.clone(), uid: known.uid.into() }).await?;
+        match self.book.see(&meta) {
+            News::Changed => {}
+            News::Known => return Ok(version),
+            News::Replaced(uid) => {
+                self.tell(WatchEvent::Deleted { key: meta.key.clone(), uid }).await?;
             }
-            Some(known) if known.version == meta.version && meta.version > 0 => return Ok(version),
-            _ => {}
         }
-        self.shared.objects.store(self.known.len(), Relaxed);
         let event = match (self.project)(&meta, object) {
             Ok(value) => WatchEvent::Applied { meta, value },
             Err(error) => WatchEvent::Malformed { meta: Some(meta), error },
@@ -316,7 +302,7 @@ where
     async fn lose(&mut self, object: &RawValue) -> Result<String, Unheard> {
         let object: Value = serde_json::from_str(object.get()).unwrap_or_default();
         if let Some(meta) = Meta::of(&object) {
-            self.known.remove(&meta.key);
+            self.book.forget(&meta.key);
             self.tell(WatchEvent::Deleted { key: meta.key, uid: meta.uid }).await?;
         }
         Ok(resource_version(&object).to_owned())
@@ -327,8 +313,8 @@ where
         self.shared.set(State::Missing);
         self.shared.failed(message);
         if !self.is_missing {
-            for (key, known) in std::mem::take(&mut self.known) {
-                self.tell(WatchEvent::Deleted { key, uid: known.uid.into() }).await?;
+            for (key, uid) in self.book.clear() {
+                self.tell(WatchEvent::Deleted { key, uid }).await?;
             }
             self.is_missing = true;
             tracing::info!(kind = self.spec.resource.kind, "the kind is not served");
@@ -365,7 +351,7 @@ where
     }
 
     async fn tell(&mut self, event: WatchEvent<P>) -> Result<(), Unheard> {
-        self.shared.objects.store(self.known.len(), Relaxed);
+        self.shared.objects.store(self.book.len(), Relaxed);
         self.sink.send((self.wrap)(event)).await.map_err(|_| Unheard)
     }
 }

@@ -1,6 +1,6 @@
 //! A cluster in memory that does what a plan says.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bridge_config::{EncryptionReport, EncryptionState, LastEvent, Organization, Report, Time, Waiting};
@@ -84,7 +84,7 @@ impl World {
             operator: OperatorInfo {
                 namespace: "meldry-system".to_owned(),
                 has_http_routes: true,
-                definition: std::sync::Arc::default(),
+                definition: Arc::default(),
             },
             seen: Children::default(),
             applied: Children::default(),
@@ -377,7 +377,7 @@ impl World {
             Ask::Report { url, token, .. } => {
                 assert_eq!(url, "http://dingtalk-acme.tenants.svc:9090/status");
                 assert!(token.expose().starts_with("status-token"));
-                self.report = ReportFact::Report(Box::new(report()));
+                self.report = ReportFact::Report(Arc::new(report()));
             }
         }
     }

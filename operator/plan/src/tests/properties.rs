@@ -1,6 +1,6 @@
 //! What holds for every object and every state of the cluster.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bridge_config::Config;
 use dingtalk_crds::{Condition, ConditionStatus, DingTalkBridgeStatus, Reason, names};
@@ -231,7 +231,7 @@ prop_compose! {
             AdminFact::Unreachable("x".to_owned()), AdminFact::Present { same: true, enabled: true },
             AdminFact::Present { same: false, enabled: true }, AdminFact::Present { same: true, enabled: false },
         ]),
-        reported in select(vec![ReportFact::Unknown, ReportFact::Unreachable("x".to_owned()), ReportFact::Report(Box::new(report()))]),
+        reported in select(vec![ReportFact::Unknown, ReportFact::Unreachable("x".to_owned()), ReportFact::Report(Arc::new(report()))]),
         status in old_status(),
         (deleting, paused, suspended, finalizer, routes) in any::<(bool, bool, bool, bool, bool)>(),
         (refused, chance) in any::<([bool; 11], u8)>(),

@@ -1,6 +1,9 @@
 //! Replacing tokens and keys: whatever is killed or restarted whenever, somebody's token is always good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bridge_config::{Config, Registration, Report, SealingKey, SealingReport, SecretsInUse, WebhookInUse};
 use dingtalk_crds::{ConditionType, Rotated, RotationPhase, SecretRotation, names, names::keys};
@@ -195,7 +198,7 @@ impl Play {
                     };
                     self.world.report = match self.bridge.as_ref().filter(opens) {
                         Some(running) => {
-                            ReportFact::Report(Box::new(told(running, &self.rows, self.webhook)))
+                            ReportFact::Report(Arc::new(told(running, &self.rows, self.webhook)))
                         }
                         None => ReportFact::Unreachable("it answered 401".to_owned()),
                     };
@@ -486,14 +489,14 @@ fn an_admin_api_is_given_the_new_registration_without_being_asked_for_the_old_on
     let before = digest(&read(&world)[keys::REGISTRATION]);
     let mut secrets = SecretsInUse { homeserver: vec![before], ..SecretsInUse::default() };
     told.secrets = Some(secrets.clone());
-    world.report = ReportFact::Report(Box::new(told.clone()));
+    world.report = ReportFact::Report(Arc::new(told.clone()));
     world.annotate(names::ROTATE, "appservice");
     world.fresh = fresh("-next");
     world.settle();
     let next = digest(&read(&world)[keys::OTHER_REGISTRATION]);
     secrets.homeserver.push(next);
     told.secrets = Some(secrets);
-    world.report = ReportFact::Report(Box::new(told));
+    world.report = ReportFact::Report(Arc::new(told));
     let plan = world.plan();
     assert!(plan.writes.iter().any(|change| change.child == ChildKind::RegistrationSecret));
     world.carry_out(&plan);

@@ -1,5 +1,7 @@
 //! The status in the situations that people meet, recorded.
 
+use std::sync::Arc;
+
 use bridge_config::{EncryptionReport, EncryptionState, Report};
 use dingtalk_crds::{ConditionStatus, ConditionType, names};
 
@@ -206,7 +208,7 @@ fn postgresql_is_what_the_bridge_says_of_it() {
     let mut away = report();
     away.ready = false;
     away.problems = vec!["database: database_error".to_owned()];
-    world.report = ReportFact::Report(Box::new(away));
+    world.report = ReportFact::Report(Arc::new(away));
     world.settle();
     assert_eq!(world.is(ConditionType::DatabaseReady), "False DatabaseUnreachable");
     assert!(world.message(ConditionType::DatabaseReady).contains("database_error"));
@@ -265,7 +267,7 @@ fn what_keeps_the_pod_from_running_is_told() {
     let mut unready = report();
     unready.ready = false;
     unready.problems = vec!["the homeserver does not answer".to_owned()];
-    world.report = ReportFact::Report(Box::new(unready));
+    world.report = ReportFact::Report(Arc::new(unready));
     world.settle();
     assert_eq!(world.is(ConditionType::WorkloadAvailable), "False PodNotReady");
     assert!(world.message(ConditionType::WorkloadAvailable).contains("the homeserver does not answer"));
@@ -292,7 +294,7 @@ fn nobody_linked_is_ready_and_says_what_to_do() {
     let mut alone = report();
     alone.linked = false;
     alone.organization = None;
-    world.report = ReportFact::Report(Box::new(alone));
+    world.report = ReportFact::Report(Arc::new(alone));
     world.settle();
     assert_eq!(world.is(ConditionType::DingTalkLinked), "False NotLinked");
     assert!(world.message(ConditionType::DingTalkLinked).contains("`login` to @dingtalkbot:acme.meldry.com"));
@@ -310,7 +312,7 @@ fn encryption_is_what_the_bridge_says_of_it_and_no_part_of_ready() {
     let mut says = |change: &dyn Fn(&mut EncryptionReport), state: EncryptionState| {
         let mut it = encryption(state);
         change(&mut it);
-        world.report = ReportFact::Report(Box::new(Report { encryption: Some(it), ..report() }));
+        world.report = ReportFact::Report(Arc::new(Report { encryption: Some(it), ..report() }));
         world.settle();
         assert_eq!(world.is(ConditionType::Ready), "True AllGood");
         (world.is(ConditionType::EncryptionReady), world.message(ConditionType::EncryptionReady))
@@ -334,7 +336,7 @@ fn encryption_is_what_the_bridge_says_of_it_and_no_part_of_ready() {
     assert_eq!(is, "Unknown NotYetKnown");
     assert!(world.told.contains(&"Warning HomeserverLacksEncryption EncryptionReady".to_owned()));
     // A bridge of before says nothing about it.
-    world.report = ReportFact::Report(Box::new(Report { encryption: None, ..report() }));
+    world.report = ReportFact::Report(Arc::new(Report { encryption: None, ..report() }));
     world.settle();
     assert_eq!(world.is(ConditionType::EncryptionReady), "Unknown NotYetKnown");
 }
@@ -348,15 +350,15 @@ fn a_newer_event_is_written_seldom_and_with_everything_else() {
         kind: "event".to_owned(),
     };
     later.last_event = Some(event(60));
-    world.report = ReportFact::Report(Box::new(later.clone()));
+    world.report = ReportFact::Report(Arc::new(later.clone()));
     assert_eq!(world.plan().status, None);
     later.bridged_chats = 4;
-    world.report = ReportFact::Report(Box::new(later.clone()));
+    world.report = ReportFact::Report(Arc::new(later.clone()));
     let dingtalk = world.plan().status.unwrap().dingtalk.unwrap();
     assert_eq!(dingtalk.last_event_time.as_deref(), Some("2026-03-01T08:02:40Z"));
     later.bridged_chats = 3;
     later.last_event = Some(event(300));
-    world.report = ReportFact::Report(Box::new(later));
+    world.report = ReportFact::Report(Arc::new(later));
     assert!(world.plan().status.is_some());
 }
 
