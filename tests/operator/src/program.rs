@@ -67,6 +67,8 @@ impl Program {
             .arg(&config)
             .arg("--kubeconfig")
             .arg(&access)
+            // Names of bridges are unknown here. A cluster's resolver says so at once, that of a machine may be silent.
+            .env("RES_OPTIONS", "timeout:1 attempts:1")
             .env("POD_NAMESPACE", &account.home)
             .env("POD_NAME", name)
             .log(&log);

@@ -33,14 +33,31 @@ pub(super) struct Account {
     pub(super) last_write: Option<i64>,
 }
 
+/// Whose requests are surprises: all but leases and watches, or the writes for any but one object.
+struct Watched {
+    user: String,
+    but: Option<&'static str>,
+}
+
+impl Watched {
+    fn is_surprised(&self, request: &Request) -> bool {
+        let is_bridge = request.resource.starts_with("dingtalkbridges");
+        let is_meant = match self.but {
+            Some(but) => request.is_write() && object_of(&request.name, is_bridge) != Some(but),
+            None => !request.is_steady(),
+        };
+        is_meant && request.user == self.user
+    }
+}
+
 /// The audit log, read as it grows.
 pub(super) struct Ledger {
     tail: Tail,
     stories: HashMap<(String, String), Story>,
     accounts: HashMap<String, (u32, Account)>,
     namespaces: HashMap<String, u64>,
-    /// Whose writes are surprises, but for one object.
-    watched: Option<(String, &'static str)>,
+    /// Whose requests are surprises.
+    watched: Option<Watched>,
     surprises: Vec<String>,
 }
 
@@ -57,8 +74,14 @@ impl Ledger {
     }
 
     /// From now on every write of a user is a surprise, other than for one object.
-    pub(super) fn expect_nothing(&mut self, user: &str, but: &'static str) {
-        self.watched = Some((user.to_owned(), but));
+    pub(super) fn expect_no_write(&mut self, user: &str, but: &'static str) {
+        self.watched = Some(Watched { user: user.to_owned(), but: Some(but) });
+        self.surprises.clear();
+    }
+
+    /// From now on every request of a user is a surprise that does not go on for ever.
+    pub(super) fn expect_no_request(&mut self, user: &str) {
+        self.watched = Some(Watched { user: user.to_owned(), but: None });
         self.surprises.clear();
     }
 
@@ -86,11 +109,7 @@ impl Ledger {
             account.writes += 1;
             account.last_write = Some(answered);
         }
-        if let Some((user, but)) = &self.watched
-            && request.is_write()
-            && request.user == *user
-            && object_of(&request.name, request.resource.starts_with("dingtalkbridges")) != Some(but)
-        {
+        if self.watched.as_ref().is_some_and(|watched| watched.is_surprised(&request)) {
             self.surprises.push(format!("{} {} {}", request.verb, request.resource, request.name));
         }
         *self.namespaces.entry(request.namespace.clone()).or_default() += 1;

@@ -10,6 +10,7 @@ mod report;
 mod rig;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use cluster::Init;
+use serde_json::{Map, Value};
 
 use self::{
     bare::Template,
@@ -118,6 +120,36 @@ fn found(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let remedy = "build it with: cargo build --release -p cluster -p dingtalk-operator";
     anyhow::ensure!(path.is_file(), "there is no {}; {remedy}", path.display());
     Ok(path)
+}
+
+/// Which fields of a status are others than before: where, what was there, what is there.
+fn difference(before: &Value, after: &Value) -> Vec<String> {
+    let nested = |value: &Value| match value {
+        Value::Object(fields) => fields.clone(),
+        Value::Array(items) => {
+            let named = items.iter().enumerate().map(|(index, item)| {
+                let name = item["type"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+                (name, item.clone())
+            });
+            named.collect()
+        }
+        _ => Map::new(),
+    };
+    if before == after {
+        return Vec::new();
+    }
+    let (old, new) = (nested(before), nested(after));
+    if old.is_empty() || new.is_empty() {
+        return vec![format!(" {before} → {after}")];
+    }
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let mut changes = Vec::new();
+    for name in names {
+        let part = |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
+        let inner = difference(&part(&old), &part(&new));
+        changes.extend(inner.into_iter().map(|change| format!(".{name}{change}")));
+    }
+    changes
 }
 
 /// What is known so far is told as it comes: a measurement that ends halfway has taken long.
@@ -228,6 +260,12 @@ impl Measurement<'_> {
         Ok(Report::new(machine, &found, self.options.rest_seconds))
     }
 
+    fn tell_surprises(&self, when: &str, surprises: &[String]) {
+        for surprise in surprises.iter().take(10) {
+            self.say(&format!("  {when}: {surprise}"));
+        }
+    }
+
     fn say(&self, what: &str) {
         (self.progress)(what);
     }
@@ -259,10 +297,11 @@ impl Measurement<'_> {
     }
 
     async fn rest(&self, operator: &Operator) -> anyhow::Result<u64> {
-        let requests = async || self.rig.look(|ledger| ledger.account(&operator.user).requests).await;
-        let before = requests().await?;
+        self.rig.look(|ledger| ledger.expect_no_request(&operator.user)).await?;
         tokio::time::sleep(Duration::from_secs(self.options.rest_seconds)).await;
-        Ok(requests().await? - before)
+        let surprises = self.rig.look(|ledger| ledger.surprises().to_vec()).await?;
+        self.tell_surprises("at rest", &surprises);
+        Ok(surprises.len() as u64)
     }
 
     /// New objects while many others have children to be made again.
@@ -291,7 +330,8 @@ impl Measurement<'_> {
     /// Stops and starts it; the seconds until a new object is served, and how much was written for the others.
     async fn restart(&self, operator: &mut Operator) -> anyhow::Result<(f64, u64)> {
         operator.stop().await?;
-        self.rig.look(|ledger| ledger.expect_nothing(&operator.user, "restarted")).await?;
+        let before = self.rig.statuses().await?;
+        self.rig.look(|ledger| ledger.expect_no_write(&operator.user, "restarted")).await?;
         let began = now_us();
         operator.launch().await?;
         self.rig.write_spec(TENANTS, "restarted").await?;
@@ -299,8 +339,14 @@ impl Measurement<'_> {
         operator.leads().await?;
         self.rig.silence(&operator.user, QUIET).await?;
         let surprises = self.rig.look(|ledger| ledger.surprises().to_vec()).await?;
-        for surprise in surprises.iter().take(10) {
-            self.say(&format!("written after the restart: {surprise}"));
+        self.tell_surprises("after the restart", &surprises);
+        let after = self.rig.statuses().await?;
+        let changed = before.iter().filter_map(|(name, before)| {
+            let changes = difference(before, after.get(name)?);
+            (!changes.is_empty()).then(|| format!("{name}: {}", changes.join("; ")))
+        });
+        for change in changed.take(3) {
+            self.say(&format!("  {change}"));
         }
         Ok((seconds, surprises.len() as u64))
     }

@@ -1,6 +1,7 @@
 //! The control plane, the operators beside it, and what a person does there.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -133,6 +134,16 @@ impl Rig {
             (told.count() >= count).then_some(())
         })
         .await
+    }
+
+    /// The statuses of all objects, by name.
+    pub(super) async fn statuses(&self) -> anyhow::Result<BTreeMap<String, Value>> {
+        let objects = self.admin.list("DingTalkBridge", TENANTS, "").await?;
+        let status = |mut object: Value| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            (name, object["status"].take())
+        };
+        Ok(objects.into_iter().map(status).collect())
     }
 
     /// Writes the spec of a new object and waits until it has a status.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use test_support::{Process, Spawn, free_port, usage, wait_until};
+use test_support::{Metrics, Process, Spawn, free_port, usage, wait_until};
 
 use crate::{
     app::{PEOPLE_PER_CHAT, chat_id, staff_id},
@@ -40,8 +40,15 @@ const MESSAGE: &str = "m.room.message";
 
 const STEP: Duration = Duration::from_mins(1);
 const END: Duration = Duration::from_secs(12);
+/// This long without anything new means that nothing is on its way.
+const SILENCE: Duration = Duration::from_millis(500);
 /// How long a bridge is left alone before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
+
+/// How long something may take that all chats take part in.
+fn patience(chats: u32) -> Duration {
+    STEP + STEP * (chats / 500)
+}
 
 /// What stands between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -405,7 +412,7 @@ impl Rig {
 
     /// Waits until nothing is on its way any more.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
-        self.settle_for(Duration::from_millis(500), Duration::from_mins(1)).await
+        self.settle_for(SILENCE, STEP).await
     }
 
     /// Waits until nothing has been on its way and nothing has come on either side for so long, at most `longest`.
@@ -439,7 +446,7 @@ impl Rig {
         for chat in 0..chats {
             rooms.push(self.chat_room(chat, &PEOPLE).await?);
         }
-        let patience = STEP + STEP * (chats / 500);
+        let patience = patience(chats);
         wait_until(patience, "the bot to join every room", async || {
             let listed = self.stub("rooms", &Value::Null).await.ok()?;
             let listed = listed["rooms"].as_array()?;
@@ -469,9 +476,10 @@ impl Rig {
             anyhow::bail!("the bot answered `bridge` with: {wrong}");
         }
         done?;
-        self.settle().await?;
+        self.rest(patience).await?;
 
         self.greet(&rooms).await?;
+        self.rest(patience).await?;
         let (_, others) = self.counts().await?;
         let expected = u64::from(chats) * 3;
         anyhow::ensure!(
@@ -487,7 +495,18 @@ impl Rig {
         let greetings = rooms.iter().flat_map(|room| PEOPLE.map(|person| message(room, person, "hello")));
         let greetings = self.sealed(greetings.collect()).await?;
         self.stub("send", &Value::from(greetings)).await?;
-        self.settle().await
+        self.settle_for(SILENCE, patience(u32::try_from(rooms.len())?)).await
+    }
+
+    /// Waits until the bridge says that nothing of it is on its way any more.
+    async fn rest(&self, longest: Duration) -> anyhow::Result<()> {
+        self.settle_for(SILENCE, longest).await?;
+        let page = format!("http://{}/metrics", self.places.second);
+        wait_until(longest, "the bridge to have nothing on its way", async || {
+            let waiting = Metrics::fetch(&page).await.ok()?.value("dingtalk_bridge_waiting", &[])?;
+            (waiting < 0.5).then_some(())
+        })
+        .await
     }
 
     /// Has people write in every chat.
