@@ -134,10 +134,12 @@ fn a_new_image_comes_in_waves_stops_when_it_breaks_bridges_and_is_taken_back() {
         wait_until(LIMIT, "the event about the halt", told).await.unwrap();
 
         // A tenant's own change does not wait, and does not take the broken image along; a new object has the newest.
-        api.merge("DingTalkBridge", HERE, "w1", &json!({"spec": {"displayName": "One"}})).await;
         let inputs = |deployment: &Value| {
             text(deployment, "/spec/template/metadata/annotations/bridges.meldry.com~1inputs").to_owned()
         };
+        let before = inputs(&api.get("Deployment", HERE, "dingtalk-w1").await.unwrap());
+        api.merge("DingTalkBridge", HERE, "w1", &json!({"spec": {"displayName": "One"}})).await;
+        api.until("Deployment", HERE, "dingtalk-w1", |now| inputs(now) != before).await;
         let before = inputs(&api.get("Deployment", HERE, "dingtalk-w2").await.unwrap());
         api.merge("DingTalkBridge", HERE, "w2", &json!({"spec": {"displayName": "Two"}})).await;
         let changed = api.until("Deployment", HERE, "dingtalk-w2", |now| inputs(now) != before).await;
